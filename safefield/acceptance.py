@@ -1,0 +1,115 @@
+"""Recognise values that the database takes as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.core.validators import MaxLengthValidator, RegexValidator
+from django.db.models import (
+    AutoField,
+    CharField,
+    Field,
+    IntegerField,
+    SlugField,
+    TextField,
+)
+
+from safefield.fields import AnyField
+
+__all__ = ["get_acceptor", "is_stock_integer"]
+
+#: What a field runs between populate and the database.
+METHODS = (
+    "clean",
+    "to_python",
+    "validate",
+    "run_validators",
+    "get_prep_value",
+    "get_db_prep_value",
+    "get_db_prep_save",
+)
+
+
+def refuse_all(value: Any) -> bool:
+    """Leave every value to the field itself."""
+    return False
+
+
+def get_acceptor(field: AnyField) -> Callable[[Any], bool]:
+    """
+    Return a test for values that `field` would clean and prepare to themselves.
+
+    It never says yes where Field.clean() says no; where it says no, Field.clean()
+    decides. Most values of a fill are good strings, and Field.clean() with
+    get_db_prep_save() takes 3.6 µs for one of them, half as long as all else
+    that Python does for a row (measured on 2026-11-20).
+    """
+    if not is_stock_text(field):
+        return refuse_all
+    max_length = field.max_length or 0
+    searches = []
+    for validator in field.validators:
+        if type(validator) is MaxLengthValidator:
+            limit = validator.limit_value
+            if not isinstance(limit, int):
+                return refuse_all
+            max_length = min(limit, max_length or limit)
+        elif type(validator) is RegexValidator and not validator.inverse_match:
+            pattern: Any = validator.regex  # compiled by __init__
+            searches.append(pattern.search)
+        else:
+            return refuse_all
+
+    def accepts(value: Any) -> bool:
+        # isprintable() leaves out what databases may refuse in a text: the zero
+        # byte and lone surrogates.
+        return (
+            type(value) is str
+            and value != ""
+            and (not max_length or len(value) <= max_length)
+            and value.isprintable()
+            and all(search(value) for search in searches)
+        )
+
+    if len(searches) == 1 and max_length:
+        # The same without a generator: slugs are what most backfills are about.
+        search = searches[0]
+
+        def accepts_one(value: Any) -> bool:
+            return (
+                type(value) is str
+                and 0 < len(value) <= max_length
+                and value.isprintable()
+                and search(value) is not None
+            )
+
+        return accepts_one
+    return accepts
+
+
+def is_stock_text(field: AnyField) -> bool:
+    """Return whether `field` does to a text what Django's own text fields do."""
+    kind = type(field)
+    for base in (CharField, TextField, SlugField):
+        if isinstance(field, base) and all(
+            getattr(kind, name) is getattr(base, name) and name not in vars(field)
+            for name in METHODS
+        ):
+            return not field.choices and field.empty_values == Field.empty_values
+    return False
+
+
+def is_stock_integer(field: AnyField) -> bool:
+    """Return whether an int of `field` is itself what the database is given."""
+    while field.remote_field is not None:
+        field = field.target_field
+    kind = type(field)
+    return isinstance(field, IntegerField) and all(
+        any(
+            getattr(kind, name) is getattr(base, name)
+            for base in (IntegerField, AutoField)
+        )
+        and name not in vars(field)
+        for name in ("get_prep_value", "get_db_prep_value")
+    )

@@ -1,0 +1,49 @@
+"""The one place that chooses by database."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from safefield.backends.base.census import Census
+from safefield.backends.base.schema import Schema
+from safefield.backends.base.shadow import Shadow
+from safefield.backends.base.writer import Writer
+from safefield.backends.mysql.schema import MySQLSchema
+from safefield.backends.mysql.shadow import MySQLShadow
+from safefield.backends.mysql.writer import MySQLWriter
+from safefield.backends.postgresql.census import PostgreSQLCensus
+from safefield.backends.postgresql.schema import PostgreSQLSchema
+from safefield.backends.postgresql.shadow import PostgreSQLShadow
+from safefield.backends.postgresql.writer import PostgreSQLWriter
+from safefield.backends.sqlite.schema import SQLiteSchema
+
+__all__ = ["Backend", "get_backend"]
+
+
+class Backend(NamedTuple):
+    """What safefield does its own way on one database."""
+
+    schema: type[Schema]
+    writer: type[Writer]
+    census: type[Census] = Census
+    shadow: type[Shadow] = Shadow
+
+
+#: By connection.vendor. MariaDB's vendor is "mysql".
+BACKENDS = {
+    "mysql": Backend(MySQLSchema, MySQLWriter, shadow=MySQLShadow),
+    "postgresql": Backend(
+        PostgreSQLSchema, PostgreSQLWriter, PostgreSQLCensus, PostgreSQLShadow
+    ),
+    "sqlite": Backend(SQLiteSchema, Writer),
+}
+
+#: Every other database: Django's own schema editor and plain SQL.
+PORTABLE = Backend(Schema, Writer)
+
+
+def get_backend(connection: BaseDatabaseWrapper) -> Backend:
+    """Return what to use on `connection`."""
+    return BACKENDS.get(connection.vendor, PORTABLE)

@@ -1,0 +1,1 @@
+"""What every database does the same way."""

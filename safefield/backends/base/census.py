@@ -1,0 +1,135 @@
+"""Count how many rows have a value, on a big table about."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import Count, Max, Min, QuerySet
+
+from safefield.backends.base.schema import Schema
+
+__all__ = ["Census", "Tally"]
+
+#: Rows up to which every row is counted: a fraction of a second everywhere.
+EXACT_ROWS = 100_000
+
+#: Places of a bigger table at which rows are looked at, and rows at each. The
+#: fill goes by primary key, so it is the number of places that makes the
+#: share of the filled rows exact, here to one percent.
+PLACES = 100
+ROWS_AT_PLACE = 100
+
+
+@dataclass(frozen=True)
+class Tally:
+    """
+    How many rows have a value.
+
+    Args:
+        rows (int): Rows of the table.
+        filled (int | None): Rows that have a value; None where only counting
+            them all would tell.
+        is_exact (bool): Whether each row was counted.
+    """
+
+    rows: int
+    filled: int | None
+    is_exact: bool
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no row without a value was found."""
+        return self.filled == self.rows
+
+    def __str__(self) -> str:
+        """Return such as "about 412,000 of 1,000,000 rows (41 %)"."""
+        about = "" if self.is_exact else "about "
+        if self.filled is None:
+            return f"{about}{self.rows:,} rows (how many of them is not known)"
+        if self.is_full:
+            return f"{about}{self.rows:,} rows"
+        percent = 100 * self.filled // self.rows
+        return f"{about}{self.filled:,} of {self.rows:,} rows ({percent} %)"
+
+
+class Census:
+    """
+    Counts the rows of one plan's table.
+
+    Args:
+        schema (Schema): The column, which is there.
+    """
+
+    def __init__(self, schema: Schema) -> None:
+        self.schema = schema
+        self.plan = schema.plan
+        self.connection = schema.connection
+
+    def count(self) -> Tally:
+        """Return how many rows have a value; on a big table about."""
+        rows = self.schema.estimated_rows()
+        return self.count_all() if rows <= EXACT_ROWS else self.sample(rows)
+
+    def count_all(self) -> Tally:
+        """Return how many rows have a value by looking at each of them."""
+        counts = self.rows().aggregate(
+            rows=Count("*"), filled=Count(self.plan.field_name)
+        )
+        return Tally(counts["rows"], counts["filled"], is_exact=True)
+
+    def sample(self, rows: int) -> Tally:
+        """
+        Return how many rows have a value by looking at some of them.
+
+        Args:
+            rows (int): About how many rows the table has.
+        """
+        first, last = self._key_range()
+        if not isinstance(first, int) or not isinstance(last, int):
+            # Between two keys of another kind there is no place to look at.
+            return Tally(round_about(rows), None, is_exact=False)
+        seen = filled = 0
+        for place in range(PLACES):
+            key = first + (last - first) * place // PLACES
+            page = self.rows().filter(pk__gte=key).order_by("pk")
+            counts = page.values("pk", self.plan.field_name)[:ROWS_AT_PLACE].aggregate(
+                rows=Count("pk"), filled=Count(self.plan.field_name)
+            )
+            seen += counts["rows"]
+            filled += counts["filled"]
+        return extrapolate(rows, seen, filled)
+
+    def rows(self) -> QuerySet[Any, Any]:
+        """Return the rows as they are after the operation."""
+        return QuerySet(self.plan.new_model, using=self.connection.alias)
+
+    def _key_range(self) -> tuple[Any, Any]:
+        if len(self.plan.new_model._meta.pk_fields) > 1:
+            return None, None
+        keys = self.rows().aggregate(first=Min("pk"), last=Max("pk"))
+        return keys["first"], keys["last"]
+
+
+def extrapolate(rows: int, seen: int, filled: int) -> Tally:
+    """
+    Return the tally of a table from that of a sample.
+
+    Args:
+        rows (int): About how many rows the table has.
+        seen (int): Rows in the sample.
+        filled (int): Rows of the sample that have a value.
+    """
+    rows = round_about(rows)
+    if not seen:
+        return Tally(rows, None, is_exact=False)
+    return Tally(
+        rows,
+        rows if filled == seen else round_about(rows * filled // seen),
+        is_exact=False,
+    )
+
+
+def round_about(number: int) -> int:
+    """Return `number` with three digits that mean something."""
+    return round(number, min(0, 3 - len(str(number))))

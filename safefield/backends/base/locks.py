@@ -1,0 +1,128 @@
+"""Take locks so that nobody has to wait for long."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, TypeVar
+
+from django.db import DatabaseError, Error
+
+from safefield.backends.base.retries import BATCH, STRONG_LOCK, Patience, retry
+from safefield.exceptions import BackfillError
+from safefield.plan import Plan
+
+__all__ = ["Locks"]
+
+Result = TypeVar("Result")
+
+#: How often a table is claimed, and the pause in between: the server takes a
+#: moment to notice that a run of migrate was killed, and to end its session.
+CLAIM_TRIES = 6
+CLAIM_PAUSE_SECONDS = 0.2
+
+
+class Locks:
+    """
+    The locks of one plan, on one database, where each statement commits.
+
+    Args:
+        connection (BaseDatabaseWrapper): In autocommit.
+        plan (Plan): What the operation asks for.
+    """
+
+    #: Waits, in seconds; replaced in tests.
+    sleep: Callable[[float], object] = staticmethod(time.sleep)
+
+    def __init__(self, connection: Any, plan: Plan) -> None:
+        self.connection = connection
+        self.plan = plan
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """
+        Keep other runs of migrate away from the table.
+
+        Raises:
+            BackfillError: Another run is at work on it.
+        """
+        if not self._claim_in_time():
+            raise BackfillError(
+                f"{self.plan.title}: another migrate is at work on table "
+                f"{self.plan.table}. Wait for it to end, then run migrate again.",
+                model=self.plan.label,
+                field=self.plan.field_name,
+            )
+        try:
+            yield
+        except BaseException:
+            # The connection may be what was lost, and the claim with it.
+            with suppress(Error):
+                self.release()
+            raise
+        self.release()
+
+    def _claim_in_time(self) -> bool:
+        for _ in range(CLAIM_TRIES - 1):
+            if self.claim():
+                return True
+            self.sleep(CLAIM_PAUSE_SECONDS)
+        return self.claim()
+
+    def claim(self) -> bool:
+        """Return whether the table could be claimed; released with the session."""
+        return True
+
+    def release(self) -> None:
+        """Give back what claim() took."""
+
+    def is_passing(self, exc: DatabaseError) -> bool:
+        """Return whether `exc` is about a lock, so that the next try may work."""
+        return False
+
+    def limit_wait(self) -> None:
+        """In a transaction, give up soon on a lock that somebody else has."""
+
+    def blockers(self) -> Sequence[str]:
+        """Return who holds locks on the table, a clause for each session."""
+        return []
+
+    def change_table(self, function: Callable[[], object]) -> None:
+        """
+        Call `function`, which needs a strong lock, until it gets it.
+
+        Raises:
+            BackfillError: It did not get it; the text names who holds it.
+        """
+        self._retry(function, STRONG_LOCK)
+
+    def change_rows(self, function: Callable[[], Result]) -> Result:
+        """
+        Call `function`, the transaction of one batch, until it gets its rows.
+
+        Raises:
+            BackfillError: It did not get them; the text names who holds them.
+        """
+        return self._retry(function, BATCH)
+
+    def _retry(self, function: Callable[[], Result], patience: Patience) -> Result:
+        try:
+            return retry(function, self.is_passing, patience, sleep=self.sleep)
+        except DatabaseError as exc:
+            if not self.is_passing(exc):
+                raise
+            raise self._error() from exc
+
+    def _error(self) -> BackfillError:
+        blockers = self.blockers()
+        who = "".join(f"\n  {blocker}" for blocker in blockers)
+        return BackfillError(
+            f"{self.plan.title}: others held locks on table {self.plan.table} each "
+            f"time it was tried."
+            + (f" Sessions with locks on it:{who}\n" if blockers else " ")
+            + "Wait for them or end them, then run migrate again: it goes on from "
+            "here.",
+            model=self.plan.label,
+            field=self.plan.field_name,
+        )

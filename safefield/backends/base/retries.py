@@ -1,0 +1,76 @@
+"""Try again what the database refused only for a moment."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from django.db import DatabaseError
+
+__all__ = ["BATCH", "STRONG_LOCK", "Patience", "retry"]
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Patience:
+    """
+    How long to go on trying.
+
+    Args:
+        tries (int): Tries in all, at least 1.
+        first_pause_seconds (float): Pause after the first try; each pause is
+            twice the one before, and each is varied by half, so that two
+            sessions do not meet again and again.
+        last_pause_seconds (float): The longest pause.
+    """
+
+    tries: int
+    first_pause_seconds: float
+    last_pause_seconds: float
+
+
+#: For a short statement that needs a strong lock: somebody's report may run
+#: for a while, and each try costs the site no more than the lock timeout.
+#: The pauses add up to a little over a minute.
+STRONG_LOCK = Patience(tries=40, first_pause_seconds=0.05, last_pause_seconds=2.0)
+
+#: For a batch, whose rows others lock for as long as a request takes. The
+#: pauses add up to about ten seconds.
+BATCH = Patience(tries=15, first_pause_seconds=0.02, last_pause_seconds=1.0)
+
+
+def retry(
+    function: Callable[[], Result],
+    is_passing: Callable[[DatabaseError], bool],
+    patience: Patience,
+    *,
+    sleep: Callable[[float], object] = time.sleep,
+) -> Result:
+    """
+    Call `function` until it works or patience is at its end.
+
+    Args:
+        function (Callable[[], Result]): Called again after each error that
+            passes; it must leave nothing behind when it raises.
+        is_passing (Callable[[DatabaseError], bool]): Says of an error that
+            the next try may work.
+        patience (Patience): How long to go on.
+        sleep (Callable[[float], object]): Waits, in seconds.
+
+    Raises:
+        DatabaseError: The last error, or the first that does not pass.
+    """
+    pause = patience.first_pause_seconds
+    for remaining in reversed(range(patience.tries)):
+        try:
+            return function()
+        except DatabaseError as exc:
+            if not remaining or not is_passing(exc):
+                raise
+        sleep(pause * random.uniform(0.5, 1.5))
+        pause = min(pause * 2, patience.last_pause_seconds)
+    raise AssertionError("unreachable: the last try returns or raises")

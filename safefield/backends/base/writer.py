@@ -1,0 +1,160 @@
+"""Write many values at once, on any database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from operator import attrgetter
+from typing import Any
+
+import django
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Model
+from django.db.models.sql import UpdateQuery
+
+from safefield.acceptance import is_stock_integer
+from safefield.fields import AnyField
+
+__all__ = ["Row", "Writer"]
+
+#: Key and values of one row, ready for the database: a key is a tuple with a
+#: part for each column of the primary key.
+Row = tuple[tuple[Any, ...], tuple[Any, ...]]
+
+#: How a field is asked for the SQL around its value.
+PLACE = "get_placeholder_sql" if django.VERSION >= (6, 1) else "get_placeholder"
+
+
+class Writer:
+    """
+    Write values into rows of one table, found by primary key.
+
+    Args:
+        connection (BaseDatabaseWrapper): Where the table is.
+        model (type[Model]): Model of the table.
+        fields (Sequence[Field]): The columns to write.
+        only_null (Field | None): Write only rows whose value in this column
+            is still NULL, so that what the application wrote meanwhile stays.
+        set_null (Field | None): Set this column to NULL in the same statement.
+    """
+
+    def __init__(
+        self,
+        connection: BaseDatabaseWrapper,
+        model: type[Model],
+        fields: Sequence[AnyField],
+        *,
+        only_null: AnyField | None = None,
+        set_null: AnyField | None = None,
+    ) -> None:
+        self.connection = connection
+        self.model = model
+        self.fields = list(fields)
+        self.keys = list(model._meta.pk_fields)
+        self.columns = self.keys + self.fields
+        self.only_null = only_null
+        self.set_null = set_null
+
+    def write(self, rows: Sequence[Row]) -> None:
+        """Write `rows`; a row that is not there any more is passed over."""
+        if rows:
+            self._write(rows)
+
+    @cached_property
+    def key_of(self) -> Callable[[Model], tuple[Any, ...]]:
+        """A function of a row: its primary key, ready for the database."""
+        get_value = attrgetter(self.keys[0].attname)
+        if len(self.keys) == 1 and is_stock_integer(self.keys[0]):
+            return lambda row: (get_value(row),)
+        return lambda row: tuple(
+            key.get_db_prep_value(getattr(row, key.attname), self.connection)
+            for key in self.keys
+        )
+
+    def _write(self, rows: Sequence[Row]) -> None:
+        # One prepared statement, run once a row.
+        if not self.is_placed:
+            self._write_many(
+                ["%s"] * len(self.columns), [values + key for key, values in rows]
+            )
+            return
+        # Rows with the same SQL around their values go together.
+        groups: dict[tuple[str, ...], list[list[Any]]] = {}
+        for row in rows:
+            places, parameters = self.place_row(row)
+            count = len(self.keys)
+            sql = (*places[count:], *places[:count])
+            ordered = parameters[count:] + parameters[:count]
+            groups.setdefault(sql, []).append([p for part in ordered for p in part])
+        for sql, many in groups.items():
+            self._write_many(sql, many)
+
+    def _write_many(
+        self, places: Sequence[str], parameters: Sequence[Sequence[Any]]
+    ) -> None:
+        # Values first, then keys, as they stand in the statement.
+        pairs = [
+            f"{self.quote(field)} = {place}"
+            for field, place in zip(self.fields + self.keys, places, strict=True)
+        ]
+        assignments, conditions = pairs[: len(self.fields)], pairs[len(self.fields) :]
+        sql = (
+            f"UPDATE {self.table} "
+            f"SET {', '.join(assignments + self.extra_assignments())} "
+            f"WHERE {' AND '.join(conditions + self.extra_conditions())}"
+        )
+        with self.connection.cursor() as cursor:
+            cursor.executemany(sql, parameters)
+
+    def extra_assignments(self) -> list[str]:
+        """Return the assignments that are the same for all rows."""
+        return [] if self.set_null is None else [f"{self.quote(self.set_null)} = NULL"]
+
+    def extra_conditions(self, table: str = "") -> list[str]:
+        """Return the conditions that are the same for all rows."""
+        if self.only_null is None:
+            return []
+        return [f"{table}{self.quote(self.only_null)} IS NULL"]
+
+    # Fields that want SQL of their own around a value
+
+    @cached_property
+    def is_placed(self) -> bool:
+        """Whether a field wants more than a plain placeholder."""
+        return any(hasattr(field, PLACE) for field in self.columns)
+
+    def place_row(self, row: Row) -> tuple[list[str], list[Sequence[Any]]]:
+        """Return the SQL and the parameters of each column, the keys first."""
+        placed = [
+            self._place(field, value)
+            for field, value in zip(self.columns, row[0] + row[1], strict=True)
+        ]
+        return [sql for sql, _ in placed], [parameters for _, parameters in placed]
+
+    def _place(self, field: AnyField, value: Any) -> tuple[str, Sequence[Any]]:
+        place = getattr(field, PLACE, None)
+        if place is None:
+            return "%s", (value,)
+        sql = place(value, self._compiler, self.connection)
+        if django.VERSION >= (6, 1):
+            return sql[0], sql[1]
+        return sql, (value,)
+
+    @cached_property
+    def _compiler(self) -> Any:
+        return UpdateQuery(self.model).get_compiler(connection=self.connection)
+
+    # Names
+
+    @property
+    def table(self) -> str:
+        """The quoted table."""
+        return self.quote_name(self.model._meta.db_table)
+
+    def quote_name(self, name: str) -> str:
+        """Return `name` quoted for the database."""
+        return self.connection.ops.quote_name(name)
+
+    def quote(self, field: AnyField) -> str:
+        """Return the quoted column of `field`."""
+        return self.quote_name(field.column)

@@ -1,0 +1,97 @@
+"""MySQL and MariaDB: session lock timeouts, and named locks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+
+from django.db import DatabaseError, Error
+
+from safefield.backends.base.locks import Locks
+from safefield.conf import get_configuration
+
+__all__ = ["MySQLLocks"]
+
+#: Error numbers of what passes: "Lock wait timeout exceeded" and "Deadlock
+#: found". Source: mysqld_error.h, ER_LOCK_WAIT_TIMEOUT and ER_LOCK_DEADLOCK.
+PASSING = {1205, 1213}
+
+#: Seconds that a statement waits for its lock. Everybody who comes meanwhile
+#: waits behind it, so this is a stall of the site; 1 is the least that both
+#: servers take.
+LOCK_WAIT_SECONDS = 1
+
+#: Session variables that say how long to wait for a table and for a row.
+WAIT_VARIABLES = ("lock_wait_timeout", "innodb_lock_wait_timeout")
+
+#: Name of the lock that a run of migrate holds. Of a hash, because a lock's
+#: name may have 64 characters and that of a table alone as many.
+CLAIM = "CONCAT('safefield', SHA1(CONCAT(DATABASE(), '.', %s)))"
+
+
+class MySQLLocks(Locks):
+    """The locks on MySQL and MariaDB."""
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other runs of migrate away, and wait for locks only shortly."""
+        with super().alone(), self.waiting(LOCK_WAIT_SECONDS):
+            yield
+
+    def claim(self) -> bool:
+        return self._call("GET_LOCK", ", 0")
+
+    def release(self) -> None:
+        self._call("RELEASE_LOCK")
+
+    def _call(self, function: str, arguments: str = "") -> bool:
+        with self.connection.cursor() as cursor:
+            cursor.execute(f"SELECT {function}({CLAIM}{arguments})", [self.plan.table])
+            return bool(cursor.fetchone()[0])
+
+    @contextmanager
+    def waiting(self, seconds: int) -> Iterator[None]:
+        """Wait for locks no longer than this, and as before afterwards."""
+        names = ", ".join(f"@@SESSION.{name}" for name in WAIT_VARIABLES)
+        with self.connection.cursor() as cursor:
+            cursor.execute(f"SELECT {names}")
+            before = cursor.fetchone()
+        self._set_waits([seconds] * len(WAIT_VARIABLES))
+        try:
+            yield
+        except BaseException:
+            # The connection may be what was lost, and the settings with it.
+            with suppress(Error):
+                self._set_waits(before)
+            raise
+        self._set_waits(before)
+
+    def _set_waits(self, seconds: Sequence[int]) -> None:
+        assignments = ", ".join(
+            f"SESSION {name} = {int(value)}"
+            for name, value in zip(WAIT_VARIABLES, seconds, strict=True)
+        )
+        with self.connection.cursor() as cursor:
+            cursor.execute(f"SET {assignments}")
+
+    def is_passing(self, exc: DatabaseError) -> bool:
+        return bool(exc.args) and exc.args[0] in PASSING
+
+    def blockers(self) -> Sequence[str]:
+        # The servers do not say alike who holds a lock on the definition of a
+        # table, but any open transaction of this database that has read it does.
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT trx_mysql_thread_id, "
+                "TIMESTAMPDIFF(SECOND, trx_started, NOW()), COMMAND, INFO "
+                "FROM information_schema.INNODB_TRX "
+                "JOIN information_schema.PROCESSLIST ON ID = trx_mysql_thread_id "
+                "WHERE trx_mysql_thread_id <> CONNECTION_ID() AND DB = DATABASE() "
+                "ORDER BY trx_started"
+            )
+            rows = cursor.fetchall()
+        return [
+            f"connection {connection} ({command}), in a transaction for {seconds} s"
+            + (f": {query}" if query and get_configuration().SHOW_VALUES else "")
+            for connection, seconds, command, query in rows
+        ]

@@ -1,0 +1,315 @@
+"""
+MySQL and MariaDB: one online ALTER with the full column definition.
+
+Django's own MODIFY from NULL to NOT NULL loses the collation and the comment,
+and takes one statement, and often one copy of the table, for each change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+from django.db import DatabaseError, Error
+
+from safefield.backends.base.schema import LiveColumn, Schema
+from safefield.backends.mysql.guard import NullGuard
+from safefield.backends.mysql.locks import MySQLLocks
+from safefield.exceptions import BackfillError
+from safefield.fields import AnyField, copy_field
+
+__all__ = ["MySQLSchema"]
+
+#: How often enforce() is tried when the application inserts rows between the
+#: sweep and the ALTER. From the second on they cannot come, but NULLs of updates.
+ENFORCE_TRIES = 5
+
+#: Error numbers of an ALTER that met a NULL: "Data truncated for column" and
+#: "Invalid use of NULL value". Source: mysqld_error.h, WARN_DATA_TRUNCATED
+#: and ER_INVALID_USE_OF_NULL.
+NULL_ERRORS = {1265, 1138}
+
+#: Seconds that the ALTER that rebuilds the table waits for its lock, more than
+#: LOCK_WAIT_SECONDS: it needs the lock once more at the end, and would lose all
+#: its work for a report of a few seconds.
+REBUILD_LOCK_WAIT_SECONDS = 5
+
+
+class MySQLSchema(Schema):
+    """The column on MySQL and MariaDB."""
+
+    locks_class = MySQLLocks
+    locks: MySQLLocks
+
+    def estimated_rows(self) -> int:
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT TABLE_ROWS FROM information_schema.TABLES "
+                "WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = %s",
+                [self.plan.table],
+            )
+            return int(cursor.fetchone()[0] or 0)
+
+    # What is there
+
+    def leftover_indexes(self) -> list[str]:
+        if self.wants_foreign_key() and not self.plan.strict_field.unique:
+            # A foreign key needs some index.
+            return []
+        return super().leftover_indexes()
+
+    def live_column(self) -> LiveColumn | None:
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT IS_NULLABLE = 'YES', COLUMN_DEFAULT, COLUMN_TYPE "
+                "FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() "
+                "AND TABLE_NAME = %s AND COLUMN_NAME = %s",
+                [self.plan.table, self.plan.field.column],
+            )
+            row = cursor.fetchone()
+        if row is None:
+            return None
+        # MariaDB spells the missing default of a nullable column 'NULL'.
+        return LiveColumn(bool(row[0]), row[1] not in (None, "NULL"), row[2])
+
+    def expected_type(self) -> str | None:
+        probe = self.connection.ops.quote_name("safefield_probe")
+        with self.connection.cursor() as cursor:
+            # Types have many spellings; the server itself says what the wanted
+            # one comes to. A temporary table is seen by this session alone.
+            cursor.execute(f"DROP TEMPORARY TABLE IF EXISTS {probe}")
+            cursor.execute(
+                f"CREATE TEMPORARY TABLE {probe} "
+                f"(c {self.plan.field.db_type(self.connection)})"
+            )
+            cursor.execute(f"SHOW COLUMNS FROM {probe}")
+            kind = cursor.fetchone()[1]
+            cursor.execute(f"DROP TEMPORARY TABLE {probe}")
+        return str(kind)
+
+    def add_final(self) -> bool:
+        # ADD COLUMN … NOT NULL gives a row that has come meanwhile '' or 0
+        # without a word.
+        added = False
+
+        def add_final() -> None:
+            nonlocal added
+            with self._locked_tables():
+                added = self.is_empty() and super(MySQLSchema, self).add_final()
+
+        self.locks.change_table(add_final)
+        return added
+
+    def add(self) -> None:
+        if not self.wants_foreign_key():
+            self.locks.change_table(super().add)
+            return
+        # A column that is all NULL has nothing to be checked, and without the
+        # checks the constraint comes with the column in place, not by a copy
+        # of the whole table.
+        loose = self.plan.loose_field
+        loose.db_constraint = True
+        with self._without_foreign_key_checks():
+            self.locks.change_table(
+                lambda: self.editor.add_field(self.plan.model, loose)
+            )
+
+    def widen(self) -> None:
+        old, loose = self.plan.old_field, self.plan.loose_field
+        assert old is not None
+        free = copy_field(old)
+        self._take_constraints(free, loose)
+        # The rest in one statement: Django's MODIFY loses the collation and the
+        # comment, and adds a check that the definition has already.
+        definition = self._definition(loose)
+
+        def widen() -> None:
+            self.editor.alter_field(self.plan.model, old, free)
+            if definition != self._definition(old):
+                self._execute_alter([f"MODIFY {definition}"])
+
+        self.locks.change_table(widen)
+
+    def enforce(self, sweep: Callable[[], None]) -> None:
+        guard = NullGuard(self.editor, self.plan, self.locks)
+        # Before the guard, which would refuse what has no value.
+        self._set_default()
+        try:
+            self._enforce(sweep, guard)
+        except BaseException:
+            # Code that knows nothing of the column must go on inserting. But
+            # the connection may be what was lost.
+            with suppress(Error):
+                guard.drop()
+            raise
+        guard.drop()
+
+    def _set_default(self) -> None:
+        """Let the database fill in for code that knows nothing of the column."""
+        strict = self.plan.strict_field
+        column = self.live_column()
+        if strict.null or not self.has_default(strict) or column is None:
+            return
+        if column.null and not column.has_default:
+            nullable = copy_field(strict)
+            nullable.null = True
+            change = [f"MODIFY {self._definition(nullable)}"]
+            self.locks.change_table(lambda: self._execute_alter(change))
+
+    def _enforce(self, sweep: Callable[[], None], guard: NullGuard) -> None:
+        for _ in range(ENFORCE_TRIES):
+            try:
+                with self.locks.waiting(REBUILD_LOCK_WAIT_SECONDS):
+                    self.locks.change_table(self._alter)
+            except DatabaseError as exc:
+                if exc.args[0] not in NULL_ERRORS:
+                    raise
+                guard.create()
+                sweep()
+            else:
+                return
+        raise BackfillError(
+            f"{self.plan.title}: rows without a value came faster than they could be "
+            f"filled, {ENFORCE_TRIES} times. Stop what writes them, or let this user "
+            f"create triggers, then run migrate again: it goes on from here.",
+            model=self.plan.label,
+            field=self.plan.field_name,
+        )
+
+    def _alter(self) -> None:
+        column = self.live_column()
+        assert column is not None
+        live = self.live_field(column)
+        strict = self.plan.strict_field
+        changes: list[str] = []
+        if (
+            column.null != strict.null
+            or self.default_changes()
+            or (self.has_default(strict) and not column.has_default)
+        ):
+            changes.append(f"MODIFY {self._definition(strict)}")
+        if strict.unique and not live.unique:
+            # Named after the column, as the server names an inline UNIQUE.
+            changes.append(f"ADD UNIQUE ({self._column(strict)})")
+        changes += [
+            f"DROP INDEX {self.connection.ops.quote_name(name)}"
+            for name in self.leftover_indexes()
+        ]
+        if changes:
+            self._execute_alter(changes)
+        if self.wants_index() and not live.db_index:
+            self.editor.execute(
+                self.editor._create_index_sql(self.plan.model, fields=[strict])
+            )
+        if self.wants_foreign_key() and not getattr(live, "db_constraint", False):
+            self.editor.execute(
+                self.editor._create_fk_sql(
+                    self.plan.model, strict, "_fk_%(to_table)s_%(to_column)s"
+                )
+            )
+
+    def collect(self) -> None:
+        super_add = self.add if self.plan.old_field is None else self.widen
+        super_add()
+        self.comment(f"Python: fill {self.plan.title} from {self.plan.source_name}")
+        strict = self.plan.strict_field
+        changes = [f"MODIFY {self._definition(strict)}"]
+        if strict.unique and not self.plan.loose_field.unique:
+            changes.append(f"ADD UNIQUE ({self._column(strict)})")
+        self._execute_alter(changes)
+        if self.wants_index():
+            self.editor.execute(
+                self.editor._create_index_sql(self.plan.model, fields=[strict])
+            )
+
+    def relax(self) -> None:
+        column = self.live_column()
+        if column is not None and not column.null:
+            loose = self.plan.loose_field
+            alter = [f"MODIFY {self._definition(loose)}"]
+            self.locks.change_table(lambda: self._execute_alter(alter))
+
+    def is_restored(self, column: LiveColumn) -> bool:
+        guard = NullGuard(self.editor, self.plan, self.locks)
+        return super().is_restored(column) and not guard.is_there()
+
+    def drop(self) -> None:
+        if not self.editor.collect_sql:
+            # Of a run that was stopped: without the column it would fail.
+            NullGuard(self.editor, self.plan, self.locks).drop()
+        self.locks.change_table(super().drop)
+
+    def restore(self) -> None:
+        if not self.editor.collect_sql:
+            NullGuard(self.editor, self.plan, self.locks).drop()
+        old = self.plan.old_field
+        assert old is not None
+        definition = [f"MODIFY {self._definition(old)}"]
+
+        def restore() -> None:
+            altered = self._altered_field()
+            free = copy_field(altered)
+            self._take_constraints(free, old)
+            self.editor.alter_field(self.plan.new_model, altered, free)
+            self._execute_alter(definition)
+
+        self.locks.change_table(restore)
+
+    def _take_constraints(self, field: AnyField, source: AnyField) -> None:
+        """Give `field` the keys of `source`, which no MODIFY changes."""
+        field._unique = source.unique
+        field.db_index = source.db_index
+        if field.remote_field is not None:
+            field.db_constraint = getattr(source, "db_constraint", False)
+
+    def has_default(self, field: AnyField) -> bool:
+        """Return whether the database has a default for `field`."""
+        return field.has_db_default() if hasattr(field, "has_db_default") else False
+
+    def _column(self, field: AnyField) -> str:
+        return str(self.connection.ops.quote_name(field.column))
+
+    def _definition(self, field: AnyField) -> str:
+        """Return column and definition as Django's ADD COLUMN has them."""
+        plain = field
+        if field.unique:
+            # The unique index is added by name of the column, once.
+            plain = copy_field(field)
+            plain._unique = False
+        definition, params = self.editor.column_sql(
+            self.plan.model, plain, include_default=False
+        )
+        assert definition is not None
+        check = field.db_parameters(self.connection)["check"]
+        if check:
+            definition += f" CHECK ({check})"
+        if params:
+            definition %= tuple(self.editor.quote_value(value) for value in params)
+        return f"{self._column(field)} {definition}"
+
+    def _execute_alter(self, changes: list[str]) -> None:
+        table = self.connection.ops.quote_name(self.plan.table)
+        self.editor.execute(f"ALTER TABLE {table} {', '.join(changes)}", None)
+
+    @contextmanager
+    def _locked_tables(self) -> Iterator[None]:
+        tables = [self.plan.table]
+        if self.wants_foreign_key():
+            tables.append(self.plan.field.related_model._meta.db_table)
+        locks = ", ".join(
+            f"{self.connection.ops.quote_name(table)} WRITE"
+            for table in dict.fromkeys(tables)
+        )
+        self.editor.execute(f"LOCK TABLES {locks}", None)
+        try:
+            yield
+        finally:
+            self.editor.execute("UNLOCK TABLES", None)
+
+    @contextmanager
+    def _without_foreign_key_checks(self) -> Iterator[None]:
+        self.editor.execute("SET SESSION foreign_key_checks = 0", None)
+        try:
+            yield
+        finally:
+            self.editor.execute("SET SESSION foreign_key_checks = 1", None)

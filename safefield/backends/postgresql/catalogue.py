@@ -1,0 +1,77 @@
+"""What PostgreSQL's catalogue says of a table; tables are quoted, names are not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from safefield.backends.base.schema import LiveColumn
+
+__all__ = [
+    "estimate_rows",
+    "find_column",
+    "find_index",
+    "has_constraint",
+    "has_unique",
+]
+
+
+def find_column(connection: Any, table: str, column: str) -> LiveColumn | None:
+    """Return what is known of a column; None if it is not there."""
+    row = _fetch(
+        connection,
+        "SELECT NOT attnotnull, atthasdef, format_type(atttypid, atttypmod) "
+        "FROM pg_attribute WHERE attrelid = %s::regclass AND attname = %s "
+        "AND NOT attisdropped",
+        [table, column],
+    )
+    return None if row is None else LiveColumn(*row)
+
+
+def find_index(connection: Any, table: str, name: str) -> tuple[bool, str] | None:
+    """Return whether an index of the table is valid, and its qualified name."""
+    row: tuple[bool, str] | None = _fetch(
+        connection,
+        "SELECT indisvalid, indexrelid::regclass::text "
+        "FROM pg_index JOIN pg_class ON oid = indexrelid "
+        "WHERE indrelid = %s::regclass AND relname = %s",
+        [table, name],
+    )
+    return row
+
+
+def has_unique(connection: Any, table: str, column: str) -> bool:
+    """Return whether the column has a unique constraint to itself."""
+    row = _fetch(
+        connection,
+        "SELECT 1 FROM pg_constraint JOIN pg_attribute "
+        "ON attrelid = conrelid AND conkey = ARRAY[attnum] "
+        "WHERE conrelid = %s::regclass AND contype = 'u' AND attname = %s",
+        [table, column],
+    )
+    return row is not None
+
+
+def has_constraint(connection: Any, table: str, name: str) -> bool:
+    """Return whether the table has a constraint of this name, valid or not."""
+    row = _fetch(
+        connection,
+        "SELECT 1 FROM pg_constraint WHERE conrelid = %s::regclass AND conname = %s",
+        [table, name],
+    )
+    return row is not None
+
+
+def estimate_rows(connection: Any, table: str) -> int:
+    """Return about how many rows a table has; -1 before its first ANALYZE."""
+    row = _fetch(
+        connection,
+        "SELECT reltuples::bigint FROM pg_class WHERE oid = %s::regclass",
+        [table],
+    )
+    return int(row[0])
+
+
+def _fetch(connection: Any, sql: str, params: list[str]) -> Any:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, params)
+        return cursor.fetchone()

@@ -1,0 +1,98 @@
+"""PostgreSQL: lock_timeout within the transaction, and advisory locks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from django.db import DatabaseError, transaction
+
+from safefield.backends.base.locks import Locks
+from safefield.conf import get_configuration
+
+__all__ = ["PostgreSQLLocks"]
+
+#: Milliseconds that a statement waits for a strong lock, and a batch for a
+#: row. Everybody who comes meanwhile waits behind a strong lock, so this is a
+#: stall of the site.
+LOCK_TIMEOUT_MS = 50
+
+#: SQLSTATEs of what passes: lock_not_available, deadlock_detected and
+#: serialization_failure. Source: PostgreSQL's appendix A.
+PASSING = {"55P03", "40P01", "40001"}
+
+
+class PostgreSQLLocks(Locks):
+    """The locks on PostgreSQL."""
+
+    def claim(self) -> bool:
+        if self._is_pooled:
+            return True
+        return self._call("pg_try_advisory_lock")
+
+    def release(self) -> None:
+        if not self._is_pooled:
+            self._call("pg_advisory_unlock")
+
+    @property
+    def _is_pooled(self) -> bool:
+        # Behind a pooler that hands out a connection for each transaction, a
+        # lock of the session would be left with somebody else. This setting is
+        # how Django is told of such a pooler.
+        return bool(self.connection.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS"))
+
+    def _call(self, function: str) -> bool:
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                f"SELECT {function}(hashtext('safefield'), "
+                f"hashtext(%s::regclass::oid::text))",
+                [self._quote(self.plan.table)],
+            )
+            return bool(cursor.fetchone()[0])
+
+    def is_passing(self, exc: DatabaseError) -> bool:
+        # psycopg 3 has sqlstate, psycopg2 has pgcode.
+        cause = exc.__cause__
+        state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
+        return state in PASSING
+
+    def limit_wait(self) -> None:
+        with self.connection.cursor() as cursor:
+            # SET LOCAL: a setting of the session is lost, or found by somebody
+            # else, behind a transaction pooler.
+            cursor.execute(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}")
+
+    def change_table(self, function: Callable[[], object]) -> None:
+        def attempt() -> None:
+            with transaction.atomic(using=self.connection.alias):
+                self.limit_wait()
+                function()
+
+        super().change_table(attempt)
+
+    def blockers(self) -> Sequence[str]:
+        tables = [self._quote(self.plan.table)]
+        if self.plan.field.is_relation:
+            related = self.plan.field.related_model
+            tables.append(self._quote(related._meta.db_table))
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT pid, application_name, state, "
+                "extract(epoch FROM now() - xact_start)::int, "
+                "string_agg(DISTINCT mode, ', '), query "
+                "FROM pg_locks JOIN pg_stat_activity USING (pid) "
+                "WHERE relation = ANY (%s::regclass[]) AND granted "
+                "AND pid <> pg_backend_pid() "
+                "GROUP BY pid, application_name, state, xact_start, query "
+                "ORDER BY xact_start",
+                [tables],
+            )
+            rows = cursor.fetchall()
+        return [
+            f"process {pid} ({name or 'no application name'}), {state}, in a "
+            f"transaction for {seconds} s, holds {modes}"
+            + (f": {query}" if get_configuration().SHOW_VALUES else "")
+            for pid, name, state, seconds, modes, query in rows
+        ]
+
+    def _quote(self, name: str) -> str:
+        return str(self.connection.ops.quote_name(name))

@@ -1,0 +1,155 @@
+"""PostgreSQL: one UPDATE a batch, joined with arrays of keys and values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from safefield.backends.base.writer import Row, Writer
+
+__all__ = ["PostgreSQLWriter"]
+
+#: Parameters in a statement at the most when they are bound by the server.
+#: Source: the protocol's Bind message counts them in 16 bits.
+MAX_PARAMETERS = 65_535
+
+
+class ColumnType(NamedTuple):
+    """
+    What the catalogue says of a column.
+
+    Args:
+        kind (str): Its type, without the length.
+        nests (bool): Whether it is an array.
+        collation (str | None): Its collation, quoted, if it is a text.
+    """
+
+    kind: str
+    nests: bool
+    collation: str | None
+
+
+class PostgreSQLWriter(Writer):
+    """Write with UPDATE … FROM unnest(…), or VALUES where that cannot be."""
+
+    def _write(self, rows: Sequence[Row]) -> None:
+        if self.is_placed or any(column.nests for column in self._types):
+            self._write_values(rows)
+            return
+        keys, values = zip(*rows, strict=True)
+        arrays = [
+            to_array(column)
+            for columns in (zip(*keys, strict=True), zip(*values, strict=True))
+            for column in columns
+        ]
+        source = ", ".join(f"%s::{column.kind}[]" for column in self._types)
+        self._execute(f"unnest({source})", arrays, rows)
+
+    def _write_values(self, rows: Sequence[Row]) -> None:
+        """Write with VALUES: unnest() flattens arrays of arrays."""
+        placed = [self.place_row(row) for row in rows]
+        size = (MAX_PARAMETERS - 2) // max(
+            sum(map(len, parameters)) for _, parameters in placed
+        )
+        for start in range(0, len(rows), size):
+            part = placed[start : start + size]
+            source = ", ".join(
+                "(" + ", ".join(map(_cast, places, self._types)) + ")"
+                for places, _ in part
+            )
+            self._execute(
+                f"(VALUES {source})",
+                [value for _, row in part for values in row for value in values],
+                rows[start : start + size],
+            )
+
+    def _execute(
+        self, source: str, parameters: Sequence[Any], rows: Sequence[Row]
+    ) -> None:
+        keys = [f"key{position}" for position in range(len(self.keys))]
+        values = [f"value{position}" for position in range(len(self.fields))]
+        assignments = [
+            f"{self.quote(field)} = batch.{value}"
+            for field, value in zip(self.fields, values, strict=True)
+        ]
+        conditions = [
+            f"{self.table}.{self.quote(field)} = batch.{key}"
+            for field, key in zip(self.keys, keys, strict=True)
+        ]
+        range_sql, limits = self._get_range(rows)
+        conditions += [range_sql, *self.extra_conditions(f"{self.table}.")]
+        sql = (
+            f"WITH batch({', '.join(keys + values)}) AS MATERIALIZED "
+            f"(SELECT * FROM {source} AS source) "
+            f"UPDATE {self.table} "
+            f"SET {', '.join(assignments + self.extra_assignments())} "
+            f"FROM batch WHERE {' AND '.join(conditions)}"
+        )
+        with self.connection.cursor() as cursor:
+            cursor.execute(sql, [*parameters, *limits])
+
+    def _get_range(self, rows: Sequence[Row]) -> tuple[str, list[Any]]:
+        """
+        Return the condition that keeps the planner to the keys of the batch.
+
+        There are no statistics of a new column yet, so the planner expects few
+        rows in which it is NULL and reads the whole table to find them: 14 µs a
+        row of 200,000 without this condition, 3 µs with it (2026-11-20).
+        """
+        column = f"{self.table}.{self.quote(self.keys[0])}"
+        kind = self._types[0].kind
+        keys = [key[0] for key, _ in rows]
+        if set(map(type, keys)) in ({int}, {UUID}):
+            # CAST, because in -2147483648::integer the minus comes last.
+            limit = f"CAST(%s AS {kind})"
+            return f"{column} BETWEEN {limit} AND {limit}", [min(keys), max(keys)]
+        # Which text comes first is for the collation of the column to say.
+        collation = self._types[0].collation
+        key = f"key0 COLLATE {collation}" if collation else "key0"
+        limits = [
+            f"(SELECT key0 FROM batch ORDER BY {key} {order} LIMIT 1)"
+            for order in ("ASC", "DESC")
+        ]
+        return f"{column} BETWEEN {limits[0]} AND {limits[1]}", []
+
+    @cached_property
+    def _types(self) -> list[ColumnType]:
+        with self.connection.cursor() as cursor:
+            # With its length, a cast would cut a value off without a word.
+            cursor.execute(
+                "SELECT attname, format_type(atttypid, NULL), typcategory = 'A', "
+                "nullif(attcollation, 0)::regcollation::text "
+                "FROM pg_attribute JOIN pg_type ON pg_type.oid = atttypid "
+                "WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped",
+                [self.table],
+            )
+            types = {name: ColumnType(*rest) for name, *rest in cursor.fetchall()}
+        return [types[field.column] for field in self.columns]
+
+
+def to_array(values: Sequence[Any]) -> Any:
+    """
+    Return a parameter that PostgreSQL reads as an array of `values`.
+
+    Numbers and texts are spelled here, as the array's own literal: ten times
+    as fast as through the adapters of psycopg, element by element. All else is
+    left to those.
+    """
+    kinds = set(map(type, values))
+    if kinds == {str}:
+        joined = "".join(values)
+        if '"' in joined or "\\" in joined:
+            values = [v.replace("\\", "\\\\").replace('"', '\\"') for v in values]
+        return '{"' + '","'.join(values) + '"}'
+    if kinds == {UUID}:
+        return "{" + ",".join(map(str, values)) + "}"
+    if all(issubclass(kind, int) for kind in kinds):
+        # Also of the subclasses with which Django tells psycopg their size.
+        return "{" + ",".join(map(int.__repr__, values)) + "}"
+    return list(values)
+
+
+def _cast(place: str, column: ColumnType) -> str:
+    return f"({place})::{column.kind}"

@@ -1,0 +1,220 @@
+"""The engine: compute the values of a page, check them, hand them to a writer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.core.exceptions import FieldError
+from django.db import DatabaseError, transaction
+from django.db.models import NOT_PROVIDED, Model, QuerySet
+from django.db.models.expressions import Col
+from django.db.models.lookups import IsNull
+
+from safefield.backends.base.schema import Schema
+from safefield.backends.base.writer import Row, Writer
+from safefield.exceptions import BackfillError, BadRow
+from safefield.passes import Pass
+from safefield.plan import Plan
+from safefield.progress import note
+from safefield.queries import QueryWatch
+from safefield.reports import Finding
+from safefield.values import Values
+from safefield.verify import find_problems
+from safefield.violations import Violation, find_violation
+
+__all__ = ["Backfill"]
+
+#: Rows on which populate is tried before anything is changed.
+PREFLIGHT_ROWS = 5
+
+
+class Backfill(Pass):
+    """Fill the column of a plan."""
+
+    def __init__(self, plan: Plan, schema: Schema) -> None:
+        super().__init__(plan, schema, plan.model)
+        self.values = Values(plan.field, self.connection)
+        self.queries = QueryWatch(self.connection, plan.source_name)
+        self.writer: Writer = self.writer_class(
+            self.connection,
+            plan.new_model,
+            [plan.field],
+            only_null=plan.field,
+        )
+
+    def wanted(self) -> Any:
+        """Return the condition that a row has no value yet."""
+        return IsNull(Col(self.plan.table, self.plan.loose_field), True)
+
+    def preflight(self) -> None:
+        """
+        Try populate on a few rows, in a transaction that is rolled back.
+
+        Raises:
+            BackfillError: It worked on none of them.
+        """
+        rows = []
+        try:
+            with transaction.atomic(using=self.alias):
+                rows = self._read_first_rows()
+                self.compute(rows, savepoints=True)
+                # Also what populate wrote, such as objects that it created.
+                raise _Undo
+        except _Undo:
+            bad_rows, self.bad_rows = self.bad_rows, []
+        if len(bad_rows) == len(rows) > 0:
+            self.bad_rows = bad_rows
+            self.raise_useless()
+
+    def raise_useless(self) -> None:
+        """Raise the error for a populate that works on none of the first rows."""
+        source = self.plan.source_name
+        self.raise_bad(
+            f" cannot be filled. {source} was tried on the first rows and works on "
+            f"none of them",
+            f"Nothing was changed. Mend {source} and run migrate again.",
+        )
+
+    def _read_first_rows(self) -> list[Model]:
+        try:
+            return list(self.rows().order_by("pk")[:PREFLIGHT_ROWS])
+        except (AttributeError, FieldError) as exc:
+            # What Django raises for unknown names.
+            raise BackfillError(
+                f"{self.plan.title}: the rows cannot be read with select_related="
+                f"{self.plan.select_related!r} and prefetch_related="
+                f"{self.plan.prefetch_related!r}: {exc} Mend these arguments and run "
+                f"migrate again. Nothing was changed.",
+                model=self.plan.label,
+                field=self.plan.field_name,
+            ) from exc
+
+    def note_resuming(self) -> None:
+        """Say how much an earlier run has done."""
+        rows: QuerySet[Model] = QuerySet(self.model, using=self.alias)
+        note(
+            "Resuming %s: %s of %s rows are already filled.",
+            self.plan.title,
+            f"{rows.exclude(self.wanted()).count():,}",
+            f"{rows.count():,}",
+        )
+
+    def fill(self) -> None:
+        """
+        Fill every row that has no value yet.
+
+        Raises:
+            BackfillError: Some rows could not be filled. The others are.
+        """
+        # A batch that waited for the rows of others would keep its own locked
+        # meanwhile, so it passes over them, and the sweep comes back for them.
+        self.skips_locked = (
+            self.schema.commits
+            and self.connection.features.has_select_for_update_skip_locked
+        )
+        self._fill(f"Filling {self.plan.title}")
+        if self.skips_locked:
+            self.sweep()
+
+    def sweep(self) -> None:
+        """
+        Fill the few rows that have no value yet: passed over, or inserted since.
+
+        Raises:
+            BackfillError: Some rows could not be filled. The others are.
+        """
+        self.skips_locked = False
+        rows: QuerySet[Model] = QuerySet(self.model, using=self.alias)
+        if rows.filter(self.wanted()).order_by().exists():
+            self._fill(f"Sweeping {self.plan.title}")
+
+    def _fill(self, title: str) -> None:
+        self.bad_rows = []
+        self.run_pages(title)
+        if not self.bad_rows:
+            return
+        kept = (
+            "The other rows keep their values."
+            if self.schema.commits
+            else "Nothing was changed."
+        )
+        self.raise_bad(
+            " could not be filled in some rows",
+            f"{kept} Mend {self.plan.source_name} and run migrate again.",
+            self.find_others(),
+        )
+
+    def find_others(self) -> list[Finding]:
+        """Return what the constraints will say of the rows that were filled."""
+        problems = find_problems(self.plan, self.schema, is_filled=False)
+        return [problem.finding() for problem in problems]
+
+    def handle(self, rows: Sequence[Model], *, savepoints: bool) -> None:
+        """Compute and write the values of one batch."""
+        with self.queries.watch(rows):
+            computed = self.compute(rows, savepoints=savepoints)
+        if not savepoints:
+            self.writer.write([row for _, row in computed])
+            return
+        for instance, row in computed:
+            try:
+                self.write_one(instance, row)
+            except DatabaseError as exc:
+                self.note_refused(instance, exc)
+
+    def note_refused(self, row: Model, exc: DatabaseError) -> None:
+        """
+        Take note that the database refused the value of `row`.
+
+        Raises:
+            DatabaseError: It is not about the row.
+        """
+        violation = find_violation(exc)
+        if violation is None:
+            self.note_bad(row, "the database", exc)
+            return
+        reason = f"the database refused it: {violation.value}"
+        if violation is Violation.FOREIGN_KEY and self.plan.field.is_relation:
+            # As verify says it, where the constraint comes after the values.
+            label = self.plan.field.target_field.model._meta.label
+            reason = f"there is no {label} with this key"
+        self.bad_rows.append(BadRow(row.pk, reason))
+
+    def write_one(self, row: Model, prepared: Row) -> None:
+        """Write one row, so that an error is about this row alone."""
+        with transaction.atomic(using=self.alias):
+            self.writer.write([prepared])
+
+    def resolve(self) -> None:
+        """Give rows that collide values of their own; here there is no way to."""
+
+    def compute(
+        self, rows: Sequence[Model], *, savepoints: bool
+    ) -> list[tuple[Model, Row]]:
+        """Return each row with its key and its value, the bad rows left out."""
+        value_of = self.plan.value_of
+        prepare = self.values.prepare
+        source = self.plan.source_name
+        accepts = self.values.accepts
+        key_of = self.writer.key_of
+        computed: list[tuple[Model, Row]] = []
+        value: Any
+        for row in self.size.take(rows):
+            value = NOT_PROVIDED
+            try:
+                value = self.call(value_of, row, savepoints)
+                prepared = value if accepts(value) else prepare(value)
+            except DatabaseError as exc:
+                if not savepoints:
+                    raise
+                self.note_bad(row, source, exc)
+            except Exception as exc:
+                self.note_bad(row, source, exc, value)
+            else:
+                computed.append((row, (key_of(row), (prepared,))))
+        return computed
+
+
+class _Undo(Exception):
+    """Rolls back what was only tried."""

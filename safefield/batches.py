@@ -1,0 +1,118 @@
+"""How many rows go into the next batch, and when a batch has to end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+from django.db.models import Model
+
+__all__ = ["BatchSize"]
+
+#: Seconds that a batch should take where it is committed on its own. A row is
+#: locked for as long as its batch, so this is what the running application
+#: waits for at the most. Source: design.md, section 4; how long a busy site
+#: waits at this target is what benchmarks/busy_site.py measures.
+BATCH_SECONDS = 0.03
+
+#: Seconds that a batch should take where nobody waits for its rows: everything
+#: is in one transaction. A few times BATCH_SECONDS, so that the cost of a query
+#: is spread over more rows; MAX_ROWS and MAX_BYTES keep memory flat.
+UNLOCKED_SECONDS = 0.1
+
+#: Rows in the first batch: few, because nothing is known yet of how heavy the
+#: rows are. Ten rows of 1 MB each are 10 MB.
+FIRST_ROWS = 10
+
+#: Rows in a batch at the most, so that memory stays flat.
+MAX_ROWS = 10_000
+
+#: Bytes of texts and binaries in a batch at the most, for the same reason: the
+#: database driver holds them once more, and the writer may too.
+MAX_BYTES = 16_000_000
+
+#: How much larger a batch may be than the one before.
+GROWTH = 2.0
+
+#: A batch that takes more than this many times as long as it should, or that is
+#: cut short, is followed by one that fits. Otherwise the sizes are smoothed.
+OVERSHOOT = 1.5
+
+#: Rows of a batch that are weighed.
+WEIGHED_ROWS = 10
+
+
+class BatchSize:
+    """
+    Size batches by time.
+
+    Args:
+        fixed (int | None): Rows in every batch; None lets the size follow
+            the time that batches take.
+        max_rows (int): Rows in a batch at the most.
+        target_seconds (float): Seconds that a batch should take.
+        clock (Callable[[], float]): Gives the time in seconds.
+    """
+
+    def __init__(
+        self,
+        fixed: int | None = None,
+        *,
+        max_rows: int = MAX_ROWS,
+        target_seconds: float = BATCH_SECONDS,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self.fixed = fixed
+        self.target_seconds = target_seconds
+        self.clock = clock
+        self.rows = fixed or FIRST_ROWS
+        self.max_rows = max_rows
+        self._fitting_rows = max_rows
+        self._started = clock()
+        #: Rows that the batch took from its page.
+        self.taken = 0
+
+    def start(self) -> None:
+        """Take note that a batch begins."""
+        self._started = self.clock()
+
+    def take(self, rows: Sequence[Model]) -> Iterator[Model]:
+        """
+        Yield `rows` until the batch has had its time, at least one.
+
+        However slow populate is for a row, no row is locked longer than the
+        target, this one call and the writing. The rest is for the next batch.
+        """
+        self._weigh(rows)
+        clock = self.clock
+        deadline = float("inf") if self.fixed else self._started + self.target_seconds
+        self.taken = 0
+        for row in rows:
+            self.taken += 1
+            yield row
+            if clock() >= deadline:
+                return
+
+    def record(self, rows: int) -> float:
+        """Take note that a batch of `rows` rows has ended; return its seconds."""
+        seconds = self.clock() - self._started
+        if not self.fixed and rows:
+            fitting = rows * self.target_seconds / max(seconds, 1e-6)
+            if fitting >= self.rows * GROWTH:
+                fitting = self.rows * GROWTH
+            elif rows == self.rows and seconds <= self.target_seconds * OVERSHOOT:
+                fitting = (fitting + self.rows) / 2
+            self.rows = max(1, int(min(fitting, self._fitting_rows)))
+        return seconds
+
+    def _weigh(self, rows: Sequence[Model]) -> None:
+        """Look at a few rows of the page, so that few heavy ones make a batch."""
+        sample = rows[:: max(1, len(rows) // WEIGHED_ROWS)]
+        weight = sum(
+            len(value)
+            for row in sample
+            for value in vars(row).values()
+            if isinstance(value, (str, bytes, memoryview))
+        )
+        fitting = MAX_BYTES * len(sample) // max(weight, 1)
+        self._fitting_rows = max(1, min(self.max_rows, fitting))

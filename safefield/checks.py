@@ -1,0 +1,157 @@
+"""
+The system checks.
+
+safefield.E001  a populate function is not written yet
+safefield.W001  another app's makemigrations is used instead of safefield's
+safefield.W002  a migration that mentions safefield cannot be imported
+"""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+from django.apps import AppConfig, apps
+from django.core.checks import CheckMessage, Error, Warning
+from django.core.management import get_commands, load_command_class
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.operations.base import Operation
+
+from safefield.populate import is_unwritten, unwritten_message
+
+__all__ = ["allow_unwritten", "check_makemigrations", "check_written"]
+
+# What the source of a migration with a backfill cannot do without. Looking for it
+# takes a fraction of the time of importing every migration of a big project, and
+# checks run before almost every command.
+_MARK = b"safefield"
+
+_is_unwritten_allowed: ContextVar[bool] = ContextVar("unwritten", default=False)
+
+
+@contextmanager
+def allow_unwritten() -> Iterator[None]:
+    """Leave unwritten functions out of the checks that run meanwhile."""
+    token = _is_unwritten_allowed.set(True)
+    try:
+        yield
+    finally:
+        _is_unwritten_allowed.reset(token)
+
+
+def check_written(
+    app_configs: Sequence[AppConfig] | None, **kwargs: Any
+) -> list[CheckMessage]:
+    """Report each populate function in a migration that is not written yet."""
+    if _is_unwritten_allowed.get():
+        return []
+    messages: list[CheckMessage] = []
+    # The second phase of a backfill has the function of the first.
+    reported: set[int] = set()
+    for app_config in app_configs or apps.get_app_configs():
+        for name in _find_migrations(app_config.label):
+            try:
+                module = import_module(name)
+            except Exception as exc:  # noqa: BLE001
+                messages.append(_report_broken(name, exc))
+            else:
+                messages += _report_unwritten(module, app_config.label, reported)
+    return messages
+
+
+def _find_migrations(app_label: str) -> list[str]:
+    """Return the module names of the app's migrations that mention safefield."""
+    package_name, _ = MigrationLoader.migrations_module(app_label)
+    if package_name is None:
+        return []
+    try:
+        package = import_module(package_name)
+    except Exception:  # noqa: BLE001 # No migrations, or Django reports it itself.
+        return []
+    return [
+        f"{package_name}.{module_info.name}"
+        for module_info in pkgutil.iter_modules(getattr(package, "__path__", []))
+        if not module_info.ispkg
+        and module_info.name[0] not in "_~"
+        and _mentions_safefield(module_info, package_name)
+    ]
+
+
+def _mentions_safefield(module_info: pkgutil.ModuleInfo, package_name: str) -> bool:
+    name = f"{package_name}.{module_info.name}"
+    spec = module_info.module_finder.find_spec(name, None)
+    if spec is None or spec.origin is None:
+        return False
+    try:
+        return _MARK in spec.loader.get_data(spec.origin)  # type: ignore[union-attr]
+    except (AttributeError, OSError):
+        return True
+
+
+def _report_broken(name: str, exc: Exception) -> CheckMessage:
+    return Warning(
+        f"Migration {name} cannot be imported ({type(exc).__name__}: {exc}), so its "
+        f"backfills were not checked.",
+        hint="Mend the file: migrate cannot import it either.",
+        id="safefield.W002",
+    )
+
+
+def _report_unwritten(
+    module: ModuleType, app_label: str, reported: set[int]
+) -> Iterator[CheckMessage]:
+    operations = getattr(getattr(module, "Migration", None), "operations", ())
+    for operation in _flatten(operations):
+        populate = getattr(operation, "populate", None)
+        if (
+            callable(populate)
+            and id(populate) not in reported
+            and is_unwritten(populate)
+        ):
+            reported.add(id(populate))
+            yield Error(
+                unwritten_message(populate),
+                hint=(
+                    "Let it return the value of one existing row, then run migrate. "
+                    "Or remove the migration and give the field a default."
+                ),
+                obj=f"{app_label}.{module.__name__.rpartition('.')[2]}",
+                id="safefield.E001",
+            )
+
+
+def _flatten(operations: Sequence[Operation]) -> Iterator[Operation]:
+    """Yield the operations, also those within SeparateDatabaseAndState."""
+    for operation in operations:
+        yield operation
+        yield from _flatten(getattr(operation, "database_operations", ()))
+
+
+def check_makemigrations(
+    app_configs: Sequence[AppConfig] | None, **kwargs: Any
+) -> list[CheckMessage]:
+    """Report that another app's makemigrations stands before safefield's."""
+    from safefield.management.commands.makemigrations import BackfillCommand
+
+    app_name = get_commands()["makemigrations"]
+    command = load_command_class(app_name, "makemigrations")
+    if isinstance(command, BackfillCommand):
+        return []
+    return [
+        Warning(
+            f"The makemigrations command of {app_name!r} is used instead of "
+            f"safefield's, so it asks for one-off defaults as before.",
+            hint=(
+                f"Put 'safefield' before {app_name!r} in INSTALLED_APPS: safefield "
+                f"then uses that command too. Where {app_name!r} has to come first, "
+                f"derive its Command from "
+                f"safefield.management.commands.makemigrations.Command."
+            ),
+            id="safefield.W001",
+        )
+    ]

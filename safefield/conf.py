@@ -1,0 +1,67 @@
+"""
+The settings of safefield: one optional dict, SAFEFIELD.
+
+| key | unit | default | what it does, and why |
+|---|---|---|---|
+| PAUSE_RATIO | seconds of pause per second of work | 0.0 | After each committed batch, sleep for this many times as long as the batch took. For those who must spare replicas or a loaded server; 0 is fastest. |
+| SHOW_VALUES | – | True | Show values, shortened, and the SQL of blocking sessions in messages. False where logs must not hold data. |
+| TWO_PHASE | – | False | `makemigrations` writes two migrations for a new required field, as with `--two-phase`: the first adds and fills the column, the second, to run when the new code is live, makes it required. For sites where old code goes on inserting while the new one is deployed. |
+"""  # noqa: E501 - a table row is one line
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+
+__all__ = ["Configuration", "get_configuration"]
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """
+    The settings, checked, each with its default.
+
+    Args:
+        PAUSE_RATIO (float): Seconds of pause per second of work, at least 0.
+        SHOW_VALUES (bool): Whether messages show values.
+        TWO_PHASE (bool): Whether makemigrations writes two migrations.
+    """
+
+    PAUSE_RATIO: float = 0.0
+    SHOW_VALUES: bool = True
+    TWO_PHASE: bool = False
+
+    def __post_init__(self) -> None:
+        ratio: Any = self.PAUSE_RATIO
+        if isinstance(ratio, bool) or not isinstance(ratio, (int, float)) or ratio < 0:
+            raise ImproperlyConfigured(
+                f"SAFEFIELD['PAUSE_RATIO'] must be a number of at least 0, not "
+                f"{ratio!r}."
+            )
+        for key in ("SHOW_VALUES", "TWO_PHASE"):
+            if not isinstance(value := getattr(self, key), bool):
+                raise ImproperlyConfigured(
+                    f"SAFEFIELD[{key!r}] must be True or False, not {value!r}."
+                )
+
+
+def get_configuration() -> Configuration:
+    """
+    Return the settings as they are now.
+
+    Raises:
+        ImproperlyConfigured: A key is unknown, or a value is not what it takes.
+    """
+    given: Any = getattr(settings, "SAFEFIELD", {})
+    known = [field.name for field in fields(Configuration)]
+    if not isinstance(given, dict):
+        raise ImproperlyConfigured(f"SAFEFIELD must be a dict, not {given!r}.")
+    unknown = sorted(set(given) - set(known))
+    if unknown:
+        raise ImproperlyConfigured(
+            f"SAFEFIELD has unknown keys {unknown!r}; the known ones are {known!r}."
+        )
+    return Configuration(**given)

@@ -1,0 +1,117 @@
+"""Which fields can be backfilled, and the forms they take on the way."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, TypeAlias
+
+from django.db.models import NOT_PROVIDED, AutoField, Field, ForeignKey, ForeignObject
+from django.utils.functional import cached_property
+
+__all__ = ["AnyField", "copy_field", "loosen", "refusal", "strip_default"]
+
+
+#: A model field. django-stubs leaves out db_index, db_constraint, target_field
+#: and others that every column, or every foreign key, has.
+AnyField: TypeAlias = Any
+
+
+def refusal(field: Any, *, needs_values: bool) -> str | None:
+    """
+    Return why `field` cannot be backfilled and what to use; None if it can.
+
+    `needs_values` says that its own default is all there is to fill it with.
+    """
+    kind = type(field).__name__
+    if isinstance(field, type) and issubclass(field, Field):
+        return (
+            f"field must be a model field, not {field!r}. Give an instance: "
+            f"{field.__name__}(...)."
+        )
+    if not isinstance(field, Field) and not hasattr(field, "many_to_many"):
+        return f"field must be a model field, not {field!r}."
+    # Not by class: contenttypes can only be imported where it is installed.
+    if hasattr(field, "ct_field"):
+        return (
+            f"{kind} has no column to fill. Use this operation for its two fields, "
+            f"the content type and the key."
+        )
+    if field.many_to_many:
+        return (
+            f"{kind} has no column to fill. Use migrations.AddField, then "
+            f"migrations.RunPython to add the related rows."
+        )
+    if isinstance(field, ForeignObject) and not isinstance(field, ForeignKey):
+        return f"{kind} has no column to fill. Use migrations.AddField."
+    if field.remote_field and field.remote_field.parent_link:
+        return (
+            "a parent link is the key of a row in another table. Create that row "
+            "and the link in a migration of your own."
+        )
+    if getattr(field, "generated", False):
+        return f"{kind} is computed by the database. Use migrations.AddField."
+    if getattr(field, "primary_key", False):
+        return (
+            "a primary key cannot be backfilled. Add a unique field with this "
+            "operation, then make it the primary key with migrations.AlterField."
+        )
+    if isinstance(field, AutoField):
+        return f"{kind} gets its values from the database. Use migrations.AddField."
+    if needs_values and not field.has_default():
+        return (
+            "populate is missing, and the field has no default to be called once "
+            "a row. Give populate=, a function of one row."
+        )
+    return None
+
+
+def loosen(field: AnyField, old_field: AnyField | None) -> AnyField:
+    """
+    Return `field` nullable and bare: what the column is while it is filled.
+
+    An index or a default on this column would be built or written before the
+    values are there. What `old_field` has already is kept, for the application
+    relies on it, but not a constraint that the final field does without: a value
+    of populate may break it.
+    """
+    loose = strip_default(field)
+    loose.null = field.null or old_field is None or old_field.null
+    loose.db_default = NOT_PROVIDED if old_field is None else old_field.db_default
+    loose._unique = old_field is not None and old_field.unique and field.unique
+    loose.db_index = (
+        old_field is not None and old_field.db_index and not old_field.unique
+    )
+    if loose.remote_field is not None:
+        loose.db_constraint = getattr(old_field, "db_constraint", False) and getattr(
+            field, "db_constraint", False
+        )
+    if hasattr(loose, "spatial_index"):
+        loose.spatial_index = getattr(old_field, "spatial_index", False)
+    return loose
+
+
+def strip_default(field: AnyField) -> AnyField:
+    """
+    Return a copy of `field` that makes Django's schema editor write no value.
+
+    The schema editor takes a constant from default, from blank (the empty
+    string) and from auto_now and auto_now_add.
+    """
+    bare = copy_field(field)
+    bare.default = NOT_PROVIDED
+    bare.blank = False
+    for name in ("auto_now", "auto_now_add"):
+        if hasattr(bare, name):
+            setattr(bare, name, False)
+    return bare
+
+
+def copy_field(field: AnyField) -> AnyField:
+    """Return a copy of `field`, bound to the same model, that may be changed."""
+    duplicate = copy.deepcopy(field)
+    for name in list(duplicate.__dict__):
+        # Such as `unique` and `_get_default`, which would keep saying what the
+        # original says.
+        if isinstance(getattr(type(duplicate), name, None), cached_property):
+            del duplicate.__dict__[name]
+    return duplicate

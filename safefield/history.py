@@ -1,0 +1,250 @@
+"""The backfills of a project's migrations, each with the states around it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import router
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations import Migration
+from django.db.migrations.exceptions import AmbiguityError
+from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.operations import (
+    AlterModelManagers,
+    AlterModelOptions,
+    SeparateDatabaseAndState,
+)
+from django.db.migrations.operations.base import Operation
+from django.db.migrations.state import ProjectState
+
+from safefield.backends import get_backend
+from safefield.backends.base.schema import Schema
+from safefield.exceptions import BackfillError, SafefieldError
+from safefield.operations import (
+    BACKFILLS,
+    AddFieldWithBackfill,
+    AlterFieldWithBackfill,
+)
+from safefield.plan import Plan
+
+__all__ = ["Entry", "History", "Step", "find_other_operations"]
+
+#: They change nothing in the database.
+STATE_OPERATIONS = (AlterModelManagers, AlterModelOptions)
+
+Backfill = AddFieldWithBackfill | AlterFieldWithBackfill
+
+
+@dataclass(frozen=True)
+class Entry:
+    """
+    One backfill of a migration.
+
+    Args:
+        migration (Migration): The migration.
+        operation (Backfill): One of its operations.
+        start (ProjectState): The state before the migration.
+        before (ProjectState): The state before the operation.
+        after (ProjectState): The state after it.
+    """
+
+    migration: Migration
+    operation: Backfill
+    start: ProjectState
+    before: ProjectState
+    after: ProjectState
+
+    @property
+    def model_label(self) -> str:
+        """Label of the model, such as "films.Movie"."""
+        key = self.migration.app_label, self.operation.model_name_lower
+        return f"{key[0]}.{self.after.models[key].name}"
+
+    def is_allowed(self, connection: BaseDatabaseWrapper) -> bool:
+        """Return whether the database routers allow the model on a database."""
+        app_label = self.migration.app_label
+        return router.allow_migrate(
+            connection.alias, app_label, model_name=self.operation.model_name_lower
+        ) and self.operation.allow_migrate_model(
+            connection.alias,
+            self.after.apps.get_model(app_label, self.operation.model_name),
+        )
+
+    def make_schema(self, connection: BaseDatabaseWrapper, editor: Any) -> Schema:
+        """
+        Return the column of the backfill on a database.
+
+        Raises:
+            BackfillError: The catalogue cannot tell whose column it is.
+        """
+        app_label = self.migration.app_label
+        plan = self.operation.make_plan(app_label, self.before, self.after)
+        if self.before is not self.start and plan.old_field is None:
+            self._refuse_reuse(plan)
+        return get_backend(connection).schema(editor, plan)
+
+    def _refuse_reuse(self, plan: Plan) -> None:
+        """Refuse a column whose name another one had when the migration began."""
+        for model in self.start.apps.get_models(include_auto_created=True):
+            if model._meta.db_table == plan.table and any(
+                field.column == plan.field.column
+                for field in model._meta.local_concrete_fields
+            ):
+                raise BackfillError(
+                    f"{plan.title}: migration {self.migration} begins with another "
+                    f"column {plan.field.column} in table {plan.table}, and the "
+                    f"catalogue does not tell which of the two is there.",
+                    model=plan.label,
+                    field=plan.field_name,
+                )
+
+
+@dataclass(frozen=True)
+class Step:
+    """
+    One migration on the way from an empty database.
+
+    Args:
+        migration (Migration): The migration.
+        entries (Sequence[Entry]): Its backfills, in order.
+        error (Exception | None): Why its states cannot be computed.
+    """
+
+    migration: Migration
+    entries: Sequence[Entry] = ()
+    error: Exception | None = None
+
+
+class History:
+    """
+    The migrations of the project, and what a database has recorded of them.
+
+    Args:
+        connection (BaseDatabaseWrapper): The database.
+    """
+
+    def __init__(self, connection: BaseDatabaseWrapper) -> None:
+        self.connection = connection
+        self.executor = MigrationExecutor(connection)
+        self.loader = self.executor.loader
+
+    def walk(self) -> Iterator[Step]:
+        """Yield the migrations with backfills, and those that cannot be read."""
+        graph = self.loader.graph
+        state = ProjectState(real_apps=self.loader.unmigrated_apps)
+        for migration, _ in self.executor.migration_plan(
+            graph.leaf_nodes(), clean_start=True
+        ):
+            entries: list[Entry] = []
+            try:
+                if has_backfill(migration.operations):
+                    start = state.clone()
+                    entries += find_entries(migration, start)
+                migration.mutate_state(state, preserve=False)
+            except Exception as exc:  # noqa: BLE001 - the next one may be readable
+                yield Step(migration, entries, exc)
+            else:
+                if entries:
+                    yield Step(migration, entries)
+
+    def get_migration(self, app_label: str, name: str) -> Migration:
+        """
+        Return a migration by how its name begins, as migrate does.
+
+        Raises:
+            SafefieldError: There is none, or more than one.
+        """
+        loader = self.loader
+        if app_label not in loader.migrated_apps:
+            raise SafefieldError(f"App {app_label!r} does not have migrations.")
+        try:
+            migration = loader.get_migration_by_prefix(app_label, name)
+        except AmbiguityError as exc:
+            raise SafefieldError(
+                f"More than one migration matches {name!r} in app {app_label!r}. Be "
+                f"more specific."
+            ) from exc
+        except KeyError as exc:
+            raise SafefieldError(
+                f"Cannot find a migration matching {name!r} from app {app_label!r}."
+            ) from exc
+        if (app_label, migration.name) not in loader.graph.nodes:
+            raise SafefieldError(
+                f"{migration} is replaced by a squashed migration: name that one."
+            )
+        return migration
+
+    def is_applied(self, migration: Migration) -> bool:
+        """Return whether the database has recorded `migration`."""
+        return get_key(migration) in self.loader.applied_migrations
+
+    def find_unapplied_parents(self, migration: Migration) -> list[str]:
+        """Return the migrations that have to be applied first."""
+        return [
+            f"{key[0]}.{key[1]}"
+            for key in self._related(migration, "parents")
+            if key not in self.loader.applied_migrations
+        ]
+
+    def has_applied_children(self, migration: Migration) -> bool:
+        """Return whether a migration that needs `migration` is applied."""
+        return any(
+            key in self.loader.applied_migrations
+            for key in self._related(migration, "children")
+        )
+
+    def find_previous(self, migration: Migration) -> str:
+        """Return what `migrate` is told in order to undo `migration`."""
+        names = [
+            name
+            for app_label, name in self._related(migration, "parents")
+            if app_label == migration.app_label
+        ]
+        return names[-1] if names else "zero"
+
+    def _related(self, migration: Migration, kind: str) -> list[tuple[str, str]]:
+        node = self.loader.graph.node_map[get_key(migration)]
+        return sorted(related.key for related in getattr(node, kind))
+
+
+def get_key(migration: Migration) -> tuple[str, str]:
+    """Return the migration's key in the graph."""
+    return migration.app_label, migration.name
+
+
+def has_backfill(operations: Sequence[Operation]) -> bool:
+    """Return whether one of the operations is a backfill, or has one within."""
+    return any(
+        isinstance(operation, BACKFILLS)
+        or has_backfill(getattr(operation, "database_operations", ()))
+        for operation in operations
+    )
+
+
+def find_entries(migration: Migration, start: ProjectState) -> Iterator[Entry]:
+    """Yield the backfills of a migration, also within SeparateDatabaseAndState."""
+
+    def find(operations: Sequence[Operation], before: ProjectState) -> Iterator[Entry]:
+        for operation in operations:
+            after = before.clone()
+            operation.state_forwards(migration.app_label, after)
+            if isinstance(operation, BACKFILLS):
+                yield Entry(migration, operation, start, before, after)
+            elif isinstance(operation, SeparateDatabaseAndState):
+                yield from find(operation.database_operations, before)
+            before = after
+
+    yield from find(migration.operations, start)
+
+
+def find_other_operations(operations: Sequence[Operation]) -> list[Operation]:
+    """Return the operations that are not backfills and may change the database."""
+    others: list[Operation] = []
+    for operation in operations:
+        if isinstance(operation, SeparateDatabaseAndState):
+            others += find_other_operations(operation.database_operations)
+        elif not isinstance(operation, (*BACKFILLS, *STATE_OPERATIONS)):
+            others.append(operation)
+    return others

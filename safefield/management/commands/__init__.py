@@ -1,0 +1,1 @@
+"""The commands of safefield, a module each."""

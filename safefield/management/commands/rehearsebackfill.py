@@ -1,0 +1,151 @@
+"""The rehearsebackfill command: what migrate would do, and nothing done."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DEFAULT_DB_ALIAS, connections
+
+from safefield.conf import get_configuration
+from safefield.progress import show_progress
+from safefield.rehearsal import Rehearsal, rehearse
+from safefield.reports import shorten
+
+__all__ = ["Command"]
+
+
+class Command(BaseCommand):
+    """Prints what migrate would do with the backfills of a migration."""
+
+    help = (
+        "Runs the backfills of a migration over the rows as they are, changing "
+        "nothing, and says what migrate would do. Exit code 1 if it would fail."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Add the arguments."""
+        parser.add_argument("app_label", help="App label of the migration.")
+        parser.add_argument(
+            "migration_name", help="Name of the migration, or how it begins."
+        )
+        parser.add_argument(
+            "--limit",
+            type=int,
+            help="Rehearse only this many rows of each table, by primary key.",
+        )
+        parser.add_argument(
+            "--database",
+            default=DEFAULT_DB_ALIAS,
+            choices=tuple(connections),
+            help='Nominates a database to read. Defaults to the "default" database.',
+        )
+        parser.add_argument(
+            "--json", action="store_true", help="Print a JSON list instead of lines."
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """
+        Rehearse and report.
+
+        Raises:
+            CommandError: Rows would fail.
+        """
+        if options["limit"] is not None and options["limit"] < 1:
+            raise CommandError(
+                f"--limit must be a whole number of rows, at least 1, not "
+                f"{options['limit']!r}."
+            )
+        with show_progress():
+            found = list(
+                rehearse(
+                    connections[options["database"]],
+                    options["app_label"],
+                    options["migration_name"],
+                    limit=options["limit"],
+                )
+            )
+        if options["json"]:
+            texts = [as_dict(rehearsal) for rehearsal in found]
+            self.stdout.write(json.dumps(texts, indent=2, default=str))
+        else:
+            self.stdout.write("\n\n".join(describe(rehearsal) for rehearsal in found))
+        if failing := [item.field for item in found if item.error is not None]:
+            raise CommandError(f"migrate would fail at {', '.join(failing)}.")
+
+
+def describe(rehearsal: Rehearsal) -> str:
+    """Return the report for people."""
+    of_rows = f"{rehearsal.rehearsed:,}"
+    if rehearsal.rehearsed != rehearsal.rows:
+        of_rows += f" of {rehearsal.rows:,}"
+    lines = [
+        f"{rehearsal.field}, filled by {rehearsal.source}: "
+        f"rehearsed with {of_rows} rows, and nothing was changed."
+    ]
+    if rehearsal.filled:
+        lines.append(f"{rehearsal.filled:,} of them have a value already.")
+    if rehearsal.writes:
+        lines.append(
+            f"{rehearsal.source} writes to the database; what it wrote was rolled back."
+        )
+    if rehearsal.error is not None:
+        lines += ["migrate would report:", *_indent(str(rehearsal.error))]
+    if rehearsal.renumbered:
+        rows = "row" if rehearsal.renumbered == 1 else "rows"
+        lines.append(
+            f"{rehearsal.renumbered:,} {rows} would get another value, because an "
+            f"earlier row has the same:"
+        )
+        lines += [
+            f"  primary key {pk!r}: {show(old)} becomes {show(new)}"
+            for pk, old, new in rehearsal.renumbered_samples
+        ]
+    if rehearsal.samples and get_configuration().SHOW_VALUES:
+        lines.append("Some values:")
+        lines += [f"  primary key {pk!r}: {show(v)}" for pk, v in rehearsal.samples]
+    if rehearsal.error is None:
+        lines.append(f"migrate takes about {max(rehearsal.seconds, 0.1):,.1f} s.")
+    return "\n".join(lines)
+
+
+def as_dict(rehearsal: Rehearsal) -> dict[str, Any]:
+    """Return what --json prints."""
+    shows = get_configuration().SHOW_VALUES
+    error = rehearsal.error
+    return {
+        "field": rehearsal.field,
+        "source": rehearsal.source,
+        "rows": rehearsal.rows,
+        "rehearsed": rehearsal.rehearsed,
+        "filled": rehearsal.filled,
+        "error": None if error is None else str(error),
+        "bad_rows": (
+            []
+            if error is None
+            else [{"pk": row.pk, "reason": row.reason} for row in error.rows]
+        ),
+        "renumbered": rehearsal.renumbered,
+        "renumbered_samples": [
+            {"pk": pk, "from": old, "to": new}
+            for pk, old, new in (rehearsal.renumbered_samples if shows else ())
+        ],
+        "samples": [
+            {"pk": pk, "value": value}
+            for pk, value in (rehearsal.samples if shows else ())
+        ],
+        "seconds": round(rehearsal.seconds, 1),
+        "writes": rehearsal.writes,
+    }
+
+
+def show(value: Any) -> str:
+    """Return a value for a message, shortened, or not at all."""
+    if not get_configuration().SHOW_VALUES:
+        return "(not shown)"
+    return shorten(value)
+
+
+def _indent(text: str) -> list[str]:
+    return [f"  {line}" for line in text.splitlines()]

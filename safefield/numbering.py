@@ -1,0 +1,36 @@
+"""A ready function for deduplicate."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.exceptions import ValidationError
+
+__all__ = ["numbered"]
+
+
+def numbered(row: Any, value: Any, n: int, *, max_length: int | None = None) -> str:
+    """
+    Return `value` with a number: treasure-island-2, treasure-island-3, ….
+
+    For AddFieldWithBackfill(deduplicate=safefield.numbered).
+
+    Args:
+        row (Model): The row; not looked at.
+        value (str): The value that an earlier row has already.
+        n (int): The number, from 2.
+        max_length (int | None): Characters at the most. The value is cut,
+            never the number. Given by the engine: the field's max_length.
+
+    Raises:
+        ValidationError: `value` is not a text.
+    """
+    if not isinstance(value, str):
+        raise ValidationError(
+            f"safefield.numbered is for texts, and this value is of type "
+            f"{type(value).__name__}"
+        )
+    suffix = f"-{n}"
+    if max_length is not None:
+        value = value[: max_length - len(suffix)]
+    return f"{value.rstrip('-')}{suffix}"

@@ -1,0 +1,313 @@
+"""The operations that are written into migration files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+
+from django.db import models
+from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+from django.db.migrations.operations.base import Operation
+from django.db.migrations.operations.fields import (
+    AddField,
+    AlterField,
+    FieldOperation,
+    RemoveField,
+)
+from django.db.migrations.operations.models import DeleteModel
+from django.db.migrations.state import ProjectState
+from django.db.models.expressions import Combinable
+
+from safefield import steps
+from safefield.fields import refusal
+from safefield.plan import Plan
+from safefield.populate import check_callable, function_name
+
+__all__ = ["BACKFILLS", "AddFieldWithBackfill", "AlterFieldWithBackfill"]
+
+#: A function of a row, a function of a row and apps, or a query expression.
+Populate: TypeAlias = Callable[..., Any] | Combinable
+#: A function that answers with values for other fields of the row, or None.
+Reverse: TypeAlias = Callable[..., Any]
+
+if TYPE_CHECKING:
+    _Base = FieldOperation
+else:
+    _Base = object
+
+
+class _BackfillOperation(_Base):
+    """What both operations share: the arguments and the barrier."""
+
+    _verb: ClassVar[str]
+    field: models.Field[Any, Any]
+
+    # Spelled out, because OperationWriter writes only the arguments that it
+    # finds in the signature of __init__.
+    def __init__(
+        self,
+        model_name: str,
+        name: str,
+        field: models.Field[Any, Any],
+        populate: Populate | None = None,
+        reverse: Reverse | None = None,
+        *,
+        deduplicate: Callable[..., Any] | None = None,
+        select_related: Sequence[str] = (),
+        prefetch_related: Sequence[str] = (),
+        batch_size: int | None = None,
+    ) -> None:
+        operation = f"{type(self).__name__}({model_name!r}, {name!r})"
+        if (sentence := self._refusal(field, populate)) is not None:
+            raise ValueError(f"{operation}: {sentence}")
+        if populate is not None and not hasattr(populate, "resolve_expression"):
+            check_callable(populate, "populate", operation)
+        if reverse is not None:
+            check_callable(reverse, "reverse", operation)
+        if deduplicate is not None and not callable(deduplicate):
+            raise TypeError(
+                f"{operation}: deduplicate must be a function of row, value and n, "
+                f"not {deduplicate!r}."
+            )
+        if deduplicate is not None and not field.unique:
+            raise ValueError(
+                f"{operation}: deduplicate is for a field with unique=True; this one "
+                f"may hold a value twice. Leave deduplicate out."
+            )
+        for argument, names in (
+            ("select_related", select_related),
+            ("prefetch_related", prefetch_related),
+        ):
+            if isinstance(names, str):
+                raise TypeError(
+                    f"{operation}: {argument} must be a list or tuple of names, "
+                    f"not the string {names!r}."
+                )
+            if not all(isinstance(name, str) for name in names):
+                raise TypeError(
+                    f"{operation}: {argument} must be a list or tuple of names, "
+                    f"not {names!r}."
+                )
+        if batch_size is not None:
+            sentence = (
+                f"{operation}: batch_size must be a whole number of rows, at least "
+                f"1, not {batch_size!r}."
+            )
+            if type(batch_size) is not int:
+                raise TypeError(sentence)
+            if batch_size < 1:
+                raise ValueError(sentence)
+        self.populate = populate
+        self.reverse = reverse
+        self.deduplicate = deduplicate
+        self.select_related = tuple(select_related)
+        self.prefetch_related = tuple(prefetch_related)
+        self.batch_size = batch_size
+        super().__init__(model_name, name, field)
+
+    def deconstruct(self) -> tuple[str, Sequence[Any], dict[str, Any]]:
+        kwargs: dict[str, Any] = {
+            "model_name": self.model_name,
+            "name": self.name,
+            "field": self.field,
+        }
+        optional = {
+            "populate": self.populate,
+            "reverse": self.reverse,
+            "deduplicate": self.deduplicate,
+            "select_related": self.select_related,
+            "prefetch_related": self.prefetch_related,
+            "batch_size": self.batch_size,
+        }
+        kwargs.update(
+            {
+                name: value
+                for name, value in optional.items()
+                if value is not None and value != ()
+            }
+        )
+        return type(self).__name__, [], kwargs
+
+    def describe(self) -> str:
+        description = f"{self._verb} field {self.name} {self._preposition} "
+        description += self.model_name
+        if callable(self.populate):
+            name = function_name(self.populate).removesuffix("()")
+            return f"{description}, backfilled by {name}"
+        if self.populate is None:
+            return f"{description}, backfilled by its default"
+        return f"{description}, backfilled by {self.populate}"
+
+    _preposition: ClassVar[str]
+
+    def _refusal(self, field: Any, populate: Any) -> str | None:
+        raise NotImplementedError
+
+    # A barrier: populate may read any field of any model, so no operation may
+    # be moved across this one. CreateModel still absorbs it: there are no rows
+    # to fill then.
+    def references_model(self, name: str, app_label: str) -> bool:
+        return True
+
+    def references_field(self, model_name: str, name: str, app_label: str) -> bool:
+        return True
+
+    def reduce(self, operation: Operation, app_label: str) -> bool | list[Operation]:
+        if (
+            isinstance(operation, RemoveField)
+            and operation.model_name_lower == self.model_name_lower
+            and operation.name_lower == self.name.lower()
+        ):
+            return self._reduce_removed(operation)
+        if (
+            isinstance(operation, DeleteModel)
+            and operation.name_lower == self.model_name_lower
+        ):
+            return [operation]
+        if operation.elidable:
+            return [self]
+        return False
+
+    def _reduce_removed(self, removal: Operation) -> list[Operation]:
+        """Return what is left when the same field is removed next."""
+        raise NotImplementedError
+
+    def make_plan(
+        self,
+        app_label: str,
+        old_state: ProjectState,
+        new_state: ProjectState,
+    ) -> Plan:
+        """
+        Return what is to be done between two states.
+
+        Args:
+            app_label (str): App of the migration.
+            old_state (ProjectState): Before the operation.
+            new_state (ProjectState): After it.
+        """
+        # In this order: on SQLite the columns of a remade table are in the
+        # order in which their fields were made.
+        old_apps, new_apps = old_state.apps, new_state.apps
+        return Plan(
+            operation=type(self).__name__,
+            migration_apps=old_apps,
+            model=old_apps.get_model(app_label, self.model_name),
+            new_model=new_apps.get_model(app_label, self.model_name),
+            field_name=self.name,
+            populate=self.populate,
+            reverse=self.reverse,
+            deduplicate=self.deduplicate,
+            select_related=self.select_related,
+            prefetch_related=self.prefetch_related,
+            batch_size=self.batch_size,
+        )
+
+    def database_forwards(
+        self,
+        app_label: str,
+        schema_editor: BaseDatabaseSchemaEditor,
+        from_state: ProjectState,
+        to_state: ProjectState,
+    ) -> None:
+        plan = self.make_plan(app_label, from_state, to_state)
+        if self.allow_migrate_model(schema_editor.connection.alias, plan.new_model):
+            steps.forwards(plan, schema_editor)
+
+    def database_backwards(
+        self,
+        app_label: str,
+        schema_editor: BaseDatabaseSchemaEditor,
+        from_state: ProjectState,
+        to_state: ProjectState,
+    ) -> None:
+        plan = self.make_plan(app_label, to_state, from_state)
+        if self.allow_migrate_model(schema_editor.connection.alias, plan.new_model):
+            steps.backwards(plan, schema_editor)
+
+
+class AddFieldWithBackfill(_BackfillOperation, AddField):
+    """
+    Add a field and give each existing row its own value.
+
+    Args:
+        model_name (str): Name of the model.
+        name (str): Name of the field.
+        field (Field): The field, exactly as in models.py.
+        populate (Callable | Expression | None): `populate(row)` or
+            `populate(row, apps)`, which returns the value of one row, where
+            `row` and `apps` are historical and from before this operation;
+            or a query expression. None: the field's own default, called once
+            a row.
+        reverse (Callable | None): `reverse(row)` or `reverse(row, apps)`,
+            called for each row before the column goes away. Returns a mapping
+            of field names to values to be written back, or None.
+        deduplicate (Callable | None): `deduplicate(row, value, n)`, called
+            with n = 2, 3, ... when an earlier row has the value already.
+        select_related (Sequence[str]): Names for QuerySet.select_related().
+        prefetch_related (Sequence[str]): Names for
+            QuerySet.prefetch_related().
+        batch_size (int | None): Rows in a batch, at least 1. None: sized by
+            time, see BATCH_SECONDS in batches.py.
+
+    Raises:
+        TypeError: An argument is of the wrong kind.
+        ValueError: The field cannot be backfilled; the text says what to use.
+    """
+
+    _verb = "Add"
+    _preposition = "to"
+
+    def _refusal(self, field: Any, populate: Any) -> str | None:
+        return refusal(field, needs_values=populate is None)
+
+    def _reduce_removed(self, removal: Operation) -> list[Operation]:
+        return []
+
+
+class _OwnName(str):
+    """A name that is equal to no other, not even to itself."""
+
+    __slots__ = ()
+    __hash__ = str.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        return False
+
+    def __ne__(self, other: object) -> bool:
+        return True
+
+
+class AlterFieldWithBackfill(_BackfillOperation, AlterField):
+    """
+    Make an existing field required or unique, or both.
+
+    Only rows whose value is NULL are filled. The arguments are those of
+    AddFieldWithBackfill.
+    """
+
+    _verb = "Alter"
+    _preposition = "on"
+
+    def _refusal(self, field: Any, populate: Any) -> str | None:
+        # Without populate it enforces what the rows have already.
+        return refusal(field, needs_values=False)
+
+    def _reduce_removed(self, removal: Operation) -> list[Operation]:
+        # The field was there before, and is still to be removed.
+        return [removal]
+
+    @property
+    def name_lower(self) -> str:
+        """
+        The name of the field, which is_same_field_operation() does not find.
+
+        AddField.reduce() and AlterField.reduce() merge with every AlterField
+        of the same field, and populate would be lost: the table would get a
+        required column without values. CreateModel.reduce() looks at `name`.
+        """
+        return _OwnName(self.name.lower())
+
+
+#: The operations that fill rows, for isinstance().
+BACKFILLS = (AddFieldWithBackfill, AlterFieldWithBackfill)

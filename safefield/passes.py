@@ -1,0 +1,232 @@
+"""One pass over a table: page by page, by key, each page a short transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from django.db import DatabaseError, Error, models, transaction
+from django.db.models import NOT_PROVIDED, Model, QuerySet
+
+from safefield.backends import get_backend
+from safefield.backends.base.schema import Schema
+from safefield.batches import BATCH_SECONDS, MAX_ROWS, UNLOCKED_SECONDS, BatchSize
+from safefield.conf import get_configuration
+from safefield.exceptions import BadRow
+from safefield.instances import pause_collector, quick_instances
+from safefield.plan import Plan
+from safefield.progress import track
+from safefield.reports import (
+    MAX_BAD_ROWS,
+    Finding,
+    group_rows,
+    make_bad_row,
+    make_error,
+)
+
+__all__ = ["Pass"]
+
+#: Rows in a batch before a BatchSize has measured one.
+UNMEASURED_ROWS = 5
+
+
+class Pass:
+    """
+    One pass over the rows of a table, page by page, by primary key.
+
+    Args:
+        plan (Plan): What the operation asks for.
+        schema (Schema): The column on its database.
+        model (type[Model]): Historical model whose instances are read.
+    """
+
+    #: Rows in a batch at the most.
+    max_rows = MAX_ROWS
+
+    def __init__(self, plan: Plan, schema: Schema, model: type[Model]) -> None:
+        self.plan = plan
+        self.schema = schema
+        self.connection = schema.connection
+        self.alias = schema.connection.alias
+        self.model = model
+        self.writer_class = get_backend(schema.connection).writer
+        self.bad_rows: list[BadRow] = []
+        #: Whether rows that others have locked are left for a later pass.
+        self.skips_locked = False
+        self.size = BatchSize(UNMEASURED_ROWS)
+
+    # What a pass does with its rows
+
+    def wanted(self) -> Any:
+        """Return the condition on the rows of this pass; None for all rows."""
+        raise NotImplementedError
+
+    def handle(self, rows: Sequence[Model], *, savepoints: bool) -> None:
+        """Compute and write one batch."""
+        raise NotImplementedError
+
+    # Paging
+
+    def rows(self) -> QuerySet[Model]:
+        """Return the rows as populate gets them."""
+        # Not the default manager, nor one named by base_manager_name: both
+        # may hide rows.
+        queryset: QuerySet[Model] = QuerySet(self.model, using=self.alias)
+        if self.plan.select_related:
+            queryset = queryset.select_related(*self.plan.select_related)
+        if self.plan.prefetch_related:
+            queryset = queryset.prefetch_related(*self.plan.prefetch_related)
+        if hasattr(models, "FETCH_PEERS"):  # Django 6.1
+            queryset = queryset.fetch_mode(models.FETCH_PEERS)
+        return queryset
+
+    def run_pages(self, title: str) -> None:
+        """Handle all rows of this pass."""
+        size = self.size = BatchSize(
+            self.plan.batch_size,
+            max_rows=self.max_rows,
+            target_seconds=(BATCH_SECONDS if self.schema.commits else UNLOCKED_SECONDS),
+        )
+        after: Any = None
+        with (
+            quick_instances(self.model),
+            track(title, self.schema.estimated_rows) as progress,
+        ):
+            while len(self.bad_rows) < MAX_BAD_ROWS:
+                size.start()
+                with pause_collector():
+                    rows, after, is_last = self._run_page(after, size.rows)
+                if is_last:
+                    progress.update(rows)
+                    return
+                progress.update(rows)
+                self._pause(size.record(rows))
+
+    def _pause(self, seconds: float) -> None:
+        """Sleep after a batch that took `seconds`, as the settings say."""
+        pause = seconds * get_configuration().PAUSE_RATIO
+        if pause and self.schema.commits:
+            self.schema.locks.sleep(pause)
+
+    def _run_page(self, after: Any, size: int) -> tuple[int, Any, bool]:
+        """Handle one page; return its rows, its last key and whether it ends."""
+        if not self.schema.commits:
+            return self._run_page_once(after, size)
+        return self.schema.locks.change_rows(lambda: self._run_page_once(after, size))
+
+    def _run_page_once(self, after: Any, size: int) -> tuple[int, Any, bool]:
+        bad_before = len(self.bad_rows)
+        try:
+            return self._try_page(after, size, savepoints=False)
+        except DatabaseError as exc:
+            del self.bad_rows[bad_before:]
+            # With needs_rollback the whole transaction is lost, as to a full disk.
+            if self.schema.locks.is_passing(exc) or self.connection.needs_rollback:
+                raise
+        # populate() broke the transaction of the batch, or the database refused
+        # a value. Row by row it is known which one.
+        return self._try_page(after, size, savepoints=True)
+
+    def _try_page(
+        self, after: Any, size: int, *, savepoints: bool
+    ) -> tuple[int, Any, bool]:
+        with transaction.atomic(using=self.alias):
+            if self.schema.commits and not self.skips_locked:
+                self.schema.locks.limit_wait()
+            keys: QuerySet[Any, Any] = QuerySet(self.model, using=self.alias)
+            queryset = self.rows()
+            if after is not None:
+                keys = keys.filter(pk__gt=after)
+                queryset = queryset.filter(pk__gt=after)
+            # The page is bounded by key alone: with the wanted rows as the
+            # only bound, each page would search through all pages before it.
+            bound = list(
+                keys.order_by("pk").values_list("pk", flat=True)[size - 1 : size]
+            )
+            if bound:
+                queryset = queryset.filter(pk__lte=bound[0])
+            if (wanted := self.wanted()) is not None:
+                queryset = queryset.filter(wanted)
+            queryset = self._lock(queryset.order_by("pk"))
+            rows = list(queryset if bound else queryset[:size])
+            if rows:
+                self.handle(rows, savepoints=savepoints)
+                if (taken := self.size.taken) < len(rows):
+                    return taken, rows[taken - 1].pk, False
+            if bound:
+                return size, bound[0], False
+            return len(rows), rows[-1].pk if rows else after, len(rows) < size
+
+    def _lock(self, queryset: QuerySet[Model]) -> QuerySet[Model]:
+        """Lock the rows of a batch, so that nothing written meanwhile is lost."""
+        features = self.connection.features
+        if not (self.schema.commits and features.has_select_for_update):
+            return queryset
+        options: dict[str, Any] = {}
+        parents = tuple(self._parent_links())
+        if features.has_select_for_update_of and (parents or self.plan.select_related):
+            # Not the related rows; and "of" takes no table in another schema.
+            options["of"] = ("self", *parents)
+        if features.has_select_for_no_key_update:
+            options["no_key"] = True
+        if self.skips_locked:
+            options["skip_locked"] = True
+        return queryset.select_for_update(**options)
+
+    def _parent_links(self) -> Iterator[str]:
+        """Yield the look-ups of the parents in multi-table inheritance."""
+        path: list[str] = []
+        model: type[Model] | None = self.model
+        while model is not None:
+            link = next((link for link in model._meta.parents.values() if link), None)
+            if link is None:
+                return
+            path.append(link.name)
+            yield "__".join(path)
+            model = link.related_model
+
+    # Rows that go wrong
+
+    def call(self, function: Callable[[Any], Any], row: Model, savepoints: bool) -> Any:
+        """Call `function` with `row`, in a savepoint of its own if asked for."""
+        if not savepoints:
+            return function(row)
+        with transaction.atomic(using=self.alias):
+            return function(row)
+
+    def note_bad(
+        self, row: Model, source: str, exc: Exception, value: Any = NOT_PROVIDED
+    ) -> None:
+        """
+        Take note that `row` has no good value.
+
+        Args:
+            row (Model): The row.
+            source (str): What the value comes from.
+            exc (Exception): What was raised.
+            value (Any): The value that was refused, if it came to one.
+
+        Raises:
+            Exception: `exc` is not about the row: the connection is lost.
+        """
+        if isinstance(exc, Error) and not self.connection.is_usable():
+            raise exc
+        self.bad_rows.append(make_bad_row(row.pk, source, exc, value))
+
+    def raise_bad(self, head: str, advice: str, others: Sequence[Finding] = ()) -> None:
+        """
+        Raise one error for all rows that went wrong, if there are any.
+
+        Args:
+            head (str): What could not be done, a clause behind the field's
+                name.
+            advice (str): What became of the other rows, and what to do next.
+            others (Sequence[Finding]): What else was found.
+        """
+        if not self.bad_rows:
+            return
+        if len(self.bad_rows) >= MAX_BAD_ROWS:
+            head += f". After {MAX_BAD_ROWS:,} bad rows no more were tried"
+        bad_rows = self.bad_rows[:MAX_BAD_ROWS]
+        findings = [*group_rows(bad_rows), *others]
+        raise make_error(self.plan, head, findings, advice, bad_rows)

@@ -1,0 +1,110 @@
+"""What one operation asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from django.apps.registry import Apps
+from django.core.exceptions import FieldDoesNotExist
+from django.db.models import Model
+
+from safefield.fields import AnyField, loosen, strip_default
+from safefield.populate import bind, function_name
+
+__all__ = ["Plan"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """
+    Everything that the steps need to know of one operation.
+
+    Args:
+        operation (str): Name of the operation's class, for messages.
+        migration_apps (Apps): Registry from before the operation.
+        model (type[Model]): Historical model from before the operation; the
+            rows that populate gets are its instances.
+        new_model (type[Model]): Historical model from after the operation.
+        field_name (str): Name of the field.
+
+    The rest are the operation's arguments.
+    """
+
+    operation: str
+    migration_apps: Apps
+    model: type[Model]
+    new_model: type[Model]
+    field_name: str
+    populate: Any
+    reverse: Callable[..., Any] | None
+    deduplicate: Callable[..., Any] | None
+    select_related: tuple[str, ...]
+    prefetch_related: tuple[str, ...]
+    batch_size: int | None
+
+    @property
+    def label(self) -> str:
+        """Label of the model, such as "films.Movie"."""
+        return self.new_model._meta.label
+
+    @property
+    def title(self) -> str:
+        """How messages name the field: "films.Movie.slug"."""
+        return f"{self.label}.{self.field_name}"
+
+    @property
+    def table(self) -> str:
+        """Unquoted name of the table."""
+        return self.new_model._meta.db_table
+
+    @cached_property
+    def field(self) -> AnyField:
+        """The field as it is to end, bound to the new model."""
+        return self.new_model._meta.get_field(self.field_name)
+
+    @cached_property
+    def old_field(self) -> AnyField | None:
+        """The field from before the operation; None when it is being added."""
+        try:
+            return self.model._meta.get_field(self.field_name)
+        except FieldDoesNotExist:
+            return None
+
+    @cached_property
+    def loose_field(self) -> AnyField:
+        """The field as it is while rows are being filled: nullable and bare."""
+        return loosen(self.field, self.old_field)
+
+    @cached_property
+    def strict_field(self) -> AnyField:
+        """
+        The field as it is to end, less the defaults of Python.
+
+        A final ALTER that sees a default papers over missed rows with it.
+        """
+        return strip_default(self.field)
+
+    @property
+    def source_name(self) -> str:
+        """How messages name what the values come from."""
+        if callable(self.populate):
+            return function_name(self.populate)
+        if self.is_expression:
+            return str(self.populate)
+        return f"the default of {self.title}"
+
+    @cached_property
+    def value_of(self) -> Callable[[Any], Any]:
+        """Populate as a function of one row."""
+        if self.populate is None:
+            # A callable default is called anew for each row.
+            return lambda row: self.field.get_default()
+        return bind(self.populate, self.migration_apps)
+
+    @property
+    def is_expression(self) -> bool:
+        """Whether the database computes the values."""
+        return hasattr(self.populate, "resolve_expression")

@@ -1,0 +1,71 @@
+"""Notice when populate makes a query for each row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Model
+
+from safefield.progress import warn
+
+__all__ = ["QueryWatch"]
+
+#: Rows that a batch must have for its queries to say something.
+FEWEST_ROWS = 10
+
+#: How far relations are followed: row.author.country is two.
+DEEPEST = 3
+
+
+class QueryWatch:
+    """
+    Count the queries of populate, and warn once when there is one for each row.
+
+    Args:
+        connection (BaseDatabaseWrapper): Where the rows are.
+        source (str): How the warning names populate.
+    """
+
+    def __init__(self, connection: BaseDatabaseWrapper, source: str) -> None:
+        self.connection = connection
+        self.source = source
+        self.is_over = False
+
+    @contextmanager
+    def watch(self, rows: Sequence[Model]) -> Iterator[None]:
+        """Count the queries of the block, in which `rows` go through populate."""
+        if self.is_over or len(rows) < FEWEST_ROWS:
+            yield
+            return
+        count = 0
+
+        def count_query(execute: Any, *args: Any) -> Any:
+            nonlocal count
+            count += 1
+            return execute(*args)
+
+        before = set(find_relations(rows[0]))
+        with self.connection.execute_wrapper(count_query):
+            yield
+        names = [name for name in find_relations(rows[0]) if name not in before]
+        if names and count >= len(rows):
+            self.is_over = True
+            warn(
+                "%s makes a query for each row, for %s. Add select_related=%r to the "
+                "operation, and one query will do for a whole batch.",
+                self.source,
+                " and ".join(f"row.{name.replace('__', '.')}" for name in names),
+                names,
+            )
+
+
+def find_relations(row: Model, depth: int = 1) -> Iterator[str]:
+    """Yield the look-ups of the relations that were followed from `row`."""
+    for name, related in row._state.fields_cache.items():
+        if isinstance(related, Model):
+            deeper = list(find_relations(related, depth + 1)) if depth < DEEPEST else []
+            yield name
+            yield from (f"{name}__{rest}" for rest in deeper)

@@ -1,0 +1,143 @@
+"""The way back: write what reverse says into the other fields of each row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from django.core.exceptions import FieldDoesNotExist, ValidationError
+from django.db import DatabaseError
+from django.db.models import Field, Model
+from django.db.models.expressions import Col
+from django.db.models.lookups import IsNull
+
+from safefield.backends.base.schema import Schema
+from safefield.backends.base.writer import Row
+from safefield.passes import Pass
+from safefield.plan import Plan
+from safefield.populate import bind, function_name
+from safefield.values import Values
+
+__all__ = ["Reversal"]
+
+
+class Reversal(Pass):
+    """Write back what reverse says of each row."""
+
+    def __init__(self, plan: Plan, schema: Schema) -> None:
+        super().__init__(plan, schema, plan.new_model)
+        assert plan.reverse is not None
+        self.reverse = bind(plan.reverse, plan.migration_apps)
+        self.source = function_name(plan.reverse)
+        #: A column that goes away is set to NULL row by row: that is how a
+        #: second run knows which rows are done.
+        self.done: Field[Any, Any] | None = (
+            plan.loose_field if plan.old_field is None else None
+        )
+
+    def wanted(self) -> Any:
+        """Return the condition that a row is not reversed yet."""
+        return (
+            None
+            if self.done is None
+            else IsNull(Col(self.plan.table, self.done), False)
+        )
+
+    def run(self) -> None:
+        """
+        Reverse every row.
+
+        Raises:
+            BackfillError: Some rows could not be reversed. The others are,
+                and the column is still there.
+        """
+        self.run_pages(f"Reversing {self.plan.title}")
+        if self.done is not None and not self.bad_rows:
+            # What the application inserted behind the pass.
+            self.run_pages(f"Reversing {self.plan.title}")
+        kept = (
+            "The other rows are reversed, and the column is still there."
+            if self.schema.commits
+            else "Nothing was changed."
+        )
+        self.raise_bad(
+            " could not be reversed in some rows",
+            f"{kept} Mend {self.source} and run migrate again.",
+        )
+
+    def handle(self, rows: Sequence[Model], *, savepoints: bool) -> None:
+        """Write back what reverse says of one batch."""
+        # Rows whose answers name the same fields are written together.
+        groups: dict[tuple[str, ...], list[tuple[Model, Mapping[str, Any]]]] = {}
+        for row in self.size.take(rows):
+            try:
+                answer = self.call(self.reverse, row, savepoints) or {}
+                names = tuple(sorted(self._checked(answer)))
+            except DatabaseError as exc:
+                if not savepoints:
+                    raise
+                self.note_bad(row, self.source, exc)
+            except Exception as exc:
+                self.note_bad(row, self.source, exc)
+            else:
+                groups.setdefault(names, []).append((row, answer))
+        for names, answers in groups.items():
+            self._write(names, answers)
+
+    def _checked(self, answer: Any) -> Mapping[str, Any]:
+        if not isinstance(answer, Mapping):
+            raise ValidationError(
+                f"it must be a mapping of field names to values or None, not "
+                f"{type(answer).__name__}"
+            )
+        for name in answer:
+            try:
+                field = self.model._meta.get_field(name)
+            except FieldDoesNotExist:
+                raise ValidationError(
+                    f"{self.plan.label} has no field {name!r}"
+                ) from None
+            if not field.concrete or field.many_to_many or field.primary_key:
+                raise ValidationError(f"{name!r} is not a column that can be written")
+        return answer
+
+    def _write(
+        self,
+        names: tuple[str, ...],
+        answers: Sequence[tuple[Model, Mapping[str, Any]]],
+    ) -> None:
+        fields: list[Any] = [self.model._meta.get_field(name) for name in names]
+        # In multi-table inheritance a field may be in the table of a parent.
+        by_model: dict[type[Model], list[Field[Any, Any]]] = {}
+        if self.done is not None:
+            by_model[self.model] = []
+        for field in fields:
+            by_model.setdefault(field.model, []).append(field)
+        # The row's own table last: its NULL says that the row is done.
+        for model in sorted(by_model, key=lambda model: model is self.model):
+            self._write_table(model, by_model[model], answers)
+
+    def _write_table(
+        self,
+        model: type[Model],
+        fields: list[Field[Any, Any]],
+        answers: Sequence[tuple[Model, Mapping[str, Any]]],
+    ) -> None:
+        writer = self.writer_class(
+            self.connection,
+            model,
+            fields,
+            set_null=self.done if model is self.model else None,
+        )
+        values = [Values(field, self.connection) for field in fields]
+        written: list[Row] = []
+        for row, answer in answers:
+            try:
+                converted = tuple(
+                    value.prepare(answer[value.field.name]) for value in values
+                )
+            except Exception as exc:
+                self.note_bad(row, self.source, exc)
+                continue
+            written.append((writer.key_of(row), converted))
+        writer.write(written)

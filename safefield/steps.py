@@ -1,0 +1,173 @@
+"""The steps of a backfill, each of which looks before it acts."""
+
+from __future__ import annotations
+
+from django.db import DatabaseError, DataError, IntegrityError
+from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+
+from safefield.backends import get_backend
+from safefield.backends.base.schema import Schema
+from safefield.backfill import Backfill
+from safefield.deduplicate import Deduplication
+from safefield.exceptions import BackfillError
+from safefield.expressions import DeduplicatedExpression, ExpressionBackfill
+from safefield.plan import Plan
+from safefield.populate import is_unwritten, unwritten_message
+from safefield.progress import note, show_progress, step
+from safefield.reversal import Reversal
+from safefield.verify import verify
+from safefield.violations import find_violation
+
+__all__ = ["backwards", "forwards"]
+
+
+def forwards(plan: Plan, editor: BaseDatabaseSchemaEditor) -> None:
+    """
+    Add or alter the column, fill it, and enforce the final definition.
+
+    Steps: preflight, add, fill, verify, enforce.
+
+    Re-run: each step reads the catalogue, so a run that was stopped is
+    finished by the same call.
+
+    Raises:
+        BackfillError: Rows cannot be filled, or the column that is there is
+            another one.
+    """
+    schema = get_backend(editor.connection).schema(editor, plan)
+    if editor.collect_sql:
+        schema.collect()
+        return
+    refuse_unwritten(plan)
+    refuse_another_column(plan)
+    with show_progress(), schema.unit():
+        _forwards(plan, schema)
+
+
+def _forwards(plan: Plan, schema: Schema) -> None:
+    schema.check_table()
+    column = schema.live_column()
+    is_new = column is None
+    if is_new and schema.is_empty() and schema.add_final():
+        return
+    backfill = get_backfill(plan, schema)
+    if is_new:
+        schema.warn_of_locks()
+        backfill.preflight()
+        schema.add()
+    elif column is not None and plan.old_field is None:
+        schema.check_column(column)
+        backfill.note_resuming()
+    else:
+        schema.widen()
+    if column is None or column.null:
+        backfill.fill()
+    step(f"Checking {plan.title}")
+    backfill.resolve()
+    verify(plan, schema)
+
+    def sweep() -> None:
+        backfill.sweep()
+        backfill.resolve()
+
+    step(f"Enforcing {plan.title}")
+    try:
+        schema.enforce(sweep)
+    except (DataError, IntegrityError) as exc:
+        raise _refused(plan, schema, exc) from exc
+
+
+def get_backfill(plan: Plan, schema: Schema) -> Backfill:
+    """Return the engine for a plan."""
+    engine: type[Backfill]
+    if plan.is_expression:
+        engine = DeduplicatedExpression if plan.deduplicate else ExpressionBackfill
+    else:
+        engine = Deduplication if plan.deduplicate else Backfill
+    return engine(plan, schema)
+
+
+def _refused(plan: Plan, schema: Schema, exc: DatabaseError) -> BackfillError:
+    """Return what to say of a constraint that the database refused to set."""
+    if schema.commits:
+        # Somebody else's row came in between: find it.
+        try:
+            verify(plan, schema)
+        except BackfillError as found:
+            return found
+    violation = find_violation(exc)
+    what = violation.value if violation else "it gave no reason that safefield knows"
+    return BackfillError(
+        f"{plan.title}: the database refused to enforce the final definition of "
+        f"column {plan.field.column}: {what}. It said: {exc}. Run migrate again: rows "
+        f"that came in meanwhile are filled then.",
+        model=plan.label,
+        field=plan.field_name,
+    )
+
+
+def backwards(plan: Plan, editor: BaseDatabaseSchemaEditor) -> None:
+    """
+    Write back what reverse says, then remove the column.
+
+    Steps: relax, reverse, drop.
+
+    Re-run: a row that is reversed has NULL in the column, so a run that was
+    stopped goes on with the other rows.
+
+    Raises:
+        BackfillError: Rows cannot be reversed.
+    """
+    schema = get_backend(editor.connection).schema(editor, plan)
+    if editor.collect_sql:
+        if plan.reverse is not None:
+            schema.comment(f"Python: reverse {plan.title} row by row")
+        if plan.old_field is None:
+            schema.drop()
+        else:
+            schema.restore()
+        return
+    with show_progress(), schema.unit():
+        if plan.old_field is None and schema.live_column() is None:
+            note("%s: the column is gone already.", plan.title)
+            return
+        if plan.old_field is None:
+            schema.check_drop()
+        if plan.reverse is not None:
+            if plan.old_field is None:
+                schema.relax()
+            Reversal(plan, schema).run()
+        if plan.old_field is None:
+            schema.drop()
+        else:
+            schema.restore()
+
+
+def refuse_unwritten(plan: Plan) -> None:
+    """
+    Refuse a populate that is still as makemigrations wrote it.
+
+    Also on an empty table: a green run on an empty test database must not
+    hide it.
+    """
+    if callable(plan.populate) and is_unwritten(plan.populate):
+        raise BackfillError(
+            f"{plan.title} cannot be backfilled: {unwritten_message(plan.populate)} "
+            f"Make it return the value of one existing row, then run migrate "
+            f"again. Nothing was changed.",
+            model=plan.label,
+            field=plan.field_name,
+        )
+
+
+def refuse_another_column(plan: Plan) -> None:
+    """Refuse to fill one column while another one is to be required."""
+    if plan.old_field is None or plan.old_field.column == plan.field.column:
+        return
+    raise BackfillError(
+        f"{plan.title} cannot be altered: its column is {plan.old_field.column}, and "
+        f"is to be {plan.field.column}. Rename it with migrations.AlterField in a "
+        f"migration before this one. Nothing was changed.",
+        model=plan.label,
+        field=plan.field_name,
+    )

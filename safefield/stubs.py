@@ -1,0 +1,182 @@
+"""The functions that makemigrations leaves for the developer to write."""
+
+from __future__ import annotations
+
+import keyword
+import re
+import textwrap
+from dataclasses import dataclass, replace
+from typing import Any
+
+from django.db.migrations import Migration
+from django.db.migrations.serializer import BaseSerializer
+
+__all__ = ["ImportedStub", "Stub", "StubSerializer"]
+
+#: Columns of a docstring (house style, PEP 8) and of code (black's default).
+DOCSTRING_COLUMNS = 79
+CODE_COLUMNS = 88
+
+_INDENT = " " * 4
+_TIMEZONE_IMPORT = "from django.utils import timezone"
+
+# The names that a generated file gives a meaning to.
+_TAKEN_ARGUMENTS = {"timezone", "migrations", "models", "settings", "safefield"}
+
+
+@dataclass(frozen=True)
+class Stub:
+    """
+    A populate function that exists only as text yet.
+
+    It stands in for the function until the migration file is written, where it
+    becomes the function's bare name.
+
+    Args:
+        model_name (str): Name of the model as in models.py, such as "Movie".
+        field_name (str): Name of the field, such as "slug".
+        source_fields (tuple[str, ...]): The fields that a row has when the
+            function is called, the primary key first.
+        returns_now (bool): Whether the function is complete and returns
+            timezone.now().
+        is_null (bool): Whether it is called only for rows where the field is
+            NULL: the field exists already.
+        number (int): 1, or more where the name is taken already: 2 gives
+            `populate_movie_slug_2`.
+    """
+
+    model_name: str
+    field_name: str
+    source_fields: tuple[str, ...] = ()
+    returns_now: bool = False
+    is_null: bool = False
+    number: int = 1
+
+    def __call__(self, row: Any) -> Any:
+        """Refuse to run: there is only the text of a function here."""
+        raise NotImplementedError(self._reminder)
+
+    @property
+    def __name__(self) -> str:
+        """Return the name of the function."""
+        name = f"populate_{_snake(self.model_name)}_{_identifier(self.field_name)}"
+        return name if self.number == 1 else f"{name}_{self.number}"
+
+    @property
+    def imports(self) -> set[str]:
+        """Return the import statements that the function needs."""
+        return {_TIMEZONE_IMPORT} if self.returns_now else set()
+
+    @property
+    def _argument(self) -> str:
+        argument = _snake(self.model_name).strip("_") or "row"
+        if keyword.iskeyword(argument) or argument in _TAKEN_ARGUMENTS:
+            argument += "_"
+        return argument
+
+    @property
+    def _reminder(self) -> str:
+        return f"Write {self.__name__}() before running migrate."
+
+    def with_source_fields(self, names: tuple[str, ...]) -> Stub:
+        """Return the stub with the names of the fields that a row has."""
+        return replace(self, source_fields=names)
+
+    def render(self) -> str:
+        """Return the source of the function, without a newline at its end."""
+        noun = _snake(self.model_name).strip("_").replace("_", " ") or "row"
+        condition = " that has none" if self.is_null else ""
+        docstring = [f"Return the {self.field_name} of one existing {noun}{condition}."]
+        if self.source_fields:
+            names = ", ".join(self.source_fields)
+            docstring += ["", f"Fields to build it from: {names}."]
+        lines = _render_signature(self.__name__, self._argument)
+        lines += [f'{_INDENT}"""', *_wrap(docstring), f'{_INDENT}"""']
+        if self.returns_now:
+            lines.append(f"{_INDENT}return timezone.now()")
+        else:
+            lines += _render_raise(self._reminder)
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class ImportedStub(Stub):
+    """
+    A populate function that is written in another migration of the app.
+
+    Args:
+        home (Migration | None): That migration, which gets its name later than
+            the stub is made.
+    """
+
+    home: Migration | None = None
+
+    @property
+    def imports(self) -> set[str]:
+        """Return the import statements that the assignment needs."""
+        return {"import importlib"}
+
+    def render(self) -> str:
+        """Return the assignment that stands for an import."""
+        assert self.home is not None
+        # `import` takes no name that starts with a digit.
+        module = f'".{self.home.name}", __package__'
+        function = f"{self.__name__} = importlib.import_module("
+        line = f"{function}{module}).{self.__name__}"
+        if len(line) <= CODE_COLUMNS:
+            return line
+        return "\n".join([function, f"{_INDENT}{module}", f").{self.__name__}"])
+
+
+class StubSerializer(BaseSerializer):
+    """Writes a Stub into a migration as the bare name of its function."""
+
+    def serialize(self) -> tuple[str, set[str]]:
+        """Return the name and the imports of the function."""
+        stub: Stub = self.value
+        return stub.__name__, stub.imports
+
+
+def _snake(name: str) -> str:
+    """Return `FilmReview` as `film_review` and `HTTPServer` as `http_server`."""
+    name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name)
+    return _identifier(name).lower()
+
+
+def _identifier(name: str) -> str:
+    return re.sub(r"\W", "_", name)
+
+
+def _render_signature(name: str, argument: str) -> list[str]:
+    line = f"def {name}({argument}):"
+    if len(line) <= CODE_COLUMNS:
+        return [line]
+    return [f"def {name}(", f"{_INDENT}{argument},", "):"]
+
+
+def _render_raise(reminder: str) -> list[str]:
+    line = f'{_INDENT}raise NotImplementedError("{reminder}")'
+    if len(line) <= CODE_COLUMNS:
+        return [line]
+    return [
+        f"{_INDENT}raise NotImplementedError(",
+        f'{_INDENT * 2}"{reminder}"',
+        f"{_INDENT})",
+    ]
+
+
+def _wrap(paragraphs: list[str]) -> list[str]:
+    """Return the lines of a docstring, indented; "" stays an empty line."""
+    return [
+        line
+        for paragraph in paragraphs
+        for line in textwrap.wrap(
+            paragraph,
+            width=DOCSTRING_COLUMNS,
+            initial_indent=_INDENT,
+            subsequent_indent=_INDENT,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        or [""]
+    ]
