@@ -1,0 +1,137 @@
+"""Fixtures and reports of the test run. CONTRIBUTING.md says how to use them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.db import connections
+from django.test.utils import setup_databases, teardown_databases
+
+from tests import cleanup, servers
+
+ALIASES = [pytest.param(alias, id=label) for alias, label in servers.LABELS.items()]
+
+passed_by_label: Counter[str] = Counter()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Stop at once when a required database is missing."""
+    missing = servers.get_missing_required()
+    if missing:
+        reasons = "; ".join(f"{server.label}: {server.note}" for server in missing)
+        pytest.exit(f"SAFEFIELD_REQUIRE_DATABASES is not met. {reasons}.", returncode=1)
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """Return one line about each database."""
+    return [
+        f"{server.label}: {'NOT TESTED, ' if server.settings is None else ''}"
+        f"{server.note}"
+        for server in servers.find_servers().values()
+    ]
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Count the passed tests of each database."""
+    if report.when == "call" and report.passed:
+        for name, value in report.user_properties:
+            if name == "database":
+                passed_by_label[str(value)] += 1
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Fail a run that passes without having exercised a required database."""
+    required = servers.get_required_labels()
+    if exitstatus == pytest.ExitCode.OK and required - set(passed_by_label):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what was exercised, and in red what was not."""
+    terminalreporter.section("databases")
+    for server in servers.find_servers().values():
+        count = passed_by_label[server.label]
+        is_required = server.label in servers.get_required_labels()
+        is_bad = server.settings is None or (is_required and not count)
+        line = f"{server.label}: {count} passed ({server.note})"
+        if server.settings is None:
+            line = f"{server.label}: NOT TESTED ({server.note})"
+        elif is_bad:
+            line = f"{server.label}: required, but no test ran on it ({server.note})"
+        terminalreporter.write_line(line, red=is_bad, bold=is_bad)
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(
+    django_test_environment: None, django_db_blocker: Any
+) -> Iterator[None]:
+    """
+    Create the test databases and leave them empty, without even Django's tables.
+
+    A test that runs `migrate` must not collide with tables that no migration made.
+    """
+    with django_db_blocker.unblock():
+        created = setup_databases(verbosity=0, interactive=False)
+        for connection in connections.all():
+            cleanup.empty_database(connection)
+    yield
+    with django_db_blocker.unblock():
+        for connection in connections.all():
+            cleanup.reset_connection(connection)
+            cleanup.empty_database(connection)
+        teardown_databases(created, verbosity=0)
+
+
+@pytest.fixture
+def clean_databases(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """Give access to every database, in autocommit, and empty those that were used."""
+    with django_db_blocker.unblock():
+        yield
+        for connection in connections.all():
+            if connection.connection is not None:
+                cleanup.reset_connection(connection)
+                cleanup.empty_database(connection)
+
+
+@pytest.fixture(params=ALIASES)
+def alias(
+    request: pytest.FixtureRequest,
+    record_property: Any,
+    clean_databases: None,
+) -> Iterator[str]:
+    """Return the alias of an empty database: the test runs on each of the three."""
+    yield from use_alias(request.param, record_property)
+
+
+@pytest.fixture
+def sqlite_alias(record_property: Any, clean_databases: None) -> Iterator[str]:
+    """Return the alias of an empty SQLite database."""
+    yield from use_alias("default", record_property)
+
+
+@pytest.fixture
+def postgresql_alias(record_property: Any, clean_databases: None) -> Iterator[str]:
+    """Return the alias of an empty PostgreSQL database."""
+    yield from use_alias("postgresql", record_property)
+
+
+@pytest.fixture
+def mariadb_alias(record_property: Any, clean_databases: None) -> Iterator[str]:
+    """Return the alias of an empty MariaDB database."""
+    yield from use_alias("mariadb", record_property)
+
+
+def use_alias(alias: str, record_property: Any) -> Iterator[str]:
+    """Yield the alias, or skip the test when its database was not found."""
+    server = servers.find_servers()[alias]
+    if server.settings is None:
+        pytest.skip(f"{server.label} is NOT TESTED, the header says why")
+    record_property("database", server.label)
+    yield alias
+    # Opened now, so that it is emptied also after a test that let another
+    # process write to it, or closed the connection itself.
+    if not connections[alias].in_atomic_block:
+        connections[alias].ensure_connection()

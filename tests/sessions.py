@@ -1,0 +1,112 @@
+"""Other sessions on a test database, which meet by locks and not by sleeping."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+#: Seconds after which something that has to happen is taken not to happen.
+DEADLINE_SECONDS = 20
+
+IDENTIFIERS = {
+    "sqlite": "SELECT 0",
+    "postgresql": "SELECT pg_backend_pid()",
+    "mysql": "SELECT CONNECTION_ID()",
+}
+
+#: Ends another session.
+CUTS = {
+    "postgresql": "SELECT pg_terminate_backend(%s)",
+    "mysql": "KILL %s",
+}
+
+#: Whether a session waits for a lock on rows or on a table.
+WAITS = {
+    "postgresql": (
+        "SELECT count(*) FROM pg_stat_activity "
+        "WHERE pid = %s AND wait_event_type = 'Lock'"
+    ),
+    "mysql": (
+        "SELECT COUNT(*) FROM information_schema.PROCESSLIST "
+        "LEFT JOIN information_schema.INNODB_TRX ON trx_mysql_thread_id = ID "
+        "WHERE ID = %s AND (trx_state = 'LOCK WAIT' "
+        "OR STATE = 'Waiting for table metadata lock')"
+    ),
+}
+
+OTHERS = {
+    "sqlite": "SELECT 0",
+    "postgresql": (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+        "AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
+    ),
+    "mysql": (
+        "SELECT COUNT(*) FROM information_schema.PROCESSLIST "
+        "WHERE DB = DATABASE() AND ID <> CONNECTION_ID()"
+    ),
+}
+
+
+class Session:
+    """
+    A session of its own on the database of a connection.
+
+    Args:
+        connection: A Django connection, which stays as it is.
+    """
+
+    def __init__(self, connection: Any) -> None:
+        self.connection = connection.copy()
+        self.vendor = connection.vendor
+        # So that start() may use it too; one thread at a time does.
+        self.connection.inc_thread_sharing()
+        self._executor = ThreadPoolExecutor(max_workers=1)
+        self.identifier_sql = IDENTIFIERS[self.vendor]
+        self.pid = self.fetch(self.identifier_sql)[0][0]
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *args: object) -> None:
+        self._executor.shutdown()
+        self.connection.close()
+
+    def fetch(self, sql: str, params: Any = None) -> list[tuple[Any, ...]]:
+        """Run a query and return its rows."""
+        with self.connection.cursor() as cursor:
+            cursor.execute(sql, params)
+            return list(cursor.fetchall())
+
+    def execute(self, sql: str, params: Any = None) -> None:
+        """Run a statement, such as BEGIN."""
+        with self.connection.cursor() as cursor:
+            cursor.execute(sql, params)
+
+    def start(self, sql: str, params: Any = None) -> Future[None]:
+        """Run a statement in the background: it may have to wait."""
+        return self._executor.submit(self.execute, sql, params)
+
+    def is_waiting(self, pid: int) -> bool:
+        """Return whether another session waits for a lock."""
+        # What InnoDB says of locks is renewed only when nobody has asked for it
+        # in the last 0.1 s. Source: storage/innobase/trx/trx0i_s.cc.
+        time.sleep(0.11 if self.vendor == "mysql" else 0)
+        return bool(self.fetch(WAITS[self.vendor], [pid])[0][0])
+
+    def is_alone(self) -> bool:
+        """Return whether nobody else is connected to the database."""
+        return not self.fetch(OTHERS[self.vendor])[0][0]
+
+    def cut(self, pid: int) -> None:
+        """End another session."""
+        self.execute(CUTS[self.vendor], [pid])
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    """Wait until `condition()` is true, which another session is to make it."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, "What was waited for has not come."
+        time.sleep(0.005)

@@ -1,0 +1,93 @@
+"""A run that was stopped at any statement can be abandoned."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+from django.db import migrations, models
+
+from safefield.abandonment import find_remnants
+from safefield.history import find_entries
+from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
+from tests.history import History
+from tests.test_contract import create_movies, slug_of, values
+from tests.test_resume import FIELDS, POPULATE, Stopped, stop_at
+
+
+def abandon(history: History, operation: Any) -> int:
+    """Remove what the operation has left; return what it was, in pieces."""
+    migration = history.make(operation)
+    (entry,) = find_entries(migration, history.state.clone())
+    remnants = list(find_remnants(entry, history.connection))
+    for remnant in remnants:
+        remnant.remove(history.connection)
+    assert list(find_remnants(entry, history.connection)) == []
+    return len(remnants)
+
+
+def abandon_everywhere(history: History, operation: Any, *, after: bool) -> int:
+    """
+    Stop the operation one statement later each time, and abandon it.
+
+    Returns how often there was something to remove.
+    """
+    before = history.describe("Movie")
+    count = 0
+    for number in itertools.count(1):
+        try:
+            with stop_at(history.connection.alias, number, after=after):
+                history.apply(operation)
+        except Stopped:
+            # As after a crash: what was not committed is gone.
+            history.connection.close()
+            count += abandon(history, operation)
+            assert history.describe("Movie") == before
+        else:
+            return count
+    raise AssertionError("unreachable")
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("case", FIELDS)
+def test_addition_stopped_everywhere(alias: str, case: str, after: bool) -> None:
+    history = History(alias)
+    create_movies(history, 30)
+    history.rows("Studio").create(pk=1, name="One")
+    rows = values(history, "id", "title", "year")
+    operation = AddFieldWithBackfill("Movie", "extra", FIELDS[case], POPULATE[case])
+
+    count = abandon_everywhere(history, operation, after=after)
+
+    assert values(history, "id", "title", "year") == rows
+    # On SQLite only what is stopped between the last commit and the record.
+    assert count >= (0 if alias == "default" else 5)
+
+
+ALTERED: dict[str, tuple[Any, Any]] = {
+    "required": (models.CharField(max_length=80, db_comment="for URLs"), slug_of),
+    "longer": (models.CharField(max_length=90), slug_of),
+    "unique": (models.CharField(max_length=80, unique=True), slug_of),
+    "index": (models.CharField(max_length=80, db_index=True), slug_of),
+    "foreign key": (models.ForeignKey("films.Studio", models.CASCADE), lambda _: 1),
+}
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("case", ALTERED)
+def test_alteration_stopped_everywhere(alias: str, case: str, after: bool) -> None:
+    history = History(alias)
+    create_movies(history, 30)
+    history.rows("Studio").create(pk=1, name="One")
+    field, populate = ALTERED[case]
+    nullable = models.CharField(max_length=80, null=True, db_comment="for URLs")
+    if field.is_relation:
+        nullable = field.clone()
+        nullable.null = True
+    history.apply(migrations.AddField("Movie", "extra", nullable))
+    operation = AlterFieldWithBackfill("Movie", "extra", field, populate)
+
+    count = abandon_everywhere(history, operation, after=after)
+
+    assert count >= (0 if alias == "default" else 1)

@@ -1,0 +1,705 @@
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import pytest
+from django.db import models
+from django.db.migrations.autodetector import MigrationAutodetector
+from django.db.migrations.graph import MigrationGraph
+from django.db.migrations.questioner import MigrationQuestioner
+from django.db.migrations.state import ModelState, ProjectState
+
+from safefield.autodetector import wrap_autodetector
+from safefield.migration_file import get_backfills
+from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
+
+
+class NoQuestions(MigrationQuestioner):
+    """Fails when Django asks for a value."""
+
+    def fail(self, *args: Any) -> Any:
+        raise AssertionError(f"Django asked about {args}.")
+
+    ask_not_null_addition = fail
+    ask_not_null_alteration = fail
+    ask_auto_now_add_addition = fail
+    ask_unique_callable_default_addition = fail
+
+
+class Asked(Exception):
+    pass
+
+
+class AskingQuestioner(NoQuestions):
+    """Raises what Django asks, with its arguments."""
+
+    def ask(self, field_name: str, model_name: str) -> Any:
+        raise Asked(f"{model_name}.{field_name}")
+
+    ask_not_null_addition = ask
+    ask_not_null_alteration = ask
+    ask_unique_callable_default_addition = ask
+
+
+def model(name: str, /, app: str = "films", **attributes: Any) -> ModelState:
+    options = attributes.pop("options", {})
+    bases = attributes.pop("bases", (models.Model,))
+    return ModelState(app, name, list(attributes.items()), options, bases)
+
+
+def pk() -> models.Field[Any, Any]:
+    return models.BigAutoField(primary_key=True)
+
+
+def text(**options: Any) -> models.Field[Any, Any]:
+    return models.CharField(max_length=50, **options)
+
+
+def state(*model_states: ModelState) -> ProjectState:
+    project_state = ProjectState()
+    for model_state in model_states:
+        project_state.add_model(model_state.clone())
+    return project_state
+
+
+def detect(
+    before: list[ModelState],
+    after: list[ModelState],
+    *,
+    questioner: MigrationQuestioner | None = None,
+    name: str | None = None,
+    base: type[MigrationAutodetector] = MigrationAutodetector,
+) -> dict[str, list[Any]]:
+    graph = MigrationGraph()
+    for app_label in {model_state.app_label for model_state in before}:
+        graph.add_node((app_label, "0001_initial"), None)
+    if questioner is None:
+        questioner = NoQuestions({"ask_initial": True})
+    autodetector = wrap_autodetector(base)(state(*before), state(*after), questioner)
+    return autodetector.changes(graph, migration_name=name)
+
+
+def describe(migrations: list[Any]) -> list[str]:
+    """Return a line for each migration: its name and its operations."""
+    return [
+        f"{migration.name}: "
+        + ", ".join(operation.describe() for operation in migration.operations)
+        for migration in migrations
+    ]
+
+
+MOVIE = model("Movie", id=pk(), title=text())
+
+
+def movie(*removed: str, **added: Any) -> ModelState:
+    options = added.pop("options", {})
+    fields = {**MOVIE.fields, **added}
+    for name in removed:
+        del fields[name]
+    return model("Movie", options=options, **fields)
+
+
+# What Django asks.
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        pytest.param(text(), id="char"),
+        pytest.param(text(unique=True), id="unique"),
+        pytest.param(models.IntegerField(), id="integer"),
+        pytest.param(models.JSONField(), id="json"),
+        pytest.param(models.DateField(auto_now_add=True), id="auto_now_add"),
+        pytest.param(models.FileField(), id="file"),
+        pytest.param(
+            models.ForeignKey("films.Movie", models.CASCADE), id="foreign_key"
+        ),
+        pytest.param(
+            models.OneToOneField("films.Movie", models.CASCADE), id="one_to_one"
+        ),
+    ],
+)
+def test_required_field_gets_a_function(field: models.Field[Any, Any]) -> None:
+    changes = detect([MOVIE], [movie(extra=field)])
+
+    assert describe(changes["films"]) == [
+        "0002_movie_extra: Add field extra to movie, backfilled by populate_movie_extra"
+    ]
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        pytest.param(models.UUIDField(default=uuid.uuid4, unique=True), id="unique"),
+        pytest.param(
+            models.UUIDField(default=uuid.uuid4, unique=True, null=True), id="null"
+        ),
+        pytest.param(
+            models.OneToOneField("films.Movie", models.CASCADE, default=dict),
+            id="one_to_one",
+        ),
+    ],
+)
+def test_unique_callable_default_needs_no_function(
+    field: models.Field[Any, Any],
+) -> None:
+    changes = detect([MOVIE], [movie(extra=field)])
+
+    assert describe(changes["films"]) == [
+        "0002_movie_extra: Add field extra to movie, backfilled by its default"
+    ]
+    assert changes["films"][0].operations[0].populate is None
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        pytest.param(text(null=True), id="null"),
+        pytest.param(text(default="x"), id="default"),
+        pytest.param(text(db_default="x"), id="db_default"),
+        pytest.param(text(blank=True), id="blank_text"),
+        pytest.param(models.UUIDField(default=uuid.uuid4), id="callable_default"),
+        pytest.param(models.DateTimeField(auto_now=True), id="auto_now"),
+        pytest.param(models.ManyToManyField("films.Movie"), id="many_to_many"),
+        pytest.param(
+            models.GeneratedField(
+                expression=models.F("title"), output_field=text(), db_persist=True
+            ),
+            id="generated",
+        ),
+    ],
+)
+def test_field_without_question_stays_a_plain_add_field(
+    field: models.Field[Any, Any],
+) -> None:
+    changes = detect([MOVIE], [movie(extra=field)])
+
+    assert describe(changes["films"]) == ["0002_movie_extra: Add field extra to movie"]
+    assert changes["films"][0].atomic is True
+
+
+def test_field_is_the_one_of_the_model() -> None:
+    field = models.DateTimeField(auto_now_add=True)
+
+    changes = detect([MOVIE], [movie(created=field)])
+
+    (operation,) = changes["films"][0].operations
+    assert type(operation) is AddFieldWithBackfill
+    assert operation.field.deconstruct()[1:] == field.deconstruct()[1:]
+    assert operation.populate.returns_now is True
+
+
+def test_nullable_field_made_required_gets_a_function() -> None:
+    before = [movie(year=models.IntegerField(null=True))]
+
+    changes = detect(before, [movie(year=models.IntegerField())])
+
+    assert describe(changes["films"]) == [
+        "0002_alter_movie_year: Alter field year on movie, "
+        "backfilled by populate_movie_year"
+    ]
+    (operation,) = changes["films"][0].operations
+    assert type(operation) is AlterFieldWithBackfill
+    assert operation.field.null is False
+    assert changes["films"][0].atomic is False
+
+
+def test_other_alterations_stay_plain() -> None:
+    before = [
+        movie(
+            a=models.IntegerField(null=True),
+            b=models.IntegerField(),
+            c=models.IntegerField(),
+        )
+    ]
+    after = [
+        movie(
+            a=models.IntegerField(null=True, db_index=True),
+            b=models.IntegerField(null=True),
+            c=models.BigIntegerField(),
+        )
+    ]
+
+    changes = detect(before, after)
+
+    assert describe(changes["films"]) == [
+        "0002_alter_movie_a_alter_movie_b_alter_movie_c: Alter field a on movie, "
+        "Alter field b on movie, Alter field c on movie"
+    ]
+
+
+def test_new_primary_key_is_asked_for_by_django() -> None:
+    after = [model("Movie", title=text(), key=models.IntegerField(primary_key=True))]
+
+    with pytest.raises(Asked, match="^movie.key$"):
+        detect([MOVIE], after, questioner=AskingQuestioner())
+
+
+def test_new_parent_link_is_asked_for_by_django() -> None:
+    before = [MOVIE, model("Short", id=pk())]
+    link = models.OneToOneField(
+        "films.Movie", models.CASCADE, parent_link=True, primary_key=True
+    )
+    after = [MOVIE, model("Short", movie_ptr=link, bases=("films.movie",))]
+
+    with pytest.raises(Asked, match="^short.movie_ptr$"):
+        detect(before, after, questioner=AskingQuestioner())
+
+
+def test_nullable_field_made_primary_key_is_asked_for_by_django() -> None:
+    before = [movie(code=models.IntegerField(null=True))]
+    after = [movie("id", code=models.IntegerField(primary_key=True))]
+
+    with pytest.raises(Asked, match="^movie.code$"):
+        detect(before, after, questioner=AskingQuestioner())
+
+
+def test_answer_about_a_primary_key_is_used() -> None:
+    class Answering(NoQuestions):
+        def ask_not_null_alteration(self, field_name: str, model_name: str) -> Any:
+            return 7
+
+    before = [movie(code=models.IntegerField(null=True))]
+    after = [movie("id", code=models.IntegerField(primary_key=True))]
+
+    changes = detect(before, after, questioner=Answering())
+
+    assert describe(changes["films"]) == [
+        "0002_remove_movie_id_alter_movie_code: Remove field id from movie, "
+        "Alter field code on movie"
+    ]
+    assert changes["films"][0].operations[1].field.default == 7
+    assert changes["films"][0].operations[1].preserve_default is False
+
+
+def test_unmanaged_proxy_and_new_models_are_left_alone() -> None:
+    before = [
+        MOVIE,
+        model("Report", id=pk(), options={"managed": False}),
+        model("Short", options={"proxy": True}, bases=("films.movie",)),
+    ]
+    after = [
+        MOVIE,
+        model("Report", id=pk(), slug=text(), options={"managed": False}),
+        model("Short", options={"proxy": True}, bases=("films.movie",)),
+        model("Studio", id=pk(), slug=text()),
+    ]
+
+    changes = detect(before, after)
+
+    assert describe(changes["films"]) == ["0002_studio: Create model Studio"]
+
+
+def test_rename_questions_stay_with_django() -> None:
+    questioner = NoQuestions({"ask_rename": True})
+
+    changes = detect([movie(code=text())], [movie(slug=text())], questioner=questioner)
+
+    assert describe(changes["films"]) == [
+        "0002_rename_code_movie_slug: Rename field code on movie to slug"
+    ]
+
+
+# Order.
+
+
+def test_each_backfill_is_alone_and_the_rest_around_it() -> None:
+    constraint = models.UniqueConstraint(fields=["slug", "code"], name="slug_code")
+
+    changes = detect(
+        [MOVIE],
+        [
+            movie(
+                slug=text(),
+                code=text(),
+                note=text(null=True),
+                options={
+                    "constraints": [constraint],
+                    "indexes": [models.Index(fields=["slug"], name="slug_index")],
+                    "unique_together": {("title", "slug")},
+                    "ordering": ["slug"],
+                },
+            )
+        ],
+    )
+
+    assert describe(changes["films"]) == [
+        "0002_movie_note: Add field note to movie",
+        "0003_movie_code: Add field code to movie, backfilled by populate_movie_code",
+        "0004_movie_slug: Add field slug to movie, backfilled by populate_movie_slug",
+        "0005_alter_movie_options_alter_movie_unique_together_and_more: "
+        "Change Meta options on movie, "
+        "Alter unique_together for movie (1 constraint(s)), "
+        "Create index slug_index on field(s) slug of model movie, "
+        "Create constraint slug_code on model movie",
+    ]
+    assert [migration.atomic for migration in changes["films"]] == [
+        True,
+        False,
+        False,
+        True,
+    ]
+    assert [migration.dependencies for migration in changes["films"]] == [
+        [("films", "0001_initial")],
+        [("films", "0002_movie_note")],
+        [("films", "0003_movie_code")],
+        [("films", "0004_movie_slug")],
+    ]
+
+
+def test_old_field_goes_after_the_functions_that_may_read_it() -> None:
+    before = [model("Person", id=pk(), full_name=text())]
+    after = [model("Person", id=pk(), first_name=text(), last_name=text())]
+
+    changes = detect(before, after)
+
+    assert describe(changes["films"]) == [
+        "0002_person_first_name: Add field first_name to person, "
+        "backfilled by populate_person_first_name",
+        "0003_person_last_name: Add field last_name to person, "
+        "backfilled by populate_person_last_name",
+        "0004_remove_person_full_name: Remove field full_name from person",
+    ]
+    assert [
+        migration.operations[0].populate.source_fields
+        for migration in changes["films"][:2]
+    ] == [("id", "full_name"), ("id", "full_name", "first_name")]
+
+
+def test_old_field_goes_first_when_it_has_the_column() -> None:
+    changes = detect(
+        [movie(code=text())], [movie(slug=models.IntegerField(db_column="code"))]
+    )
+
+    assert describe(changes["films"]) == [
+        "0002_remove_movie_code: Remove field code from movie",
+        "0003_movie_slug: Add field slug to movie, backfilled by populate_movie_slug",
+    ]
+
+
+def test_plain_field_that_takes_the_column_of_an_old_one_comes_after_it() -> None:
+    changes = detect(
+        [movie(code=text())],
+        [movie(slug=text(), note=models.IntegerField(db_column="code", null=True))],
+    )
+
+    assert describe(changes["films"]) == [
+        "0002_remove_movie_code_movie_note: Remove field code from movie, "
+        "Add field note to movie",
+        "0003_movie_slug: Add field slug to movie, backfilled by populate_movie_slug",
+    ]
+
+
+def test_many_to_many_becomes_a_column() -> None:
+    cast = models.ManyToManyField("films.Movie")
+    remake = models.ForeignKey("films.Movie", models.CASCADE)
+
+    changes = detect([movie(cast=cast)], [movie(cast=remake)])
+
+    assert describe(changes["films"]) == [
+        "0002_remove_movie_cast: Remove field cast from movie",
+        "0003_movie_cast: Add field cast to movie, backfilled by populate_movie_cast",
+    ]
+
+
+def test_old_primary_key_goes_before_the_new_one() -> None:
+    class Answering(NoQuestions):
+        def ask_not_null_addition(self, field_name: str, model_name: str) -> Any:
+            return 7
+
+    after = [
+        model(
+            "Movie",
+            title=text(),
+            key=models.IntegerField(primary_key=True),
+            slug=text(),
+        )
+    ]
+
+    changes = detect([MOVIE], after, questioner=Answering())
+
+    assert describe(changes["films"]) == [
+        "0002_remove_movie_id_movie_key: Remove field id from movie, "
+        "Add field key to movie",
+        "0003_movie_slug: Add field slug to movie, backfilled by populate_movie_slug",
+    ]
+    (operation,) = changes["films"][1].operations
+    assert operation.populate.source_fields == ("key", "title")
+
+
+def test_foreign_key_to_a_model_of_the_same_run() -> None:
+    studio = models.ForeignKey("films.Studio", models.CASCADE)
+
+    changes = detect([MOVIE], [movie(studio=studio), model("Studio", id=pk())])
+
+    assert describe(changes["films"]) == [
+        "0002_studio: Create model Studio",
+        "0003_movie_studio: Add field studio to movie, "
+        "backfilled by populate_movie_studio",
+    ]
+
+
+def test_foreign_key_to_the_new_field_comes_after_it() -> None:
+    review = model("Review", id=pk())
+    ahead = model(
+        "Ahead",
+        id=pk(),
+        movie=models.ForeignKey(
+            "films.Movie", models.CASCADE, to_field="slug", null=True
+        ),
+    )
+
+    changes = detect(
+        [MOVIE, review, model("Ahead", id=pk())],
+        [movie(slug=text(unique=True)), review, ahead],
+    )
+
+    assert describe(changes["films"]) == [
+        "0002_movie_slug: Add field slug to movie, backfilled by populate_movie_slug",
+        "0003_ahead_movie: Add field movie to ahead",
+    ]
+
+
+def test_generated_field_of_the_new_field_comes_after_it() -> None:
+    upper = models.GeneratedField(
+        expression=models.F("slug"), output_field=text(), db_persist=True
+    )
+
+    changes = detect([MOVIE], [movie(slug=text(), a_slug=upper)])
+
+    assert describe(changes["films"]) == [
+        "0002_movie_slug: Add field slug to movie, backfilled by populate_movie_slug",
+        "0003_movie_a_slug: Add field a_slug to movie",
+    ]
+
+
+def test_renamed_model_and_field_are_known_by_their_new_names() -> None:
+    class Answering(NoQuestions):
+        def ask_rename(self, *args: Any) -> bool:
+            return True
+
+        ask_rename_model = ask_rename
+
+    before = [model("Movie", id=pk(), title=text())]
+    renamed = model("Film", id=pk(), title=text())
+    after = [model("Film", id=pk(), name=text(), slug=models.SlugField())]
+
+    (rename,) = detect(before, [renamed], questioner=Answering())["films"]
+    changes = detect([renamed], after, questioner=Answering())
+
+    assert rename.operations[0].describe() == "Rename model Movie to Film"
+    assert describe(changes["films"]) == [
+        "0002_rename_title_film_name: Rename field title on film to name",
+        "0003_film_slug: Add field slug to film, backfilled by populate_film_slug",
+    ]
+    (operation,) = changes["films"][1].operations
+    assert operation.populate.source_fields == ("id", "name")
+
+
+def test_model_renamed_in_the_same_run() -> None:
+    class Answering(NoQuestions):
+        def ask_rename_model(self, *args: Any) -> bool:
+            return True
+
+    before = [model("Movie", id=pk(), title=text()), model("Cast", id=pk())]
+    after = [
+        model("Film", id=pk(), title=text()),
+        model("Cast", id=pk(), film=models.ForeignKey("films.Film", models.CASCADE)),
+    ]
+
+    changes = detect(before, after, questioner=Answering())
+
+    assert describe(changes["films"]) == [
+        "0002_rename_movie_film: Rename model Movie to Film",
+        "0003_cast_film: Add field film to cast, backfilled by populate_cast_film",
+    ]
+
+
+def test_child_has_the_fields_of_its_parent() -> None:
+    link = models.OneToOneField(
+        "films.Movie", models.CASCADE, parent_link=True, primary_key=True
+    )
+    before = model("Short", movie_ptr=link, minutes=text(), bases=("films.movie",))
+    after = model(
+        "Short", movie_ptr=link, minutes=text(), slug=text(), bases=("films.movie",)
+    )
+
+    changes = detect([MOVIE, before], [MOVIE, after])
+
+    (operation,) = changes["films"][0].operations
+    assert operation.populate.source_fields == ("id", "movie_ptr", "title", "minutes")
+
+
+# Several apps.
+
+
+def test_other_app_depends_on_the_last_part() -> None:
+    shop = model("Shop", app="shops", id=pk())
+    studio = models.ForeignKey("shops.Brand", models.CASCADE)
+    brand = model(
+        "Brand",
+        app="shops",
+        id=pk(),
+        studio=models.ForeignKey("films.Studio", models.CASCADE),
+    )
+
+    changes = detect(
+        [MOVIE, shop],
+        [movie(slug=text(), brand=studio), shop, brand, model("Studio", id=pk())],
+    )
+
+    assert {app: describe(migrations) for app, migrations in changes.items()} == {
+        "films": [
+            "0002_studio: Create model Studio",
+            "0003_movie_brand: Add field brand to movie, "
+            "backfilled by populate_movie_brand",
+            "0004_movie_slug: Add field slug to movie, "
+            "backfilled by populate_movie_slug",
+        ],
+        "shops": ["0002_brand: Create model Brand"],
+    }
+    dependencies = {
+        f"{migration.app_label}.{migration.name}": sorted(migration.dependencies)
+        for migrations in changes.values()
+        for migration in migrations
+    }
+    assert dependencies == {
+        "films.0002_studio": [("films", "0001_initial")],
+        "films.0003_movie_brand": [("films", "0002_studio"), ("shops", "0002_brand")],
+        "films.0004_movie_slug": [("films", "0003_movie_brand")],
+        "shops.0002_brand": [("films", "0002_studio"), ("shops", "0001_initial")],
+    }
+
+
+def test_backfills_in_two_apps() -> None:
+    shop = model("Shop", app="shops", id=pk())
+
+    changes = detect(
+        [MOVIE, shop],
+        [movie(slug=text()), model("Shop", app="shops", id=pk(), slug=text())],
+    )
+
+    assert {app: describe(migrations) for app, migrations in changes.items()} == {
+        "films": [
+            "0002_movie_slug: Add field slug to movie, "
+            "backfilled by populate_movie_slug"
+        ],
+        "shops": [
+            "0002_shop_slug: Add field slug to shop, backfilled by populate_shop_slug"
+        ],
+    }
+
+
+def test_model_moves_to_another_app() -> None:
+    old = model("Studio", app="shops", id=pk())
+    before = movie(studio=models.ForeignKey("shops.Studio", models.CASCADE))
+    after = movie(owner=models.ForeignKey("films.Studio", models.CASCADE))
+
+    changes = detect([before, old], [after, model("Studio", id=pk())])
+
+    assert {app: describe(migrations) for app, migrations in changes.items()} == {
+        "films": [
+            "0002_studio: Create model Studio",
+            "0003_movie_owner: Add field owner to movie, "
+            "backfilled by populate_movie_owner",
+            "0004_remove_movie_studio: Remove field studio from movie",
+        ],
+        "shops": ["0002_delete_studio: Delete model Studio"],
+    }
+    (migration,) = changes["shops"]
+    assert sorted(migration.dependencies) == [
+        ("films", "0004_remove_movie_studio"),
+        ("shops", "0001_initial"),
+    ]
+
+
+def test_circle_of_the_new_order_falls_back_to_djangos() -> None:
+    # Movie.code has to go before Series can have it, and Movie.series needs Series:
+    # it cannot wait for the function that may read it.
+    link = models.OneToOneField(
+        "films.Movie", models.CASCADE, parent_link=True, primary_key=True
+    )
+    series = model(
+        "Series", app="shops", movie_ptr=link, code=text(), bases=("films.movie",)
+    )
+    after = movie(
+        series=models.ForeignKey("shops.Series", models.CASCADE, related_name="+")
+    )
+
+    changes = detect([movie(code=text())], [after, series])
+
+    assert {app: describe(migrations) for app, migrations in changes.items()} == {
+        "films": [
+            "0002_remove_movie_code: Remove field code from movie",
+            "0003_movie_series: Add field series to movie, "
+            "backfilled by populate_movie_series",
+        ],
+        "shops": ["0001_initial: Create model Series"],
+    }
+
+
+# Names.
+
+
+def test_given_name_is_used_with_each_number() -> None:
+    changes = detect([MOVIE], [movie(slug=text(), code=text())], name="slugs")
+
+    assert [migration.name for migration in changes["films"]] == [
+        "0002_slugs",
+        "0003_slugs",
+    ]
+
+
+# Other autodetectors.
+
+
+def test_wrapped_autodetector_does_not_take_backfills_apart() -> None:
+    class Autodetector(MigrationAutodetector):
+        seen: list[str] = []
+
+        def _generate_added_field(self, *args: Any) -> None:
+            self.seen.append(args[2])
+            super()._generate_added_field(*args)
+
+        def add_operation(self, app_label: str, operation: Any, *args: Any, **kw: Any):
+            self.seen.append(operation.describe())
+            super().add_operation(app_label, operation, *args, **kw)
+
+    changes = detect(
+        [MOVIE], [movie(slug=text(), note=text(null=True))], base=Autodetector
+    )
+
+    assert len(changes["films"]) == 2
+    assert Autodetector.seen == ["note", "Add field note to movie"]
+
+
+def test_no_change_is_made_to_runs_without_backfills() -> None:
+    def get_changes(autodetector: type[MigrationAutodetector]) -> list[Any]:
+        graph = MigrationGraph()
+        graph.add_node(("films", "0001_initial"), None)
+        changes = autodetector(
+            state(movie(code=text())),
+            state(
+                movie(
+                    note=text(null=True),
+                    options={"indexes": [models.Index(fields=["note"], name="x")]},
+                ),
+                model("Studio", id=pk()),
+            ),
+            NoQuestions(),
+        ).changes(graph)
+        return [
+            (migration.name, migration.dependencies, migration.atomic)
+            for migration in changes["films"]
+        ]
+
+    assert get_changes(wrap_autodetector(MigrationAutodetector)) == get_changes(
+        MigrationAutodetector
+    )
+
+
+def test_backfills_are_found_in_a_migration() -> None:
+    changes = detect([MOVIE], [movie(slug=text(), note=text(null=True))])
+
+    assert [len(get_backfills(migration)) for migration in changes["films"]] == [0, 1]

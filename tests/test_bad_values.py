@@ -1,0 +1,548 @@
+"""Bad values: each is refused, on every database alike, for one reason."""
+
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+import uuid
+from typing import Any
+
+import pytest
+from django.core.exceptions import ValidationError
+from django.core.validators import MinLengthValidator
+from django.db import migrations, models
+from django.test import override_settings
+from django.utils.translation import gettext_lazy
+
+from safefield import BackfillError, BadRow
+from safefield.operations import AddFieldWithBackfill
+from tests.history import History
+
+STUDIO = migrations.CreateModel(
+    "Studio", [("id", models.BigAutoField(primary_key=True))]
+)
+MOVIE = migrations.CreateModel(
+    "Movie",
+    [
+        ("id", models.BigAutoField(primary_key=True)),
+        ("title", models.CharField(max_length=200)),
+    ],
+)
+UTC = dt.timezone.utc
+NOON = dt.datetime(2026, 1, 2, 12, 0)
+
+
+def text(**options: Any) -> models.CharField[Any, Any]:
+    return models.CharField(max_length=10, **options)
+
+
+def money() -> models.DecimalField[Any, Any]:
+    return models.DecimalField(max_digits=5, decimal_places=2)
+
+
+def to_studio() -> models.ForeignKey[Any, Any]:
+    return models.ForeignKey("films.Studio", models.CASCADE)
+
+
+#: The field, a value that it takes, one that it does not, why, and how that is shown.
+CASES: dict[str, tuple[Any, Any, Any, str, str]] = {
+    "None for a required text": (
+        text(),
+        "x",
+        None,
+        "it is None, and the field is required",
+        "",
+    ),
+    "empty text": (text(), "x", "", "This field cannot be blank.", "''"),
+    "too long": (
+        text(),
+        "x",
+        "x" * 70,
+        "Ensure this value has at most 10 characters.",
+        "'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…",
+    ),
+    "bytes for a text": (
+        text(),
+        "x",
+        b"x",
+        "it is of type bytes; decode it to a text",
+        "b'x'",
+    ),
+    "dict for a text": (
+        text(),
+        "x",
+        {"a": 1},
+        "it is of type dict, not a text",
+        "{'a': 1}",
+    ),
+    "list for a text": (text(), "x", ["a"], "it is of type list, not a text", "['a']"),
+    "NUL in a text": (text(), "x", "a\0b", "it has a NUL character", "'a\\x00b'"),
+    "half a surrogate pair": (
+        text(),
+        "x",
+        "\ud800",
+        "it has half of a surrogate pair, which UTF-8 cannot store",
+        "'\\ud800'",
+    ),
+    "lazy translation": (
+        text(),
+        "x",
+        gettext_lazy("Yes"),
+        "it is a lazy translation; give str() of it",
+        "'Yes'",
+    ),
+    "instance for a text": (
+        text(),
+        "x",
+        lambda apps: apps.get_model("films", "Studio")(pk=1),
+        "it is an instance of films.Studio, and the field is not a relation",
+        "<Studio: Studio object (1)>",
+    ),
+    "not a choice": (
+        text(choices=[("a", "A")]),
+        "a",
+        "b",
+        "Value '…' is not a valid choice.",
+        "'b'",
+    ),
+    "not editable, not a choice": (
+        text(choices=[("a", "A")], editable=False),
+        "a",
+        "b",
+        "Value '…' is not a valid choice.",
+        "'b'",
+    ),
+    "not editable, empty": (
+        text(editable=False),
+        "a",
+        "",
+        "This field cannot be blank.",
+        "''",
+    ),
+    "refused by a validator": (
+        text(validators=[MinLengthValidator(3)]),
+        "abc",
+        "b",
+        "Ensure this value has at least 3 characters.",
+        "'b'",
+    ),
+    "None for a long text": (
+        models.TextField(),
+        "x",
+        None,
+        "it is None, and the field is required",
+        "",
+    ),
+    "empty long text": (
+        models.TextField(),
+        "x",
+        "",
+        "This field cannot be blank.",
+        "''",
+    ),
+    "NUL in a long text": (
+        models.TextField(),
+        "x",
+        "a\0",
+        "it has a NUL character",
+        "'a\\x00'",
+    ),
+    "not a slug": (
+        models.SlugField(),
+        "x",
+        "a b",
+        "Enter a valid “slug” consisting of letters, numbers, underscores or hyphens.",
+        "'a b'",
+    ),
+    "not an email address": (
+        models.EmailField(),
+        "a@example.com",
+        "x",
+        "Enter a valid email address.",
+        "'x'",
+    ),
+    "not a URL": (
+        models.URLField(),
+        "https://example.com",
+        "x",
+        "Enter a valid URL.",
+        "'x'",
+    ),
+    "None for an integer": (
+        models.IntegerField(),
+        1,
+        None,
+        "it is None, and the field is required",
+        "",
+    ),
+    "text for an integer": (
+        models.IntegerField(),
+        1,
+        "one",
+        "“…” value must be an integer.",
+        "'one'",
+    ),
+    "dict for an integer": (
+        models.IntegerField(),
+        1,
+        {"a": 1},
+        "“…” value must be an integer.",
+        "{'a': 1}",
+    ),
+    "fraction for an integer": (
+        models.IntegerField(),
+        1,
+        1.5,
+        "it is a float that is not a whole number",
+        "1.5",
+    ),
+    "infinity for an integer": (
+        models.IntegerField(),
+        1,
+        float("inf"),
+        "it is a float that is not a whole number",
+        "inf",
+    ),
+    "integer above the range": (
+        models.IntegerField(),
+        1,
+        2**31,
+        "it is not between -2147483648 and 2147483647",
+        "2147483648",
+    ),
+    "integer below the range": (
+        models.IntegerField(),
+        1,
+        -(2**31) - 1,
+        "it is not between -2147483648 and 2147483647",
+        "-2147483649",
+    ),
+    "small integer above the range": (
+        models.SmallIntegerField(),
+        1,
+        2**15,
+        "it is not between -32768 and 32767",
+        "32768",
+    ),
+    "big integer above the range": (
+        models.BigIntegerField(),
+        1,
+        2**63,
+        "Ensure this value is less than or equal to 9223372036854775807.",
+        "9223372036854775808",
+    ),
+    "negative for a positive integer": (
+        models.PositiveIntegerField(),
+        1,
+        -1,
+        "Ensure this value is greater than or equal to 0.",
+        "-1",
+    ),
+    "text for a float": (
+        models.FloatField(),
+        1.5,
+        "x",
+        "“…” value must be a float.",
+        "'x'",
+    ),
+    "NaN for a float": (
+        models.FloatField(),
+        1.5,
+        float("nan"),
+        "it is not a finite number",
+        "nan",
+    ),
+    "infinity for a float": (
+        models.FloatField(),
+        1.5,
+        float("inf"),
+        "it is not a finite number",
+        "inf",
+    ),
+    "float NaN for a decimal": (
+        money(),
+        decimal.Decimal(1),
+        float("nan"),
+        "“…” value must be a decimal number.",
+        "nan",
+    ),
+    "decimal NaN": (
+        money(),
+        decimal.Decimal(1),
+        decimal.Decimal("NaN"),
+        "“…” value must be a decimal number.",
+        "Decimal('NaN')",
+    ),
+    "too many digits": (
+        money(),
+        decimal.Decimal(1),
+        decimal.Decimal("1234.5"),
+        "Ensure that there are no more than 3 digits before the decimal point.",
+        "Decimal('1234.5')",
+    ),
+    "too many decimal places": (
+        money(),
+        decimal.Decimal(1),
+        decimal.Decimal("1.234"),
+        "Ensure that there are no more than 2 decimal places.",
+        "Decimal('1.234')",
+    ),
+    "text for a boolean": (
+        models.BooleanField(),
+        True,
+        "perhaps",
+        "“…” value must be either True or False.",
+        "'perhaps'",
+    ),
+    "dict for a boolean": (
+        models.BooleanField(),
+        True,
+        {},
+        "“…” value must be either True or False.",
+        "{}",
+    ),
+    "text for a date": (
+        models.DateField(),
+        dt.date(2026, 1, 2),
+        "soon",
+        "“…” value has an invalid date format. It must be in YYYY-MM-DD format.",
+        "'soon'",
+    ),
+    "no such date": (
+        models.DateField(),
+        dt.date(2026, 1, 2),
+        "2026-02-30",
+        "“…” value has the correct format (YYYY-MM-DD) but it is an invalid date.",
+        "'2026-02-30'",
+    ),
+    "naive datetime": (
+        models.DateTimeField(),
+        NOON.replace(tzinfo=UTC),
+        NOON,
+        "it is a datetime without a time zone, and USE_TZ is True",
+        "datetime.datetime(2026, 1, 2, 12, 0)",
+    ),
+    "date for a datetime": (
+        models.DateTimeField(),
+        NOON.replace(tzinfo=UTC),
+        NOON.date(),
+        "it is a date without a time",
+        "datetime.date(2026, 1, 2)",
+    ),
+    "aware time": (
+        models.TimeField(),
+        dt.time(12),
+        dt.time(12, tzinfo=UTC),
+        "it is a time with a time zone",
+        "datetime.time(12, 0, tzinfo=datetime.timezone.utc)",
+    ),
+    "text for a duration": (
+        models.DurationField(),
+        dt.timedelta(1),
+        "long",
+        "“…” value has an invalid format. It must be in [DD] [[HH:]MM:]ss[.uuuuuu] format.",  # noqa: E501 - the text of the message
+        "'long'",
+    ),
+    "not a UUID": (
+        models.UUIDField(),
+        uuid.UUID(int=1),
+        "x",
+        "“…” is not a valid UUID.",
+        "'x'",
+    ),
+    "not an IP address": (
+        models.GenericIPAddressField(),
+        "192.0.2.1",
+        "x",
+        "Enter a valid IPv4 or IPv6 address.",
+        "'x'",
+    ),
+    "text for bytes": (
+        models.BinaryField(),
+        b"x",
+        "eA==",
+        "it is of type str, not bytes",
+        "'eA=='",
+    ),
+    "set for JSON": (
+        models.JSONField(),
+        {"a": 1},
+        {1},
+        "Value must be valid JSON.",
+        "{1}",
+    ),
+    "NaN in JSON": (
+        models.JSONField(),
+        {"a": 1},
+        [float("nan")],
+        "it has a number that is not finite, which JSON cannot store",
+        "[nan]",
+    ),
+    "NUL in JSON": (
+        models.JSONField(),
+        {"a": 1},
+        ["a\0"],
+        "it has a NUL character",
+        "['a\\x00']",
+    ),
+    "None for a foreign key": (
+        to_studio(),
+        1,
+        None,
+        "it is None, and the field is required",
+        "",
+    ),
+    "text for a foreign key": (
+        to_studio(),
+        1,
+        "x",
+        "“…” value must be an integer.",
+        "'x'",
+    ),
+    "unsaved instance": (
+        to_studio(),
+        1,
+        lambda apps: apps.get_model("films", "Studio")(),
+        "it is an instance of films.Studio that was not saved",
+        "<Studio: Studio object (None)>",
+    ),
+    "instance of another model": (
+        to_studio(),
+        1,
+        lambda apps: apps.get_model("films", "Movie")(pk=1),
+        "it is an instance of films.Movie, not of films.Studio",
+        "<Movie: Movie object (1)>",
+    ),
+}
+
+
+@pytest.fixture
+def history(alias: str) -> History:
+    history = History(alias)
+    history.apply(STUDIO, MOVIE)
+    history.rows("Studio").create(pk=1)
+    for title in ("good", "bad", "good"):
+        history.rows("Movie").create(title=title)
+    return history
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_bad_value(history: History, case: str) -> None:
+    field, good, bad, reason, shown = CASES[case]
+    before = history.describe("Movie")
+
+    def value_of(movie: Any, apps: Any) -> Any:
+        if movie.title == "good":
+            return good
+        return bad(apps) if callable(bad) else bad
+
+    operation = AddFieldWithBackfill("Movie", "extra", field, value_of)
+    with pytest.raises(BackfillError) as caught:
+        history.apply(operation)
+
+    commits = history.connection.vendor != "sqlite"
+    found = f"; such as {shown}" if shown else ""
+    kept = "The other rows keep their values." if commits else "Nothing was changed."
+    assert str(caught.value) == (
+        f"films.Movie.extra could not be filled in some rows:\n"
+        f"  1 row: value_of() gave a bad value: {reason} (primary key 2{found})\n"
+        f"{kept} Mend value_of() and run migrate again."
+    )
+    assert caught.value.rows == [
+        BadRow(2, f"value_of() gave a bad value: {reason}", shown)
+    ]
+    after = history.describe("Movie")
+    if not commits:
+        assert after == before
+        return
+    column = field.get_attname_column()[1] or "extra"
+    column = "extra_id" if field.is_relation else column
+    assert get_filled(history, column) == [True, False, True]
+
+
+def get_filled(history: History, column: str) -> list[bool]:
+    """Return of each row whether it has a value."""
+    with history.connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT CASE WHEN {column} IS NULL THEN 0 ELSE 1 END "
+            f"FROM films_movie ORDER BY id"
+        )
+        return [bool(row[0]) for row in cursor.fetchall()]
+
+
+def fail(movie: Any) -> str:
+    if movie.title == "good":
+        return "good"
+    raise ValueError("secret")
+
+
+def test_values_are_not_shown_where_logs_must_not_hold_them(
+    history: History, settings: Any
+) -> None:
+    settings.SAFEFIELD = {"SHOW_VALUES": False}
+
+    with pytest.raises(BackfillError) as caught:
+        history.apply(AddFieldWithBackfill("Movie", "extra", text(), fail))
+
+    assert caught.value.rows == [BadRow(2, "fail() raised ValueError")]
+    assert "secret" not in str(caught.value)
+
+
+def test_what_populate_raised_is_shown(history: History) -> None:
+    with pytest.raises(BackfillError) as caught:
+        history.apply(AddFieldWithBackfill("Movie", "extra", text(), fail))
+
+    assert caught.value.rows == [BadRow(2, "fail() raised ValueError", "secret")]
+
+
+def test_stops_after_a_thousand_bad_rows_and_says_so(alias: str) -> None:
+    history = History(alias)
+    history.apply(MOVIE)
+    history.rows("Movie").bulk_create(
+        history.model("Movie")(title=str(number)) for number in range(3_000)
+    )
+
+    with pytest.raises(BackfillError) as caught:
+        history.apply(
+            AddFieldWithBackfill(
+                "Movie",
+                "extra",
+                text(),
+                lambda movie: "x" if int(movie.title) < 10 else None,
+            )
+        )
+
+    first = history.rows("Movie").first().pk
+    keys = list(range(first + 10, first + 1_010))
+    assert [row.pk for row in caught.value.rows] == keys
+    assert str(caught.value).split("\n")[:2] == [
+        "films.Movie.extra could not be filled in some rows. After 1,000 bad rows no "
+        "more were tried:",
+        "  1,000 rows: <lambda>() gave a bad value: it is None, and the field is "
+        f"required (primary key {', '.join(map(str, keys[:20]))}, …)",
+    ]
+
+
+@override_settings(SAFEFIELD={"SHOW_VALUES": False})
+def test_a_validator_that_quotes_the_value_shows_nothing(sqlite_alias: str) -> None:
+    def refuse(value: str) -> None:
+        raise ValidationError(f"{value} is no good.")
+
+    history = History(sqlite_alias)
+    history.apply(MOVIE)
+    history.rows("Movie").create(pk=1, title="secret")
+
+    with pytest.raises(BackfillError) as caught:
+        history.apply(
+            AddFieldWithBackfill(
+                "Movie",
+                "extra",
+                text(validators=[refuse]),
+                lambda movie: movie.title,
+            )
+        )
+
+    assert caught.value.rows == [
+        BadRow(1, "<lambda>() gave a bad value: … is no good.", "")
+    ]
+    assert "secret" not in str(caught.value)

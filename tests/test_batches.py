@@ -1,0 +1,130 @@
+"""Batches sized by time, with a clock that only moves when it is told to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from safefield.batches import BATCH_SECONDS, FIRST_ROWS, MAX_ROWS, BatchSize
+
+
+class Clock:
+    """A clock that stands still until somebody adds seconds."""
+
+    def __init__(self) -> None:
+        self.seconds = 100.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+class Row:
+    """A row with one text."""
+
+    def __init__(self, text: str = "") -> None:
+        self.text = text
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def size(clock: Clock) -> BatchSize:
+    return BatchSize(clock=clock)
+
+
+def run_batch(size: BatchSize, clock: Clock, row_seconds: float) -> int:
+    """Run one batch of light rows; return how many it took."""
+    size.start()
+    for _ in size.take([Row() for _ in range(size.rows)]):
+        clock.seconds += row_seconds
+    size.record(size.taken)
+    return size.taken
+
+
+def run_batches(size: BatchSize, clock: Clock, row_seconds: float, count: int) -> Any:
+    return [run_batch(size, clock, row_seconds) for _ in range(count)]
+
+
+def test_grows_by_steps_to_the_target(size: BatchSize, clock: Clock) -> None:
+    assert run_batches(size, clock, 1 / 2**16, 8) == [
+        10, 20, 40, 80, 160, 320, 640, 1280,
+    ]  # fmt: skip
+
+    run_batches(size, clock, 1 / 2**16, 10)
+
+    assert size.rows * (1 / 2**16) == pytest.approx(BATCH_SECONDS, rel=0.01)
+
+
+def test_never_exceeds_the_most_rows(size: BatchSize, clock: Clock) -> None:
+    run_batches(size, clock, 0.0, 20)
+
+    assert size.rows == MAX_ROWS
+
+
+def test_shrinks_at_once(size: BatchSize, clock: Clock) -> None:
+    run_batches(size, clock, 0.00001, 20)
+
+    run_batch(size, clock, 0.001)
+
+    assert size.rows in (29, 30, 31)
+
+
+def test_slow_writing_shrinks_at_once(size: BatchSize, clock: Clock) -> None:
+    run_batches(size, clock, 0.00001, 20)
+    before = size.rows
+
+    size.start()
+    list(size.take([Row() for _ in range(size.rows)]))
+    clock.seconds += 1.0
+    size.record(before)
+
+    assert size.rows == pytest.approx(before * BATCH_SECONDS, abs=1)
+
+
+def test_a_little_too_long_is_smoothed(size: BatchSize, clock: Clock) -> None:
+    size.rows = 1000
+
+    size.start()
+    list(size.take([Row() for _ in range(1000)]))
+    clock.seconds += BATCH_SECONDS * 1.25
+    size.record(1000)
+
+    assert size.rows == 900
+
+
+def test_calls_of_50_ms_are_one_batch_each(size: BatchSize, clock: Clock) -> None:
+    """No row is locked longer than the target and one call."""
+    assert run_batches(size, clock, 0.05, 5) == [1, 1, 1, 1, 1]
+
+
+def test_a_batch_ends_when_its_rows_become_slow(size: BatchSize, clock: Clock) -> None:
+    run_batches(size, clock, 0.00001, 20)
+    started = clock.seconds
+
+    taken = run_batch(size, clock, 0.05)
+
+    assert taken == 1
+    assert clock.seconds - started == pytest.approx(0.05)
+
+
+def test_fixed_size_is_kept(clock: Clock) -> None:
+    size = BatchSize(7, clock=clock)
+
+    assert run_batches(size, clock, 1.0, 3) == [7, 7, 7]
+
+
+def test_heavy_rows_make_small_batches(size: BatchSize, clock: Clock) -> None:
+    for _ in range(10):
+        size.start()
+        list(size.take([Row("x" * 1_000_000)] * size.rows))
+        size.record(size.taken)
+
+    assert size.rows == 16
+
+
+def test_first_batch_is_small() -> None:
+    assert BatchSize().rows == FIRST_ROWS

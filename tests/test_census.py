@@ -1,0 +1,107 @@
+"""Counting the rows that have a value, on a big table about."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import connections, migrations, models
+from django.test.utils import CaptureQueriesContext
+
+from safefield.backends import get_backend
+from safefield.backends.base.census import Tally, extrapolate, round_about
+from safefield.operations import AddFieldWithBackfill
+from tests.history import History
+
+ROWS = 250_000
+
+#: A table of the numbers from 1 to ROWS.
+NUMBERS = {
+    "default": (
+        f"WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t "
+        f"WHERE n < {ROWS}) SELECT {{}} FROM t"
+    ),
+    "postgresql": f"SELECT {{}} FROM generate_series(1, {ROWS}) AS t(n)",
+    "mariadb": f"SELECT {{}} FROM (SELECT seq AS n FROM seq_1_to_{ROWS}) AS t",
+}
+
+
+def count_half_filled(alias: str, key: models.Field, key_sql: str) -> Tally:
+    """Count in a big table that is filled to 40 percent."""
+    history = History(alias)
+    history.apply(
+        migrations.CreateModel(
+            "Movie", [("key", key), ("title", models.CharField(max_length=200))]
+        )
+    )
+    operation = AddFieldWithBackfill("Movie", "code", models.IntegerField(), len)
+    before, after = history.state, history.state.clone()
+    operation.state_forwards("films", after)
+    connection = connections[alias]
+    value = f"CASE WHEN n <= {ROWS * 4 // 10} THEN 1 END"
+    title = "'A title as long as titles are, and then some more to fill the pages'"
+    source = NUMBERS[alias].format(f"{key_sql}, {title}, {value}")
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE films_movie ADD COLUMN code integer NULL")
+        cursor.execute(
+            f"INSERT INTO films_movie ({connection.ops.quote_name('key')}, title, code)"
+            f" {source}"
+        )
+        if alias != "default":
+            cursor.execute(
+                "ANALYZE films_movie"
+                if alias == "postgresql"
+                else "ANALYZE TABLE films_movie"
+            )
+    backend = get_backend(connection)
+    editor = connection.schema_editor(atomic=False)
+    schema = backend.schema(editor, operation.make_plan("films", before, after))
+    with CaptureQueriesContext(connection) as queries:
+        tally = backend.census(schema).count()
+    assert len(queries) <= 102
+    return tally
+
+
+def test_big_table(alias: str) -> None:
+    tally = count_half_filled(alias, models.BigAutoField(primary_key=True), "n")
+
+    assert not tally.is_exact
+    assert tally.rows == pytest.approx(ROWS, rel=0.25)
+    assert tally.filled is not None
+    assert tally.filled / tally.rows == pytest.approx(0.4, abs=0.1)
+
+
+def test_key_of_another_kind(alias: str) -> None:
+    key = models.CharField(primary_key=True, max_length=20)
+
+    key_sql = "'key' || n" if alias == "default" else "CONCAT('key', n)"
+    tally = count_half_filled(alias, key, key_sql)
+
+    assert not tally.is_exact
+    assert tally.rows == pytest.approx(ROWS, rel=0.25)
+    assert (tally.filled is None) == (alias != "postgresql")
+
+
+def test_text() -> None:
+    tallies = [
+        Tally(5, 5, is_exact=True),
+        Tally(5, 3, is_exact=True),
+        Tally(0, 0, is_exact=True),
+        extrapolate(1_000_234, 10_000, 4_120),
+        extrapolate(1_000_234, 10_000, 10_000),
+        extrapolate(1_000_234, 0, 0),
+    ]
+
+    assert list(map(str, tallies)) == [
+        "5 rows",
+        "3 of 5 rows (60 %)",
+        "0 rows",
+        "about 412,000 of 1,000,000 rows (41 %)",
+        "about 1,000,000 rows",
+        "about 1,000,000 rows (how many of them is not known)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"), [(7, 7), (999, 999), (1_234, 1_230), (123_987, 124_000)]
+)
+def test_three_digits_mean_something(number: int, expected: int) -> None:
+    assert round_about(number) == expected

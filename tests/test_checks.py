@@ -1,0 +1,248 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.site import Site
+
+MODELS = """\
+class Movie(models.Model):
+    title = models.CharField(max_length=200)
+"""
+
+HINT = (
+    "\tHINT: Let it return the value of one existing row, then run migrate. "
+    "Or remove the migration and give the field a default.\n"
+)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    """Return a project with one migration that has an unwritten function."""
+    site = Site(tmp_path)
+    site.write_models(MODELS)
+    site.manage("makemigrations")
+    site.write_models(MODELS + "    slug = models.SlugField()\n")
+    site.manage("makemigrations", "--no-header")
+    return site
+
+
+def e001(site: Site, name: str = "0002_movie_slug", line: int = 5) -> str:
+    return (
+        f"films.{name}: (safefield.E001) populate_movie_slug() in "
+        f"{site.path}/films/migrations/{name}.py, line {line}, is not written yet.\n"
+        f"{HINT}"
+    )
+
+
+def write_function(site: Site, body: str) -> None:
+    name = "films/migrations/0002_movie_slug.py"
+    text = site.read(name)
+    line = '    raise NotImplementedError("Write populate_movie_slug() before running'
+    assert line in text
+    site.write(name, text.replace(line, f"    {body}\n{line}"))
+
+
+def test_check_names_file_and_function(site: Site) -> None:
+    result = site.manage("check")
+
+    assert result.code == 1
+    assert result.err == (
+        "SystemCheckError: System check identified some issues:\n\nERRORS:\n"
+        + e001(site)
+        + "\nSystem check identified 1 issue (0 silenced).\n"
+    )
+
+
+def test_migrate_refuses_on_an_empty_table_before_any_change(site: Site) -> None:
+    result = site.manage("migrate")
+
+    assert result.code == 1
+    assert result.out == ""
+    assert result.err == (
+        "SystemCheckError: System check identified some issues:\n\nERRORS:\n"
+        + e001(site)
+    )
+    shown = site.manage("showmigrations", "--plan", "--skip-checks")
+    assert shown.out == "[ ]  films.0001_initial\n[ ]  films.0002_movie_slug\n"
+
+
+def test_makemigrations_goes_on(site: Site) -> None:
+    result = site.manage("makemigrations")
+
+    assert result == ("No changes detected\n", "", 0)
+
+
+def test_written_function_is_accepted(site: Site) -> None:
+    write_function(site, 'return "x"')
+
+    result = site.manage("check")
+
+    assert result == ("System check identified no issues (0 silenced).\n", "", 0)
+
+
+def test_function_that_refuses_some_rows_is_written(site: Site) -> None:
+    write_function(site, "if movie.title:\n        return movie.title")
+
+    result = site.manage("check")
+
+    assert result == ("System check identified no issues (0 silenced).\n", "", 0)
+
+
+def test_check_of_one_app_looks_at_that_app_alone(site: Site) -> None:
+    assert site.manage("check", "safefield").code == 0
+    assert site.manage("check", "films").code == 1
+
+
+def test_operation_inside_another_is_found(site: Site) -> None:
+    name = "films/migrations/0002_movie_slug.py"
+    text = site.read(name)
+    start = text.index("        safefield.operations")
+    end = text.rindex("    ]")
+    site.write(
+        name,
+        text[:start]
+        + "        migrations.SeparateDatabaseAndState(database_operations=[\n"
+        + text[start:end]
+        + "        ]),\n"
+        + text[end:],
+    )
+
+    result = site.manage("check")
+
+    assert result.code == 1
+    assert e001(site) in result.err
+
+
+def test_broken_migration_is_reported_and_does_not_stop_the_check(site: Site) -> None:
+    site.write("films/migrations/0003_broken.py", "import safefield\n1 / 0\n")
+
+    result = site.manage("check")
+
+    assert result.code == 1
+    assert result.err == (
+        "SystemCheckError: System check identified some issues:\n\nERRORS:\n"
+        + e001(site)
+        + "\nWARNINGS:\n"
+        "?: (safefield.W002) Migration films.migrations.0003_broken cannot be imported "
+        "(ZeroDivisionError: division by zero), so its backfills were not checked.\n"
+        "\tHINT: Mend the file: migrate cannot import it either.\n"
+        "\nSystem check identified 2 issues (0 silenced).\n"
+    )
+
+
+def test_migration_with_a_syntax_error_is_reported(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    site.write("films/migrations/0001_initial.py", "import safefield\ndef\n")
+
+    result = site.manage("check")
+
+    assert result.code == 0
+    assert result.err == (
+        "System check identified some issues:\n\nWARNINGS:\n"
+        "?: (safefield.W002) Migration films.migrations.0001_initial cannot be "
+        "imported (SyntaxError: invalid syntax (0001_initial.py, line 2)), so its "
+        "backfills were not checked.\n"
+        "\tHINT: Mend the file: migrate cannot import it either.\n"
+        "\nSystem check identified 1 issue (0 silenced).\n"
+    )
+
+
+def test_migrations_that_do_not_mention_safefield_are_not_imported(
+    tmp_path: Path,
+) -> None:
+    site = Site(tmp_path)
+    site.write("films/migrations/0001_initial.py", "1 / 0\n")
+
+    result = site.manage("check")
+
+    assert result == ("System check identified no issues (0 silenced).\n", "", 0)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        'MIGRATION_MODULES = {"films": None}\n',
+        'MIGRATION_MODULES = {"films": "nowhere.migrations"}\n',
+    ],
+)
+def test_app_without_migrations_is_skipped(tmp_path: Path, settings: str) -> None:
+    site = Site(tmp_path, settings=settings)
+
+    result = site.manage("check")
+
+    assert result == ("System check identified no issues (0 silenced).\n", "", 0)
+
+
+OTHER_COMMAND = """\
+from django.core.management.commands import makemigrations
+
+
+class Command(makemigrations.Command):
+    def add_arguments(self, parser):
+        super().add_arguments(parser)
+        parser.add_argument("--other", action="store_true")
+
+    def handle(self, *args, other, **options):
+        self.stdout.write(f"other: {other}")
+        super().handle(*args, **options)
+"""
+
+
+def make_other(tmp_path: Path, installed_apps: list[str], command: str) -> Site:
+    site = Site(tmp_path, apps=["films", "other"], installed_apps=installed_apps)
+    for directory in ("other/management", "other/management/commands"):
+        site.write(f"{directory}/__init__.py", "")
+    site.write("other/management/commands/makemigrations.py", command)
+    site.write_models(MODELS)
+    site.manage("makemigrations", "films")
+    site.write_models(MODELS + "    slug = models.SlugField()\n")
+    return site
+
+
+def test_shadowed_command_is_reported(tmp_path: Path) -> None:
+    site = make_other(tmp_path, ["other", "safefield", "films"], OTHER_COMMAND)
+
+    result = site.manage("check")
+
+    assert result.code == 0
+    assert result.err == (
+        "System check identified some issues:\n\nWARNINGS:\n"
+        "?: (safefield.W001) The makemigrations command of 'other' is used instead of "
+        "safefield's, so it asks for one-off defaults as before.\n"
+        "\tHINT: Put 'safefield' before 'other' in INSTALLED_APPS: safefield then uses "
+        "that command too. Where 'other' has to come first, derive its Command from "
+        "safefield.management.commands.makemigrations.Command.\n"
+        "\nSystem check identified 1 issue (0 silenced).\n"
+    )
+
+
+def test_next_command_is_used_on_top_of_safefields(tmp_path: Path) -> None:
+    site = make_other(tmp_path, ["safefield", "other", "films"], OTHER_COMMAND)
+
+    assert site.manage("check").err == ""
+    result = site.manage("makemigrations", "--other")
+
+    assert result.code == 0
+    assert result.out == (
+        "other: True\n"
+        "Migrations for 'films':\n"
+        "  films/migrations/0002_movie_slug.py\n"
+        "    + Add field slug to movie, backfilled by populate_movie_slug\n"
+        "Next: write populate_movie_slug() in films/migrations/0002_movie_slug.py, "
+        "then run migrate.\n"
+    )
+
+
+def test_command_derived_from_safefields_is_accepted(tmp_path: Path) -> None:
+    command = OTHER_COMMAND.replace(
+        "django.core.management.commands", "safefield.management.commands"
+    )
+    site = make_other(tmp_path, ["other", "safefield", "films"], command)
+
+    assert site.manage("check").err == ""
+    result = site.manage("makemigrations")
+
+    assert result.code == 0
+    assert site.list_migrations() == ["0001_initial.py", "0002_movie_slug.py"]

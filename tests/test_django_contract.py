@@ -1,0 +1,127 @@
+"""
+The private names of Django that safefield stands on.
+
+A new Django that lacks one fails here, by name, before anything else does.
+"""
+
+from __future__ import annotations
+
+import inspect
+from operator import attrgetter
+from typing import Any
+
+import pytest
+from django.core.management.commands import makemigrations, migrate
+from django.db.migrations import autodetector, utils, writer
+from django.db.migrations.state import ModelState
+
+# (where, name, parameters that are given to it or overridden; None for an attribute)
+CONTRACT: list[tuple[Any, str, list[str] | None]] = [
+    # safefield/autodetector.py
+    (
+        autodetector.MigrationAutodetector,
+        "_generate_added_field",
+        ["self", "app_label", "model_name", "field_name"],
+    ),
+    (
+        autodetector.MigrationAutodetector,
+        "add_operation",
+        ["self", "app_label", "operation", "dependencies", "beginning"],
+    ),
+    (autodetector.MigrationAutodetector, "generate_altered_fields", ["self"]),
+    (autodetector.MigrationAutodetector, "_build_migration_list", ["self", "graph"]),
+    (autodetector, "OperationDependency", None),
+    # safefield/ordering.py
+    (autodetector.MigrationAutodetector, "_resolve_dependency", ["dependency"]),
+    (
+        autodetector.MigrationAutodetector,
+        "check_dependency",
+        ["self", "operation", "dependency"],
+    ),
+    (
+        utils,
+        "field_references",
+        [
+            "model_tuple",
+            "field",
+            "reference_model_tuple",
+            "reference_field_name",
+            "reference_field",
+        ],
+    ),
+    (ModelState, "get_field", ["self", "field_name"]),
+    # safefield/migration_file.py
+    (makemigrations, "MigrationWriter", ["migration", "include_header"]),
+    (writer.MigrationWriter, "as_string", ["self"]),
+    # safefield/management/commands/makemigrations.py
+    (
+        makemigrations.Command,
+        "write_migration_files",
+        ["self", "changes", "update_previous_migration_paths"],
+    ),
+    (makemigrations.Command, "get_relative_path", ["path"]),
+    (makemigrations.Command, "log", ["self", "msg"]),
+    (makemigrations.Command, "autodetector", None),
+    (migrate.Command, "autodetector", None),
+]
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "parameters"),
+    [pytest.param(*row, id=f"{row[0].__name__}.{row[1]}") for row in CONTRACT],
+)
+def test_private_name_exists(
+    owner: Any, name: str, parameters: list[str] | None
+) -> None:
+    value = attrgetter(name)(owner)
+
+    if parameters is not None:
+        assert list(inspect.signature(value).parameters) == parameters
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["generated_operations", "migrations", "renamed_models", "from_state", "to_state"],
+)
+def test_autodetector_keeps_its_work_in(name: str) -> None:
+    source = inspect.getsource(autodetector.MigrationAutodetector)
+
+    assert f"self.{name} = " in source
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "ask_not_null_addition",
+        "ask_auto_now_add_addition",
+        "ask_unique_callable_default_addition",
+    ],
+)
+def test_question_is_asked_while_a_field_is_added(question: str) -> None:
+    source = inspect.getsource(autodetector.MigrationAutodetector._generate_added_field)
+
+    assert f"self.questioner.{question}(" in source
+
+
+def test_question_is_asked_just_before_the_alteration_is_added() -> None:
+    source = inspect.getsource(
+        autodetector.MigrationAutodetector.generate_altered_fields
+    )
+
+    assert source.index("self.questioner.ask_not_null_alteration(") < source.index(
+        "self.add_operation("
+    )
+    assert source.count("self.questioner.") == 1
+
+
+def test_writer_is_looked_up_in_the_module_of_the_command() -> None:
+    source = inspect.getsource(makemigrations.Command.write_migration_files)
+
+    assert "writer = MigrationWriter(migration, self.include_header)" in source
+
+
+def test_functions_of_migrations_are_listed_in_a_comment() -> None:
+    source = inspect.getsource(writer.MigrationWriter.as_string)
+
+    assert "# Functions from the following migrations need manual " in source
+    assert "import (.*)\\.\\d+[^\\s]*$" in source

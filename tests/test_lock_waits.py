@@ -1,0 +1,220 @@
+"""Locks that others hold: a backfill waits, gives way, or gives up and says why."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from concurrent.futures import Future
+from threading import Thread
+from typing import Any
+
+import pytest
+from django.db import DatabaseError
+
+from safefield import BackfillError
+from safefield.backends.base import locks, retries
+from tests.history import History
+from tests.ledger import At, add_slug, get_rows, on_servers, populate_slug
+from tests.sessions import Session, wait_until
+from tests.test_contract import create_movies, values
+
+
+@pytest.fixture
+def history(alias: str) -> History:
+    history = History(alias)
+    create_movies(history, 40)
+    return history
+
+
+@pytest.fixture
+def other(history: History) -> Iterator[Session]:
+    with Session(history.connection) as session:
+        yield session
+
+
+@pytest.fixture
+def watcher(history: History) -> Iterator[Session]:
+    with Session(history.connection) as session:
+        yield session
+
+
+#: Whoever reads the table in a transaction keeps its definition as it is.
+REPORT = "SELECT COUNT(*) FROM films_movie"
+
+
+def start_report(session: Session) -> None:
+    if session.vendor == "postgresql":
+        session.execute("SET application_name = 'report'")
+    session.execute("BEGIN")
+    session.fetch(REPORT)
+
+
+@on_servers
+def test_gives_up_on_a_long_report_and_names_it(
+    history: History, other: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As long as on a real site, a test cannot wait.
+    monkeypatch.setattr(locks, "STRONG_LOCK", retries.Patience(2, 0.0, 0.0))
+    before = history.describe("Movie")
+    start_report(other)
+
+    with pytest.raises(BackfillError) as caught:
+        history.apply(add_slug())
+
+    session = {
+        "postgresql": f"process {other.pid} (report), idle in transaction, in a "
+        "transaction for N s, holds AccessShareLock: SELECT COUNT(*) FROM films_movie",
+        "mysql": f"connection {other.pid} (Sleep), in a transaction for N s",
+    }[other.vendor]
+    assert re.sub(r"for \d+ s", "for N s", str(caught.value)) == (
+        "films.Movie.slug: others held locks on table films_movie each time it was "
+        f"tried. Sessions with locks on it:\n  {session}\n"
+        "Wait for them or end them, then run migrate again: it goes on from here."
+    )
+    other.execute("COMMIT")
+    assert history.describe("Movie") == before
+
+    history.apply(add_slug())
+
+    assert len(get_rows(history)) == 40
+
+
+@on_servers
+def test_goes_on_once_a_long_report_is_over(
+    history: History, other: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 2:
+            other.execute("COMMIT")
+
+    monkeypatch.setattr(locks.Locks, "sleep", staticmethod(pause))
+    start_report(other)
+
+    history.apply(add_slug())
+
+    assert len(pauses) == 2
+    assert None not in values(history, "slug")
+
+
+@on_servers
+def test_deadlock(history: History, other: Session, watcher: Session) -> None:
+    """
+    The application has the studios and wants a movie; a batch, the other way round.
+
+    The application has changed more, so the batch is the one that must give way.
+    """
+    studios = [(pk, f"Studio {pk}") for pk in range(1, 301)]
+    with history.connection.cursor() as cursor:
+        cursor.executemany("INSERT INTO films_studio VALUES (%s, %s)", studios)
+        if other.vendor == "postgresql":
+            # Sooner than lock_timeout, which would end the deadlock too.
+            cursor.execute("SET deadlock_timeout = '1ms'")
+    futures: list[Future[None]] = []
+    errors: list[str] = []
+    calls = 0
+
+    def meet(studios: Any) -> None:
+        futures.append(
+            other.start("UPDATE films_movie SET title = 'Mine' WHERE id = 3")
+        )
+        wait_until(lambda: watcher.is_waiting(other.pid))
+        try:
+            studios.filter(pk=1).update(name="One")
+        except DatabaseError as exc:
+            errors.append(str(exc).partition("\n")[0])
+            # As an application does at the end of a request.
+            futures[0].result()
+            other.execute("COMMIT")
+            raise
+
+    def populate(movie: Any, apps: Any) -> str:
+        nonlocal calls
+        if movie.pk == 3:
+            calls += 1
+            if calls == 2:
+                studios = apps.get_model("films", "Studio")
+                meet(studios.objects.using(movie._state.db))
+        return populate_slug(movie)
+
+    def hold(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        if sql.startswith("ALTER TABLE") and not errors:
+            other.execute("BEGIN")
+            other.execute("UPDATE films_studio SET name = CONCAT(name, '!')")
+        return execute(sql, params, many, context)
+
+    with history.connection.execute_wrapper(hold):
+        history.apply(add_slug(populate))
+
+    rows = get_rows(history)
+    assert ["eadlock" in error for error in errors] == [True]
+    assert rows[1:4] == [
+        (2, "Film Number 1", "film-number-1-2"),
+        (3, "Mine", "mine-3"),
+        (4, "Film Number 3", "film-number-3-4"),
+    ]
+    assert len(rows) == 40
+
+
+def test_two_runs_at_once(history: History) -> None:
+    errors: list[str] = []
+
+    def run_another() -> None:
+        another = History(history.connection.alias)
+        another.states = list(history.states)
+        if another.connection.vendor == "sqlite":
+            with another.connection.cursor() as cursor:
+                cursor.execute("PRAGMA busy_timeout = 0")
+        try:
+            another.apply(add_slug())
+        except (BackfillError, DatabaseError) as exc:
+            errors.append(str(exc))
+        finally:
+            another.connection.close()
+
+    def start_another() -> None:
+        thread = Thread(target=run_another)
+        thread.start()
+        thread.join()
+
+    history.apply(add_slug(At(3, start_another), batch_size=10))
+
+    assert errors == [
+        "database is locked"
+        if history.connection.vendor == "sqlite"
+        else "films.Movie.slug: another migrate is at work on table films_movie. Wait "
+        "for it to end, then run migrate again."
+    ]
+    assert get_rows(history) == [
+        (n + 1, f"Film Number {n}", f"film-number-{n}-{n + 1}") for n in range(40)
+    ]
+
+
+def test_waits_for_a_transaction_of_the_application(sqlite_alias: str) -> None:
+    """Otherwise SQLite says at once that the database is locked."""
+    history = History(sqlite_alias)
+    create_movies(history, 3)
+    futures: list[Future[None]] = []
+    with Session(history.connection) as other:
+        other.execute("BEGIN")
+        other.execute("UPDATE films_movie SET title = 'Mine' WHERE id = 1")
+
+        def commit(
+            execute: Any, sql: str, params: Any, many: bool, context: Any
+        ) -> Any:
+            # Once the migration cannot but wait for it.
+            if sql.startswith("UPDATE") and not futures:
+                futures.append(other.start("COMMIT"))
+            return execute(sql, params, many, context)
+
+        with history.connection.execute_wrapper(commit):
+            history.apply(add_slug())
+        futures[0].result()
+
+    assert get_rows(history) == [
+        (1, "Mine", "mine-1"),
+        (2, "Film Number 1", "film-number-1-2"),
+        (3, "Film Number 2", "film-number-2-3"),
+    ]

@@ -1,0 +1,175 @@
+"""MariaDB: a trigger keeps rows without a value away while the table is rebuilt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import OperationalError, migrations, models
+
+from safefield import BackfillError
+from safefield.backends import get_backend
+from safefield.operations import AlterFieldWithBackfill
+from tests.cleanup import reset_connection
+from tests.history import History
+from tests.ledger import add_slug, get_rows, populate_slug
+from tests.sessions import Session
+from tests.test_contract import create_movies
+
+
+@pytest.fixture
+def history(mariadb_alias: str) -> History:
+    history = History(mariadb_alias)
+    create_movies(history, 3)
+    return history
+
+
+class OldCode:
+    """
+    Inserts a row that has no slug just before the table is rebuilt.
+
+    Args:
+        history: The history of its database.
+        times: How often.
+        after_trigger: What happens once the trigger is there; None for nothing.
+        before_trigger: What happens in place of CREATE TRIGGER; None for nothing.
+    """
+
+    def __init__(
+        self,
+        history: History,
+        times: int,
+        *,
+        before_trigger: Callable[[], None] | None = None,
+        after_trigger: Callable[[], None] | None = None,
+    ) -> None:
+        self.history = history
+        self.times = times
+        self.before_trigger = before_trigger
+        self.after_trigger = after_trigger
+        self.inserted = 0
+
+    def __call__(
+        self, execute: Any, sql: str, params: Any, many: bool, context: Any
+    ) -> Any:
+        if "MODIFY `slug`" in sql and "NOT NULL" in sql and self.inserted < self.times:
+            self.inserted += 1
+            with Session(self.history.connection) as other:
+                other.execute(
+                    "INSERT INTO films_movie (id, title, year) VALUES (%s, 'Late', 1)",
+                    [9 + self.inserted],
+                )
+        if sql.startswith("CREATE TRIGGER") and self.before_trigger:
+            self.before_trigger()
+        result = execute(sql, params, many, context)
+        if sql.startswith("CREATE TRIGGER") and self.after_trigger:
+            self.after_trigger()
+        return result
+
+
+def refuse_trigger() -> None:
+    raise OperationalError(1142, "TRIGGER command denied to user")
+
+
+def test_row_that_came_before_the_rebuild_is_filled(history: History) -> None:
+    with history.connection.execute_wrapper(OldCode(history, 1)):
+        history.apply(add_slug())
+
+    assert get_rows(history) == [
+        (1, "Film Number 0", "film-number-0-1"),
+        (2, "Film Number 1", "film-number-1-2"),
+        (3, "Film Number 2", "film-number-2-3"),
+        (10, "Late", "late-10"),
+    ]
+    assert history.describe("Movie")["triggers"] == []
+
+
+def test_does_without_a_trigger_that_is_not_allowed(history: History) -> None:
+    old_code = OldCode(history, 2, before_trigger=refuse_trigger)
+
+    with history.connection.execute_wrapper(old_code):
+        history.apply(add_slug())
+
+    assert get_rows(history)[3:] == [(10, "Late", "late-10"), (11, "Late", "late-11")]
+
+
+def test_gives_up_where_rows_come_faster(history: History) -> None:
+    old_code = OldCode(history, 100, before_trigger=refuse_trigger)
+
+    with (
+        history.connection.execute_wrapper(old_code),
+        pytest.raises(BackfillError) as caught,
+    ):
+        history.apply(add_slug())
+
+    assert str(caught.value) == (
+        "films.Movie.slug: rows without a value came faster than they could be filled, "
+        "5 times. Stop what writes them, or let this user create triggers, then run "
+        "migrate again: it goes on from here."
+    )
+
+    history.apply(add_slug())
+
+    assert len(get_rows(history)) == 8
+
+
+def test_next_run_drops_the_trigger_of_a_stopped_one(history: History) -> None:
+    stop_there(history, add_slug())
+
+    history.apply(add_slug())
+
+    assert history.describe("Movie")["triggers"] == []
+    assert get_rows(history)[3:] == [(10, "Late", "late-10")]
+
+
+def test_way_back_drops_the_trigger_of_a_stopped_run(history: History) -> None:
+    before = history.describe("Movie")
+    operation = add_slug()
+    stop_there(history, operation)
+    state = history.state.clone()
+    operation.state_forwards(history.app_label, state)
+
+    with history.connection.schema_editor(atomic=False) as editor:
+        operation.database_backwards(
+            history.app_label, editor, state.clone(), history.state.clone()
+        )
+
+    assert history.describe("Movie") == before
+
+
+def test_altered_field_with_the_trigger_is_not_restored(history: History) -> None:
+    slug = models.SlugField(max_length=80, null=True)
+    history.apply(migrations.AddField("Movie", "slug", slug))
+    before = history.describe("Movie")
+    operation = AlterFieldWithBackfill(
+        "Movie", "slug", models.SlugField(max_length=80), populate_slug
+    )
+    stop_there(history, operation)
+    state = history.state.clone()
+    operation.state_forwards(history.app_label, state)
+    plan = operation.make_plan(history.app_label, history.state.clone(), state)
+
+    with history.connection.schema_editor(atomic=False) as editor:
+        schema = get_backend(history.connection).schema(editor, plan)
+        column = schema.live_column()
+        assert column is not None
+        was_restored = schema.is_restored(column)
+        schema.restore()
+
+    assert was_restored is False
+    assert history.describe("Movie") == before
+
+
+def stop_there(history: History, operation: Any) -> None:
+    """Run the operation, and cut its connection once the trigger is there."""
+    connection = history.connection
+    with Session(connection) as other:
+        with connection.cursor() as cursor:
+            cursor.execute(other.identifier_sql)
+            pid = cursor.fetchone()[0]
+        old_code = OldCode(history, 1, after_trigger=lambda: other.cut(pid))
+        with connection.execute_wrapper(old_code), pytest.raises(OperationalError):
+            history.apply(operation)
+    reset_connection(connection)
+    assert history.describe("Movie")["triggers"] != []

@@ -1,0 +1,201 @@
+"""A run that was stopped at any statement is finished by running it again."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from django.db import connections, migrations, models
+
+from safefield.operations import AddFieldWithBackfill
+from tests.history import History
+from tests.test_contract import (
+    MOVIE,
+    PERSON,
+    STUDIO,
+    create_movies,
+    join_names,
+    slug_of,
+    split_name,
+    values,
+)
+
+
+class Stopped(BaseException):
+    """Stands for a signal, a lost connection or a power cut."""
+
+
+@contextmanager
+def stop_at(alias: str, number: int, *, after: bool) -> Iterator[Callable[[], bool]]:
+    """
+    Stop before or after the statement with this number.
+
+    Yields a function that says whether it came to that.
+    """
+    counter = itertools.count(1)
+    stopped = False
+
+    def wrapper(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        nonlocal stopped
+        is_it = next(counter) == number
+        if is_it and not after:
+            stopped = True
+            raise Stopped
+        result = execute(sql, params, many, context)
+        if is_it:
+            stopped = True
+            raise Stopped
+        return result
+
+    with connections[alias].execute_wrapper(wrapper):
+        yield lambda: stopped
+
+
+def run_with_stops(history: History, run: Callable[[], None], *, after: bool) -> int:
+    """
+    Run again and again, each time stopped one statement later, until it is done.
+
+    Returns the number of stops.
+    """
+    for number in itertools.count(1):
+        try:
+            with stop_at(history.connection.alias, number, after=after) as stopped:
+                run()
+        except Stopped:
+            # As after a crash: what was not committed is gone.
+            history.connection.close()
+            continue
+        assert not stopped()
+        return number - 1
+    raise AssertionError("unreachable")
+
+
+FIELDS = {
+    "unique": models.SlugField(unique=True, max_length=80, db_comment="for URLs"),
+    "index": models.CharField(max_length=80, db_index=True),
+    "foreign key": models.ForeignKey("films.Studio", models.CASCADE),
+    "one-to-one": models.OneToOneField("films.Movie", models.CASCADE),
+    "positive": models.PositiveIntegerField(db_default=3),
+    "nullable": models.SlugField(unique=True, max_length=80, null=True),
+}
+POPULATE: dict[str, Callable[[Any], Any]] = {
+    "unique": slug_of,
+    "index": slug_of,
+    "foreign key": lambda movie: 1,
+    "one-to-one": lambda movie: movie,
+    "positive": lambda movie: movie.year,
+    "nullable": slug_of,
+}
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("case", FIELDS)
+def test_forwards_and_backwards_stopped_everywhere(
+    alias: str, case: str, after: bool
+) -> None:
+    expected, history = History(alias), History(alias)
+    operation = AddFieldWithBackfill("Movie", "extra", FIELDS[case], POPULATE[case])
+    create_movies(expected, 30)
+    expected.rows("Studio").create(pk=1, name="One")
+    before = expected.describe("Movie"), values(expected, "id", "title", "year")
+    expected.apply(operation)
+    after_all = expected.describe("Movie"), values(expected, "id", "extra")
+    expected.unapply()
+    history.states, history.migrations = expected.states, expected.migrations
+
+    def forwards() -> None:
+        if len(history.migrations) == 1:
+            history.apply(operation)
+
+    def backwards() -> None:
+        if len(history.migrations) == 2:
+            history.unapply()
+
+    stops = run_with_stops(history, forwards, after=after)
+    assert (history.describe("Movie"), values(history, "id", "extra")) == after_all
+    assert stops > 5
+
+    stops = run_with_stops(history, backwards, after=after)
+    assert (history.describe("Movie"), values(history, "id", "title", "year")) == before
+    assert stops > 1
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_reverse_stopped_everywhere(alias: str, after: bool) -> None:
+    history = History(alias)
+    history.apply(PERSON)
+    names = [("A", f"B{n}") for n in range(150)]
+    history.rows("Person").bulk_create(
+        history.model("Person")(first_name=first, last_name=last)
+        for first, last in names
+    )
+    before = history.describe("Person")
+    history.apply(
+        AddFieldWithBackfill(
+            "Person",
+            "full_name",
+            models.CharField(max_length=101, unique=True),
+            join_names,
+            split_name,
+        )
+    )
+    history.rows("Person").update(first_name="-", last_name="-")
+
+    def backwards() -> None:
+        if len(history.migrations) == 2:
+            history.unapply()
+
+    stops = run_with_stops(history, backwards, after=after)
+
+    assert list(history.rows("Person").values_list("first_name", "last_name")) == names
+    assert history.describe("Person") == before
+    assert stops > 5
+
+
+def test_empty_table_stopped_everywhere(alias: str) -> None:
+    expected, history = History(alias), History(alias)
+    operation = AddFieldWithBackfill("Movie", "extra", FIELDS["unique"], slug_of)
+    expected.apply(STUDIO, MOVIE)
+    expected.apply(operation)
+    after_all = expected.describe("Movie")
+    expected.unapply()
+    history.states, history.migrations = expected.states, expected.migrations
+
+    def forwards() -> None:
+        if len(history.migrations) == 1:
+            history.apply(operation)
+
+    run_with_stops(history, forwards, after=True)
+
+    assert history.describe("Movie") == after_all
+
+
+def test_other_column_of_that_name(alias: str) -> None:
+    history = History(alias)
+    create_movies(history)
+    history.apply(migrations.AddField("Movie", "slug", models.IntegerField(null=True)))
+    history.states.pop()
+    history.migrations.pop()
+    before = history.describe("Movie")
+    found, expected = {
+        "sqlite": ("integer", "varchar(80)"),
+        "postgresql": ("integer", "character varying(80)"),
+        "mysql": ("int(11)", "varchar(80)"),
+    }[history.connection.vendor]
+
+    with pytest.raises(Exception) as caught:
+        history.apply(
+            AddFieldWithBackfill(
+                "Movie", "slug", models.SlugField(unique=True, max_length=80), slug_of
+            )
+        )
+
+    assert str(caught.value) == (
+        "films.Movie.slug cannot be added: table films_movie already has a column "
+        f"slug of type {found}, and {expected} was expected. Rename or drop that "
+        "column, then run migrate again. Nothing was changed."
+    )
+    assert history.describe("Movie") == before

@@ -1,0 +1,577 @@
+"""showbackfills and abandonbackfill, on migrations that stopped half-way."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connections
+
+from tests import servers
+from tests.catalogue import describe_table
+from tests.site import Site
+
+MODELS = """
+class Movie(models.Model):
+    title = models.CharField(max_length=100)
+    year = models.IntegerField(null=True)
+"""
+
+INITIAL = """\
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    initial = True
+    dependencies = []
+    operations = [
+        migrations.CreateModel(
+            "Movie",
+            [
+                ("id", models.BigAutoField(primary_key=True)),
+                ("title", models.CharField(max_length=100)),
+                (
+                    "year",
+                    models.IntegerField(null=True, db_comment="first shown"),
+                ),
+            ],
+        ),
+    ]
+"""
+
+ROWS = """\
+from django.db import migrations
+
+
+def create_movies(apps, schema_editor):
+    movies = apps.get_model("films", "Movie").objects.using(
+        schema_editor.connection.alias
+    )
+    for number in range(1, 6):
+        movies.create(title=f"Film {number}", year=None if number > 3 else 1900)
+
+
+class Migration(migrations.Migration):
+    dependencies = [("films", "0001_initial")]
+    operations = [migrations.RunPython(create_movies)]
+"""
+
+SLUG = """\
+from django.db import migrations, models
+from django.utils.text import slugify
+
+import safefield.operations
+
+
+def populate_movie_slug(movie):
+    return slugify(movie.title) if movie.pk <= {limit} else None
+
+
+class Migration(migrations.Migration):
+    atomic = False
+    dependencies = [("films", "0002_rows")]
+    operations = [
+        safefield.operations.AddFieldWithBackfill(
+            "movie",
+            "slug",
+            models.SlugField(max_length=80, unique=True),
+            populate_movie_slug,
+        ),
+    ]
+"""
+
+YEAR = """\
+from django.db import migrations, models
+
+import safefield.operations
+
+
+def populate_movie_year(movie):
+    return 1900 if movie.pk <= {limit} else None
+
+
+class Migration(migrations.Migration):
+    atomic = False
+    dependencies = [("films", "0003_movie_slug")]
+    operations = [
+        safefield.operations.AlterFieldWithBackfill(
+            "movie",
+            "year",
+            models.IntegerField(db_index=True, db_comment="first shown"),
+            populate_movie_year,
+        ),
+    ]
+"""
+
+QUESTION = """\
+You have requested to abandon films.0003_movie_slug on the 'default' database.
+This will:
+  - drop column slug of table films_movie, with the values of {tally}, its indexes \
+and its constraints
+Are you sure you want to do this?
+
+    Type 'yes' to continue, or 'no' to cancel: """
+
+
+@pytest.fixture
+def site(alias: str, tmp_path: Path) -> Site:
+    """Return a project with five movies, before its two backfills."""
+    database = servers.get_connection_settings(connections[alias])
+    site = Site(tmp_path, database=database)
+    site.write("films/migrations/0001_initial.py", INITIAL)
+    site.write("films/migrations/0002_rows.py", ROWS)
+    site.write("films/migrations/0003_movie_slug.py", SLUG.format(limit=9))
+    site.write("films/migrations/0004_alter_movie_year.py", YEAR.format(limit=9))
+    run(site, "migrate", "films", "0002")
+    return site
+
+
+def run(site: Site, *arguments: str, stdin: str | None = None) -> str:
+    """Return what a command prints that must not fail."""
+    result = site.manage(*arguments, stdin=stdin)
+    assert (result.err, result.code) == ("", 0)
+    return result.out
+
+
+def break_slug(site: Site) -> None:
+    """Stop the first backfill after three of the five rows."""
+    site.write("films/migrations/0003_movie_slug.py", SLUG.format(limit=3))
+    assert site.manage("migrate", "films", "0003").code == 1
+
+
+def break_year(site: Site) -> None:
+    """Stop the second backfill after four of the five rows."""
+    run(site, "migrate", "films", "0003")
+    site.write("films/migrations/0004_alter_movie_year.py", YEAR.format(limit=4))
+    assert site.manage("migrate", "films", "0004").code == 1
+
+
+def forget(site: Site, name: str) -> None:
+    """Make the state of a run that was killed just before the record."""
+    run(site, "migrate", "films", "0003")
+    run(site, "migrate", "films", name, "--fake")
+
+
+def describe(alias: str) -> dict[str, Any]:
+    return describe_table(connections[alias], "films_movie")
+
+
+def test_not_started(site: Site) -> None:
+    assert run(site, "showbackfills") == (
+        "films.0003_movie_slug        films.Movie.slug  not started\n"
+        "films.0004_alter_movie_year  films.Movie.year  not started\n"
+    )
+
+
+def test_empty_database(sqlite_alias: str, tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    site.write("films/migrations/0001_initial.py", INITIAL)
+    site.write("films/migrations/0002_rows.py", ROWS)
+    site.write("films/migrations/0003_movie_slug.py", SLUG.format(limit=9))
+
+    assert run(site, "showbackfills") == (
+        "films.0003_movie_slug  films.Movie.slug  not started\n"
+    )
+
+
+def test_half_way(site: Site, alias: str) -> None:
+    break_slug(site)
+
+    slug = {
+        "default": "not started",
+        "postgresql": "filling: 3 of 5 rows (60 %)",
+        "mariadb": "filling: 3 of 5 rows (60 %)",
+    }[alias]
+    assert run(site, "showbackfills") == (
+        f"films.0003_movie_slug        films.Movie.slug  {slug}\n"
+        "films.0004_alter_movie_year  films.Movie.year  not started\n"
+    )
+
+
+def test_altered_half_way(site: Site, alias: str) -> None:
+    break_year(site)
+
+    count = 3 if alias == "default" else 4
+    assert run(site, "showbackfills") == (
+        "films.0003_movie_slug        films.Movie.slug  done\n"
+        "films.0004_alter_movie_year  films.Movie.year  not started or filling: "
+        f"{count} of 5 rows ({count * 20} %) have a value\n"
+    )
+
+
+def test_filled(site: Site, alias: str) -> None:
+    run(site, "migrate", "films", "0003")
+    with connections[alias].cursor() as cursor:
+        cursor.execute("UPDATE films_movie SET year = 1900")
+
+    assert run(site, "showbackfills").splitlines()[1] == (
+        "films.0004_alter_movie_year  films.Movie.year  filled, not enforced: 5 rows"
+    )
+
+
+def test_done(site: Site) -> None:
+    run(site, "migrate", "films")
+
+    assert run(site, "showbackfills") == (
+        "films.0003_movie_slug        films.Movie.slug  done\n"
+        "films.0004_alter_movie_year  films.Movie.year  done\n"
+    )
+
+
+def test_not_recorded(site: Site) -> None:
+    forget(site, "0002")
+
+    assert run(site, "showbackfills").splitlines()[0] == (
+        "films.0003_movie_slug        films.Movie.slug  done, not recorded: run migrate"
+    )
+
+
+def test_recorded_only(site: Site) -> None:
+    run(site, "migrate", "films", "0003", "--fake")
+
+    assert run(site, "showbackfills").splitlines()[0] == (
+        "films.0003_movie_slug        films.Movie.slug  applied, but the column is not "
+        "there"
+    )
+
+
+def test_half_way_back(site: Site, alias: str) -> None:
+    run(site, "migrate", "films", "0003")
+    text = SLUG.format(limit=9).replace(
+        "            populate_movie_slug,\n",
+        "            populate_movie_slug,\n"
+        "            lambda movie: 1 / (movie.pk < 4) and None,\n",
+    )
+    site.write("films/migrations/0003_movie_slug.py", text)
+    assert site.manage("migrate", "films", "0002").code == 1
+
+    slug = "applied, but not enforced: 2 of 5 rows (40 %) have a value"
+    if alias == "default":
+        slug = "done"
+    assert run(site, "showbackfills").splitlines()[0] == (
+        f"films.0003_movie_slug        films.Movie.slug  {slug}"
+    )
+
+
+def test_json(site: Site, alias: str) -> None:
+    break_slug(site)
+
+    slug = {
+        "migration": "films.0003_movie_slug",
+        "field": "films.Movie.slug",
+        "is_applied": False,
+        "state": "filling",
+        "rows": 5,
+        "filled": 3,
+        "is_exact": True,
+        "text": "filling: 3 of 5 rows (60 %)",
+    }
+    if alias == "default":
+        none = dict.fromkeys(("rows", "filled", "is_exact"))
+        slug |= {"state": "not started", "text": "not started", **none}
+    assert json.loads(run(site, "showbackfills", "--json")) == [
+        slug,
+        {
+            "migration": "films.0004_alter_movie_year",
+            "field": "films.Movie.year",
+            "is_applied": False,
+            "state": "not started",
+            "rows": None,
+            "filled": None,
+            "is_exact": None,
+            "text": "not started",
+        },
+    ]
+
+
+def test_abandon_after_asking(site: Site, alias: str) -> None:
+    before = describe(alias)
+    tally = "3 of 5 rows (60 %)"
+    if alias == "default":
+        # There a failed fill leaves nothing.
+        tally = "5 rows"
+        forget(site, "0002")
+    else:
+        break_slug(site)
+    half_way = describe(alias)
+    arguments = ("abandonbackfill", "films", "0003")
+    question = QUESTION.format(tally=tally)
+
+    cancelled = run(site, *arguments, stdin="no\n")
+    after_no = describe(alias)
+    done = run(site, *arguments, stdin="yes\n")
+
+    assert cancelled == f"{question}Abandoning cancelled.\n"
+    assert after_no == half_way != before
+    assert done == (
+        f"{question}Dropped column slug of table films_movie.\n"
+        "The schema is as it was before films.0003_movie_slug.\n"
+    )
+    assert describe(alias) == before
+    assert run(site, *arguments) == (
+        "Nothing to remove: no backfill of films.0003_movie_slug has left anything.\n"
+    )
+    site.write("films/migrations/0003_movie_slug.py", SLUG.format(limit=9))
+    run(site, "migrate", "films")
+
+
+def test_abandon_what_is_only_not_recorded(site: Site, alias: str) -> None:
+    before = describe(alias)
+    forget(site, "0002")
+
+    out = run(site, "abandonbackfill", "films", "0003_movie_slug", "--noinput")
+
+    assert out == (
+        "Dropped column slug of table films_movie.\n"
+        "The schema is as it was before films.0003_movie_slug.\n"
+    )
+    assert describe(alias) == before
+
+
+def test_abandon_an_alteration(site: Site, alias: str) -> None:
+    run(site, "migrate", "films", "0003")
+    before = describe(alias)
+    run(site, "migrate", "films")
+    run(site, "migrate", "films", "0003", "--fake")
+
+    out = run(site, "abandonbackfill", "films", "0004", "--noinput")
+
+    assert out == (
+        "Gave column year of table films_movie its definition from before. The values "
+        "that were filled stay.\n"
+        "The schema is as it was before films.0004_alter_movie_year.\n"
+    )
+    assert describe(alias) == before
+    with connections[alias].cursor() as cursor:
+        cursor.execute("SELECT count(year) FROM films_movie")
+        assert cursor.fetchone() == (5,)
+
+
+def test_abandon_the_check_before_not_null(
+    postgresql_alias: str, tmp_path: Path
+) -> None:
+    connection = connections[postgresql_alias]
+    site = Site(tmp_path, database=servers.get_connection_settings(connection))
+    site.write("films/migrations/0001_initial.py", INITIAL)
+    site.write("films/migrations/0002_rows.py", ROWS)
+    site.write("films/migrations/0003_movie_slug.py", SLUG.format(limit=9))
+    site.write("films/migrations/0004_alter_movie_year.py", YEAR.format(limit=9))
+    run(site, "migrate", "films")
+    run(site, "migrate", "films", "0003", "--fake")
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE films_movie ALTER COLUMN year DROP NOT NULL")
+        cursor.execute("DROP INDEX " + find_index(cursor, "year"))
+    before = describe(postgresql_alias)
+    with connection.schema_editor() as editor:
+        name = editor._create_index_name("films_movie", ["year"], suffix="_notnull")
+        editor.execute(
+            f"ALTER TABLE films_movie ADD CONSTRAINT {name} "
+            f"CHECK (year IS NOT NULL) NOT VALID"
+        )
+
+    run(site, "abandonbackfill", "films", "0004", "--noinput")
+
+    assert describe(postgresql_alias) == before
+
+
+def find_index(cursor: Any, column: str) -> str:
+    cursor.execute(
+        "SELECT indexname FROM pg_indexes WHERE tablename = 'films_movie' "
+        "AND indexdef LIKE %s",
+        [f"%({column})%"],
+    )
+    return str(cursor.fetchone()[0])
+
+
+MISTAKES = {
+    "applied": (
+        ("films", "0002"),
+        "SafefieldError: films.0002_rows is applied on the 'default' database, so "
+        "there is nothing half-way to abandon. Undo it with: migrate films "
+        "0001_initial\n",
+    ),
+    "first": (
+        ("films", "0001"),
+        "SafefieldError: films.0001_initial is applied on the 'default' database, so "
+        "there is nothing half-way to abandon. Undo it with: migrate films zero\n",
+    ),
+    "no backfill": (
+        ("films", "0005"),
+        "SafefieldError: films.0005_plain has no backfill to abandon.\n",
+    ),
+    "no migration": (
+        ("films", "0009"),
+        "SafefieldError: Cannot find a migration matching '0009' from app 'films'.\n",
+    ),
+    "two migrations": (
+        ("films", "000"),
+        "SafefieldError: More than one migration matches '000' in app 'films'. Be more "
+        "specific.\n",
+    ),
+    "no app": (
+        ("books", "0001"),
+        "SafefieldError: App 'books' does not have migrations.\n",
+    ),
+}
+
+
+@pytest.fixture
+def plain_site(sqlite_alias: str, tmp_path: Path) -> Site:
+    """Return the project on a SQLite file of its own."""
+    site = Site(tmp_path)
+    site.write("films/migrations/0001_initial.py", INITIAL)
+    site.write("films/migrations/0002_rows.py", ROWS)
+    site.write("films/migrations/0003_movie_slug.py", SLUG.format(limit=9))
+    site.write("films/migrations/0004_alter_movie_year.py", YEAR.format(limit=9))
+    run(site, "migrate", "films", "0002")
+    return site
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+def test_abandon_mistakes(plain_site: Site, case: str) -> None:
+    arguments, message = MISTAKES[case]
+    plain = ROWS.replace("0001_initial", "0004_alter_movie_year")
+    plain_site.write("films/migrations/0005_plain.py", plain)
+
+    result = plain_site.manage("abandonbackfill", *arguments)
+
+    assert result == ("", message, 1)
+
+
+def test_abandon_before_its_turn(plain_site: Site) -> None:
+    assert run(plain_site, "abandonbackfill", "films", "0004") == (
+        "Nothing to remove: films.0004_alter_movie_year cannot have begun before "
+        "films.0003_movie_slug.\n"
+    )
+
+
+def test_abandon_beside_other_operations(site: Site, alias: str) -> None:
+    text = SLUG.format(limit=9).replace(
+        "    operations = [\n",
+        "    operations = [\n"
+        '        migrations.AddField("movie", "seen", models.TextField(null=True)),\n'
+        '        migrations.AlterModelOptions("movie", {"ordering": ["title"]}),\n',
+    )
+    site.write("films/migrations/0003_movie_slug.py", text)
+    forget(site, "0002")
+
+    out = run(site, "abandonbackfill", "films", "0003", stdin="yes\n")
+
+    question = QUESTION.format(tally="5 rows").replace(
+        "Are you sure",
+        "It will NOT undo what else the migration may have done before it stopped:\n"
+        "  - Add field seen to movie\n"
+        "Are you sure",
+    )
+    assert out == (
+        f"{question}Dropped column slug of table films_movie.\n"
+        "films.0003_movie_slug also has:\n"
+        "  - Add field seen to movie\n"
+        "See which of them have run, and undo them by hand.\n"
+    )
+    assert list(describe(alias)["columns"]) == [
+        "id",
+        "title",
+        "year",
+        "seen",
+    ]
+
+
+def test_migration_that_takes_the_name_over(plain_site: Site) -> None:
+    text = SLUG.format(limit=9).replace(
+        "    operations = [\n",
+        '    operations = [\n        migrations.RemoveField("movie", "title"),\n',
+    )
+    text = text.replace('"slug",', '"title",').replace("movie.title", "str(movie.year)")
+    plain_site.write("films/migrations/0003_movie_slug.py", text)
+    sentence = (
+        "films.Movie.title: migration films.0003_movie_slug begins with another column "
+        "title in table films_movie, and the catalogue does not tell which of the two "
+        "is there."
+    )
+
+    shown = run(plain_site, "showbackfills").splitlines()[0]
+    refused = plain_site.manage("abandonbackfill", "films", "0003", "--noinput")
+
+    assert shown == (
+        f"films.0003_movie_slug        films.Movie.title  unknown: {sentence}"
+    )
+    assert refused == ("", f"BackfillError: {sentence}\n", 1)
+
+
+def test_other_column_is_not_dropped(plain_site: Site) -> None:
+    forget(plain_site, "0002")
+    text = SLUG.format(limit=9).replace("max_length=80", "max_length=90")
+    plain_site.write("films/migrations/0003_movie_slug.py", text)
+
+    refused = plain_site.manage("abandonbackfill", "films", "0003", "--noinput")
+
+    sentence = (
+        "films.Movie.slug cannot be added: table films_movie already has a column "
+        "slug of type varchar(80), and varchar(90) was expected. Rename or drop that "
+        "column, then run migrate again. Nothing was changed."
+    )
+    assert refused == ("", f"BackfillError: {sentence}\n", 1)
+    assert run(plain_site, "showbackfills").splitlines()[0] == (
+        f"films.0003_movie_slug        films.Movie.slug  unknown: {sentence}"
+    )
+
+
+def test_migration_that_cannot_be_rendered(plain_site: Site) -> None:
+    broken = SLUG.format(limit=9).replace("0002_rows", "0004_alter_movie_year")
+    plain_site.write(
+        "films/migrations/0005_movie_code.py",
+        broken.replace('"movie"', '"film"').replace('"slug"', '"code"'),
+    )
+
+    assert run(plain_site, "showbackfills") == (
+        "films.0003_movie_slug        films.Movie.slug  not started\n"
+        "films.0004_alter_movie_year  films.Movie.year  not started\n"
+        "films.0005_movie_code                          unknown: KeyError: "
+        "('films', 'film')\n"
+    )
+
+
+def test_database_without_the_model(plain_site: Site) -> None:
+    plain_site.write(
+        "routers.py",
+        "class Router:\n"
+        "    def allow_migrate(self, db, app_label, **hints):\n"
+        "        return db == 'default'\n",
+    )
+    settings = plain_site.read("settings.py") + (
+        "DATABASES['other'] = dict(DATABASES['default'], NAME='other.sqlite3')\n"
+        "DATABASE_ROUTERS = ['routers.Router']\n"
+    )
+    plain_site.write("settings.py", settings)
+    run(plain_site, "migrate", "films", "0002", "--database", "other")
+
+    assert run(plain_site, "showbackfills", "--database", "other").splitlines()[0] == (
+        "films.0003_movie_slug        films.Movie.slug  not on this database"
+    )
+
+
+def test_backfill_beside_the_state(plain_site: Site) -> None:
+    text = SLUG.format(limit=9).replace(
+        "    operations = [\n",
+        "    operations = [migrations.SeparateDatabaseAndState([\n",
+    )
+    text = text.rstrip().removesuffix("]") + "])]\n"
+    plain_site.write("films/migrations/0003_movie_slug.py", text)
+    (plain_site.path / "films/migrations/0004_alter_movie_year.py").unlink()
+
+    assert run(plain_site, "showbackfills") == (
+        "films.0003_movie_slug  films.Movie.slug  not started\n"
+    )
+
+
+def test_no_backfills(plain_site: Site) -> None:
+    for name in ("0003_movie_slug", "0004_alter_movie_year"):
+        (plain_site.path / f"films/migrations/{name}.py").unlink()
+
+    assert run(plain_site, "showbackfills") == (
+        "No migration of this project has a backfill.\n"
+    )
+    assert run(plain_site, "showbackfills", "--json") == "[]\n"

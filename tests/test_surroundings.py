@@ -1,0 +1,487 @@
+"""What else is in the database: triggers, views, partitions, schemas, references."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.db import migrations, models
+from django.db.models import QuerySet
+
+from safefield import BackfillError
+from safefield.operations import AddFieldWithBackfill
+from tests.history import History
+
+ID = ("id", models.BigAutoField(primary_key=True))
+TITLE = ("title", models.CharField(max_length=100))
+MOVIE = migrations.CreateModel("Movie", [ID, TITLE])
+
+
+@pytest.fixture(params=[False, True], ids=["own-commits", "atomic"])
+def history(alias: str, request: pytest.FixtureRequest) -> History:
+    return History(alias, atomic=request.param)
+
+
+@pytest.fixture(params=[False, True], ids=["own-commits", "atomic"])
+def postgresql(postgresql_alias: str, request: pytest.FixtureRequest) -> History:
+    return History(postgresql_alias, atomic=request.param)
+
+
+@pytest.fixture
+def sqlite(sqlite_alias: str) -> History:
+    return History(sqlite_alias)
+
+
+@pytest.fixture
+def mariadb(mariadb_alias: str) -> History:
+    return History(mariadb_alias)
+
+
+def add_slug(model_name: str = "Movie", **options: Any) -> AddFieldWithBackfill:
+    return AddFieldWithBackfill(
+        model_name,
+        "slug",
+        options.pop("field", models.SlugField(unique=True)),
+        options.pop("populate", slug_of),
+        batch_size=2,
+        **options,
+    )
+
+
+def slug_of(movie: Any) -> str:
+    return f"film-{movie.title}"
+
+
+def create_movies(history: History, *titles: str) -> None:
+    for title in titles or "abcde":
+        history.model("Movie").objects.using(history.connection.alias).create(
+            title=title
+        )
+
+
+def execute(history: History, *statements: str) -> None:
+    with history.connection.cursor() as cursor:
+        for statement in statements:
+            cursor.execute(statement)
+
+
+def select(history: History, sql: str) -> list[Any]:
+    with history.connection.cursor() as cursor:
+        cursor.execute(sql)
+        return list(cursor.fetchall())
+
+
+def slugs(history: History) -> list[str]:
+    return list(history.rows("Movie").values_list("slug", flat=True))
+
+
+# Triggers
+
+SQLITE_TRIGGERS = [
+    "CREATE TABLE audit (what text)",
+    "CREATE TRIGGER films_insert AFTER INSERT ON films_movie "
+    "BEGIN INSERT INTO audit VALUES ('insert ' || NEW.title); END",
+    "CREATE TRIGGER films_title AFTER UPDATE OF title ON films_movie "
+    "WHEN NEW.title <> OLD.title "
+    "BEGIN INSERT INTO audit VALUES ('update ' || NEW.title || ' 100 %s'); END",
+    'CREATE TRIGGER "films ""odd""" BEFORE DELETE ON "films_movie" '
+    "BEGIN INSERT INTO audit VALUES ('delete ' || OLD.title); END",
+]
+
+
+def test_sqlite_keeps_triggers(sqlite: History) -> None:
+    sqlite.apply(MOVIE)
+    with sqlite.connection.cursor() as cursor:
+        for statement in SQLITE_TRIGGERS:
+            cursor.execute(statement, None)
+    create_movies(sqlite)
+    before = sqlite.describe("Movie")
+
+    sqlite.apply(add_slug())
+
+    assert sqlite.describe("Movie")["triggers"] == before["triggers"]
+    assert len(before["triggers"]) == 3
+    sqlite.rows("Movie").filter(title="a").update(title="z")
+    sqlite.rows("Movie").filter(title="b").delete()
+    assert [what for (what,) in select(sqlite, "SELECT what FROM audit")] == [
+        *(f"insert {title}" for title in "abcde"),
+        "update z 100 %s",
+        "delete b",
+    ]
+
+    sqlite.unapply()
+
+    assert sqlite.describe("Movie") == before
+
+
+def test_sqlite_trigger_on_a_column_that_goes_away(sqlite: History) -> None:
+    sqlite.apply(MOVIE)
+    create_movies(sqlite)
+    sqlite.apply(add_slug())
+    execute(
+        sqlite,
+        "CREATE TABLE audit (what text)",
+        "CREATE TRIGGER films_slug AFTER UPDATE OF title ON films_movie "
+        "BEGIN INSERT INTO audit VALUES (NEW.slug); END",
+    )
+    before = sqlite.describe("Movie"), slugs(sqlite)
+
+    with pytest.raises(BackfillError) as caught:
+        sqlite.unapply()
+
+    assert str(caught.value) == (
+        "films.Movie.slug cannot be changed: trigger films_slug would no longer work "
+        "(no such column: NEW.slug). Mend or drop the trigger, then run migrate "
+        "again. Nothing was changed."
+    )
+    assert (sqlite.describe("Movie"), slugs(sqlite)) == before
+
+
+def test_sqlite_trigger_on_another_table(sqlite: History) -> None:
+    sequel = models.ForeignKey("self", models.CASCADE, null=True)
+    sqlite.apply(
+        migrations.CreateModel("Movie", [ID, TITLE, ("sequel_of", sequel)]),
+        migrations.CreateModel(
+            "Review", [ID, ("movie", models.ForeignKey("films.Movie", models.CASCADE))]
+        ),
+    )
+    create_movies(sqlite)
+    execute(
+        sqlite,
+        "CREATE TRIGGER reviewed AFTER INSERT ON films_review BEGIN "
+        "UPDATE films_movie SET title = title || '!' WHERE id = NEW.movie_id; END",
+    )
+    before = sqlite.describe("Movie"), sqlite.describe("Review")
+
+    sqlite.apply(add_slug())
+
+    review = sqlite.model("Review").objects.create(movie_id=3)
+    assert review.movie.title == "c!"
+    assert sqlite.describe("Review") == before[1]
+    assert sqlite.describe("Movie")["foreign_keys"] == before[0]["foreign_keys"]
+    sqlite.unapply()
+    assert (sqlite.describe("Movie"), sqlite.describe("Review")) == before
+
+
+def test_triggers_stay(history: History) -> None:
+    """A trigger that writes to the row, as one that notes the time does."""
+    history.apply(
+        migrations.CreateModel(
+            "Movie", [ID, TITLE, ("version", models.IntegerField(default=0))]
+        )
+    )
+    vendor = history.connection.vendor
+    if vendor == "postgresql":
+        statements = [
+            "CREATE FUNCTION count_version() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN NEW.version := NEW.version + 1; RETURN NEW; END $$",
+            "CREATE TRIGGER films_version BEFORE UPDATE ON films_movie "
+            "FOR EACH ROW EXECUTE FUNCTION count_version()",
+        ]
+    elif vendor == "mysql":
+        statements = [
+            "CREATE TRIGGER films_version BEFORE UPDATE ON films_movie "
+            "FOR EACH ROW SET NEW.version = NEW.version + 1"
+        ]
+    else:
+        pytest.skip("SQLite has tests of its own")
+    create_movies(history)
+    execute(history, *statements)
+    before = history.describe("Movie")
+
+    history.apply(add_slug())
+
+    assert slugs(history) == [f"film-{title}" for title in "abcde"]
+    assert history.describe("Movie")["triggers"] == before["triggers"]
+    assert set(history.rows("Movie").values_list("version", flat=True)) == {1}
+    history.unapply()
+    assert history.describe("Movie") == before
+
+
+def test_postgresql_deferred_constraint_trigger(postgresql: History) -> None:
+    postgresql.apply(MOVIE)
+    create_movies(postgresql)
+    execute(
+        postgresql,
+        "CREATE FUNCTION look() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN RETURN NULL; END $$",
+        "CREATE CONSTRAINT TRIGGER films_look AFTER INSERT OR UPDATE ON films_movie "
+        "DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION look()",
+    )
+    before = postgresql.describe("Movie")
+
+    postgresql.apply(add_slug(reverse=lambda movie: {"title": movie.slug}))
+    assert slugs(postgresql) == [f"film-{title}" for title in "abcde"]
+    postgresql.unapply()
+
+    assert postgresql.describe("Movie") == before
+
+
+# Views
+
+
+WHAT_VIEW = {
+    "postgresql": (
+        "films.Movie.slug cannot be removed: view films_slugs needs the column. "
+        "Drop it, then run migrate again. Nothing was changed."
+    ),
+    "sqlite": (
+        "films.Movie.slug cannot be changed: view films_slugs would no longer work "
+        "(no such column: slug). Mend or drop the view, then run migrate again. "
+        "Nothing was changed."
+    ),
+}
+
+
+def test_view_that_needs_the_column_on_the_way_back(history: History) -> None:
+    history.apply(MOVIE)
+    create_movies(history)
+    history.apply(add_slug())
+    execute(history, "CREATE VIEW films_slugs AS SELECT slug FROM films_movie")
+    before = history.describe("Movie"), slugs(history)
+
+    if history.connection.vendor == "mysql":
+        # Its views are only names until they are read; DROP COLUMN passes.
+        history.unapply()
+        return
+    with pytest.raises(BackfillError) as caught:
+        history.unapply()
+
+    assert str(caught.value) == WHAT_VIEW[history.connection.vendor]
+    assert (history.describe("Movie"), slugs(history)) == before
+    execute(history, "DROP VIEW films_slugs")
+    history.unapply()
+
+
+def test_view_on_other_columns_stays(history: History) -> None:
+    history.apply(MOVIE)
+    create_movies(history)
+    execute(history, "CREATE VIEW films_titles AS SELECT id, title FROM films_movie")
+
+    history.apply(add_slug(reverse=lambda movie: {"title": movie.slug}))
+    assert select(history, "SELECT title FROM films_titles ORDER BY id") == [
+        (title,) for title in "abcde"
+    ]
+    history.unapply()
+
+    assert select(history, "SELECT title FROM films_titles ORDER BY id") == [
+        (f"film-{title}",) for title in "abcde"
+    ]
+
+
+# Partitions
+
+
+def create_partitions(history: History) -> None:
+    execute(
+        history,
+        "CREATE TABLE films_movie (id bigint NOT NULL, year int NOT NULL, "
+        "title varchar(100) NOT NULL, PRIMARY KEY (id, year)) "
+        "PARTITION BY RANGE (year)",
+        "CREATE TABLE films_old PARTITION OF films_movie FOR VALUES FROM (0) TO (1950)",
+        "CREATE TABLE films_new PARTITION OF films_movie "
+        "FOR VALUES FROM (1950) TO (2100)",
+    )
+    history.apply(
+        migrations.SeparateDatabaseAndState(
+            state_operations=[
+                migrations.CreateModel(
+                    "Movie",
+                    [
+                        ("pk", models.CompositePrimaryKey("id", "year")),
+                        ("id", models.BigIntegerField()),
+                        ("year", models.IntegerField()),
+                        TITLE,
+                    ],
+                )
+            ]
+        )
+    )
+    for number in range(5):
+        history.model("Movie").objects.using(history.connection.alias).create(
+            id=number, year=1930 + 10 * number, title=str(number)
+        )
+
+
+def test_postgresql_partitions(postgresql: History) -> None:
+    create_partitions(postgresql)
+    before = postgresql.describe("Movie")
+
+    postgresql.apply(add_slug(field=models.SlugField(db_comment="Its slug")))
+
+    assert slugs(postgresql) == [f"film-{n}" for n in range(5)]
+    assert postgresql.describe("Movie")["columns"]["slug"]["null"] is False
+    assert len(postgresql.describe("Movie")["indexes"]) == 2
+    assert all(index["valid"] for index in postgresql.describe("Movie")["indexes"])
+
+    postgresql.unapply()
+
+    assert postgresql.describe("Movie") == before
+
+
+def test_postgresql_partitions_with_a_foreign_key(postgresql: History) -> None:
+    postgresql.apply(migrations.CreateModel("Studio", [ID]))
+    studios = postgresql.model("Studio").objects.using("postgresql")
+    studios.bulk_create([postgresql.model("Studio")() for _ in range(5)])
+    create_partitions(postgresql)
+    before = postgresql.describe("Movie")
+
+    postgresql.apply(
+        AddFieldWithBackfill(
+            "Movie",
+            "studio",
+            models.ForeignKey("films.Studio", models.CASCADE),
+            lambda movie: movie.id + 1,
+        )
+    )
+
+    found = postgresql.describe("Movie")
+    assert [key["validated"] for key in found["foreign_keys"]] == [True]
+    assert found["columns"]["studio_id"]["null"] is False
+    postgresql.unapply()
+    assert postgresql.describe("Movie") == before
+
+
+def test_postgresql_partitions_cannot_be_unique(postgresql: History) -> None:
+    create_partitions(postgresql)
+    before = postgresql.describe("Movie")
+
+    with pytest.raises(BackfillError) as caught:
+        postgresql.apply(add_slug())
+
+    assert str(caught.value) == (
+        "films.Movie.slug cannot be unique: table films_movie is partitioned by "
+        "RANGE (year), and PostgreSQL has no unique constraint without the columns "
+        "of that key. Leave unique out of the field, and put a UniqueConstraint "
+        "over slug and those columns into the model. Nothing was changed."
+    )
+    assert postgresql.describe("Movie") == before
+
+
+# Schemas and names
+
+
+def test_postgresql_table_in_another_schema(postgresql: History) -> None:
+    execute(postgresql, 'CREATE SCHEMA "Other"')
+    postgresql.apply(
+        migrations.CreateModel("Studio", [ID, TITLE]),
+        migrations.CreateModel(
+            "Movie", [ID, TITLE], options={"db_table": '"Other"."Movie"'}
+        ),
+    )
+    create_movies(postgresql)
+    studios = postgresql.model("Studio").objects.using("postgresql")
+    studios.bulk_create([postgresql.model("Studio")(title=t) for t in "abcde"])
+    before = postgresql.describe("Movie")
+    studio = models.ForeignKey("films.Studio", models.CASCADE)
+
+    postgresql.apply(add_slug())
+    postgresql.apply(
+        AddFieldWithBackfill("Movie", "studio", studio, lambda movie: movie.pk)
+    )
+
+    assert slugs(postgresql) == [f"film-{title}" for title in "abcde"]
+    found = postgresql.describe("Movie")
+    assert [column["null"] for column in found["columns"].values()] == [False] * 4
+    assert [unique["columns"] for unique in found["uniques"]] == [["slug"]]
+    assert [key["columns"] for key in found["foreign_keys"]] == [["studio_id"]]
+    assert found["checks"] == []
+    postgresql.unapply()
+    postgresql.unapply()
+    assert postgresql.describe("Movie") == before
+
+
+def test_postgresql_invalid_index_in_another_schema(postgresql_alias: str) -> None:
+    """What CREATE INDEX CONCURRENTLY leaves behind is not on the search path."""
+    history = History(postgresql_alias)
+    execute(history, "CREATE SCHEMA other")
+    history.apply(
+        migrations.CreateModel(
+            "Movie", [ID, TITLE], options={"db_table": '"other"."movie"'}
+        )
+    )
+    create_movies(history)
+    history.apply(add_slug())
+    (name,) = select(
+        history,
+        "SELECT conname FROM pg_constraint "
+        "WHERE conrelid = 'other.movie'::regclass AND contype = 'u'",
+    )[0]
+    execute(
+        history,
+        f'ALTER TABLE other.movie DROP CONSTRAINT "{name}"',
+        "ALTER TABLE other.movie ALTER slug DROP NOT NULL",
+        f'CREATE UNIQUE INDEX "{name}" ON other.movie (slug)',
+        "UPDATE pg_index SET indisvalid = false "
+        f"WHERE indexrelid = 'other.\"{name}\"'::regclass",
+    )
+    operation = history.migrations.pop().operations[0]
+    history.states.pop()
+
+    history.apply(operation)
+
+    assert [unique["valid"] for unique in history.describe("Movie")["uniques"]] == [
+        True
+    ]
+
+
+def test_postgresql_table_of_that_name_in_another_schema(postgresql: History) -> None:
+    execute(
+        postgresql,
+        "CREATE SCHEMA other",
+        "CREATE TABLE other.films_movie (id bigint, slug integer NOT NULL UNIQUE)",
+    )
+    postgresql.apply(MOVIE)
+    create_movies(postgresql)
+
+    postgresql.apply(add_slug())
+
+    assert slugs(postgresql) == [f"film-{title}" for title in "abcde"]
+    assert postgresql.describe("Movie")["columns"]["slug"]["null"] is False
+
+
+# Tables that point to this one
+
+
+def test_references_from_other_tables(history: History) -> None:
+    history.apply(
+        MOVIE,
+        migrations.CreateModel(
+            "Review", [ID, ("movie", models.ForeignKey("films.Movie", models.CASCADE))]
+        ),
+        migrations.AddField(
+            "Movie", "cast", models.ManyToManyField("films.Movie", related_name="+")
+        ),
+    )
+    create_movies(history)
+    alias = history.connection.alias
+    movie = history.model("Movie").objects.using(alias).get(title="c")
+    history.model("Review").objects.using(alias).create(movie=movie)
+    movie.cast.add(movie)
+    before = history.describe("Movie"), history.describe("Review")
+
+    history.apply(add_slug())
+    assert history.rows("Review").get().movie.slug == "film-c"
+    assert history.model("Movie").objects.using(alias).get(cast__title="c").pk == 3
+    assert history.describe("Review") == before[1]
+    history.unapply()
+
+    assert (history.describe("Movie"), history.describe("Review")) == before
+    assert history.rows("Review").get().movie_id == movie.pk
+
+
+def test_populate_reads_a_model_of_another_app(history: History) -> None:
+    def populate(movie: Any, apps: Any) -> str:
+        studios = QuerySet(apps.get_model("films", "Studio"), using=movie._state.db)
+        return f"{studios.get(pk=movie.pk).title}-{movie.title}"
+
+    history.apply(MOVIE, migrations.CreateModel("Studio", [ID, TITLE]))
+    create_movies(history)
+    model = history.model("Studio")
+    QuerySet(model, using=history.connection.alias).bulk_create(
+        [model(title=f"studio-{n}") for n in range(1, 6)]
+    )
+
+    history.apply(add_slug(populate=populate))
+
+    assert slugs(history) == [f"studio-{n + 1}-{t}" for n, t in enumerate("abcde")]
