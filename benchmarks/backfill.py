@@ -1,0 +1,142 @@
+"""
+Measure ways of filling a new column side by side, on one database.
+
+    python benchmarks/backfill.py --database postgresql --rows 1000000
+
+Every way runs in a process of its own on a fresh table, in an order that is
+shuffled anew for each round. What is to be compared is the ratios.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import random
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks import films, report  # noqa: E402 # needs the path
+
+#: Names of the ways, with the rows that each is run on: all, or a sample.
+WAYS = (
+    "save",
+    "save_committed",
+    "bulk_update",
+    "safefield",
+    "safefield_expression",
+    "floor_compute",
+    "floor_update",
+)
+SAMPLED = {"save", "save_committed"}
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Return the arguments of the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--database", choices=films.ALIASES, default="sqlite")
+    parser.add_argument("--rows", type=int, default=200_000)
+    parser.add_argument("--rounds", type=int, default=3, help="runs of each way")
+    parser.add_argument(
+        "--sample", type=int, default=20_000, help="rows for row.save()"
+    )
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS)
+    parser.add_argument(
+        "--sizes",
+        type=int,
+        nargs="+",
+        default=[],
+        help="also run safefield at these table sizes, for time and memory by size",
+    )
+    parser.add_argument("--seed", type=int, default=None, help="of the order")
+    parser.add_argument("--json", type=Path, help="write every measurement here")
+    parser.add_argument("--svg", type=Path, help="write a plot here")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure, then print the table of ratios and write the files asked for."""
+    arguments = parse_arguments()
+    connection = films.create_database(arguments.database)
+    try:
+        films.load_source(connection, max(arguments.rows, *arguments.sizes, 1))
+        runs = measure_all(connection, arguments)
+    finally:
+        films.drop_database(connection)
+    result = {
+        "database": arguments.database,
+        "rows": arguments.rows,
+        "machine": describe_machine(),
+        "runs": runs,
+    }
+    print(report.render_table(result))
+    if arguments.json:
+        arguments.json.write_text(json.dumps(result, indent=1) + "\n")
+    if arguments.svg:
+        arguments.svg.write_text(report.render_svg(result))
+
+
+def measure_all(connection: Any, arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """Run each way in each round, the order shuffled."""
+    order = random.Random(arguments.seed)
+    runs = []
+    for number in range(arguments.rounds):
+        sample = min(arguments.sample, arguments.rows)
+        jobs = [
+            (way, sample if way in SAMPLED else arguments.rows)
+            for way in arguments.ways
+        ]
+        jobs += [("safefield", rows) for rows in arguments.sizes]
+        order.shuffle(jobs)
+        for way, rows in jobs:
+            run = measure(connection, way, rows)
+            runs.append({"round": number, **run})
+            print(report.render_run(runs[-1]), flush=True)
+    return runs
+
+
+def measure(connection: Any, way: str, rows: int) -> dict[str, Any]:
+    """Run one way on a fresh table of `rows` rows."""
+    films.create_table(connection, rows)
+    settings = json.dumps(films.get_settings(connection))
+    connection.close()
+    process = subprocess.run(
+        [sys.executable, str(Path(__file__).with_name("run_way.py")), way],
+        input=settings,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    run: dict[str, Any] = {"way": way, "rows": rows, **json.loads(process.stdout)}
+    if size := films.measure_size(connection):
+        run["size"] = size
+    return run
+
+
+def describe_machine() -> str:
+    """Return processor, cores, Python and Django in one line."""
+    import os
+
+    import django
+
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                model = line.split(":", 1)[1].strip()
+                break
+    return (
+        f"{model}, {os.cpu_count()} cores, Python {platform.python_version()}, "
+        f"Django {django.__version__}"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,154 @@
+"""What the benchmark says: a line a run, a table of ratios, a plot."""
+
+from __future__ import annotations
+
+from statistics import median
+from typing import Any
+
+#: What each way is called in the table.
+LABELS = {
+    "save": "row.save(), one transaction",
+    "save_committed": "row.save(), each committed",
+    "bulk_update": "bulk_update(), 1,000 rows",
+    "safefield": "safefield, populate in Python",
+    "safefield_expression": "safefield, an expression",
+    "floor_compute": "floor: reading and computing alone",
+    "floor_update": "floor: one UPDATE in the database",
+}
+FLOORS = ("floor_compute", "floor_update")
+
+
+def render_run(run: dict[str, Any]) -> str:
+    """Return one line about one run."""
+    parts = ", ".join(f"{part} {value:.2f} s" for part, value in run["seconds"].items())
+    return f"  {run['way']}, {run['rows']:,} rows: {parts}, {run['peak_mb']:.0f} MB"
+
+
+def get_costs(result: dict[str, Any], way: str, part: str) -> list[float]:
+    """Return the microseconds per row of `way`, one for each round."""
+    sampled = {run["rows"] for run in result["runs"] if run["way"] == way}
+    rows = result["rows"] if result["rows"] in sampled else min(sampled, default=0)
+    return [
+        run["seconds"][part] / run["rows"] * 1e6
+        for run in result["runs"]
+        if run["way"] == way and run["rows"] == rows and part in run["seconds"]
+    ]
+
+
+def get_ratios(slow: list[float], fast: list[float]) -> tuple[float, float, float]:
+    """Return how many times `fast` beats `slow`: lowest, median, highest."""
+    ratios = [one / other for one, other in zip(slow, fast, strict=False)]
+    return min(ratios), median(ratios), max(ratios)
+
+
+def render_table(result: dict[str, Any]) -> str:
+    """Return the table of ratios in Markdown."""
+    lines = [
+        "",
+        f"{result['database']}, {result['rows']:,} rows; {result['machine']}",
+        "",
+        "| way | fill, µs a row | whole, µs a row | safefield is faster, times |",
+        "|---|---|---|---|",
+    ]
+    own = get_costs(result, "safefield", "whole")
+    for way, label in LABELS.items():
+        fill, whole = (get_costs(result, way, part) for part in ("fill", "whole"))
+        ratio = "–"
+        if way != "safefield" and whole and own:
+            low, middle, high = get_ratios(whole, own)
+            ratio = f"{middle:.1f} ({low:.1f} to {high:.1f})"
+        if fill:
+            lines.append(
+                f"| {label} | {render_cost(fill)} | {render_cost(whole)} | {ratio} |"
+            )
+    lines += ["", *render_floor(result), *render_sizes(result)]
+    return "\n".join(lines)
+
+
+def render_cost(costs: list[float]) -> str:
+    """Return the median, and the spread where there is one."""
+    if not costs:
+        return "–"
+    if len(costs) == 1:
+        return f"{costs[0]:.1f}"
+    return f"{median(costs):.1f} ({min(costs):.1f} to {max(costs):.1f})"
+
+
+def render_floor(result: dict[str, Any]) -> list[str]:
+    """Return how near the fill comes to what cannot be left out."""
+    fill = get_costs(result, "safefield", "fill")
+    floors = [get_costs(result, way, "fill") for way in FLOORS]
+    if not fill or not all(floors):
+        return []
+    floor = [sum(pair) for pair in zip(*floors, strict=True)]
+    low, middle, high = get_ratios(fill, floor)
+    return [
+        f"Fill against the floor (reading, computing, one UPDATE): "
+        f"{middle:.2f} times ({low:.2f} to {high:.2f})."
+    ]
+
+
+def render_sizes(result: dict[str, Any]) -> list[str]:
+    """Return time per row and peak of memory by size of the table, and its size."""
+    lines = []
+    runs = result["runs"]
+    sizes = sorted({run["rows"] for run in runs if run["way"] == "safefield"})
+    if len(sizes) > 1:
+        lines += ["", "| rows | whole, µs a row | peak MB |", "|---|---|---|"]
+        for rows in sizes:
+            chosen = [
+                run for run in runs if run["way"] == "safefield" and run["rows"] == rows
+            ]
+            cost = median(run["seconds"]["whole"] / rows * 1e6 for run in chosen)
+            peak = max(run["peak_mb"] for run in chosen)
+            lines.append(f"| {rows:,} | {cost:.1f} | {peak:.0f} |")
+    for way in ("bulk_update", "safefield"):
+        found = [
+            run["size"]
+            for run in runs
+            if run["way"] == way and run["rows"] == result["rows"] and "size" in run
+        ]
+        if found:
+            lines.append(
+                f"Size after {LABELS[way]}: "
+                f"table {median(size['table_mb'] for size in found):.0f} MB, "
+                f"indexes {median(size['indexes_mb'] for size in found):.0f} MB."
+            )
+    return lines
+
+
+# The plot
+
+WIDTH, BAR, GAP, LEFT, RIGHT = 720, 22, 10, 250, 90
+COLOURS = {"safefield": "#2a7f62", "safefield_expression": "#2a7f62"}
+
+
+def render_svg(result: dict[str, Any]) -> str:
+    """Return a plot of bars: microseconds a row of the whole operation."""
+    bars = []
+    for way, label in LABELS.items():
+        part = "fill" if way in FLOORS else "whole"
+        if costs := get_costs(result, way, part):
+            bars.append((label, median(costs), COLOURS.get(way, "#9aa5b1")))
+    height = 60 + len(bars) * (BAR + GAP)
+    scale = (WIDTH - LEFT - RIGHT) / max((cost for _, cost, _ in bars), default=1)
+    title = f"{result['database']}, {result['rows']:,} rows: µs a row, less is better"
+    lines = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" '
+        f'font-family="sans-serif" font-size="13" role="img" aria-label="{title}">',
+        f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>',
+        f'<text x="16" y="26" font-size="15" fill="#222">{title}</text>',
+    ]
+    for position, (label, cost, colour) in enumerate(bars):
+        top = 44 + position * (BAR + GAP)
+        middle = top + BAR * 0.7
+        width = max(cost * scale, 1)
+        lines += [
+            f'<text x="{LEFT - 8}" y="{middle:.0f}" text-anchor="end" fill="#222">'
+            f"{label}</text>",
+            f'<rect x="{LEFT}" y="{top}" width="{width:.1f}" height="{BAR}" '
+            f'fill="{colour}"/>',
+            f'<text x="{LEFT + width + 6:.1f}" y="{middle:.0f}" fill="#222">'
+            f"{cost:.1f}</text>",
+        ]
+    return "\n".join([*lines, "</svg>", ""])
