@@ -1,0 +1,90 @@
+"""Build the wheel and the sdist, and check that they hold what they should."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import venv
+import zipfile
+from pathlib import Path
+
+from walk_readme import walk
+
+ROOT = Path(__file__).resolve().parent.parent
+
+#: The tests that are run from the sdist: the operation, the hook and its files.
+WHEEL_TESTS = ("test_contract", "test_autodetector", "test_makemigrations")
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        build = [sys.executable, "-m", "build", "--outdir", directory, str(ROOT)]
+        subprocess.run(build, check=True)
+        (wheel,) = Path(directory).glob("*.whl")
+        (sdist,) = Path(directory).glob("*.tar.gz")
+        check_wheel(wheel)
+        check_sdist(sdist)
+        python = check_installed(wheel, Path(directory))
+        walk(python, Path(directory))
+        check_tests(python, wheel, sdist, Path(directory))
+
+
+def check_wheel(wheel: Path) -> None:
+    """The package as it is in the tree, its metadata, and nothing else."""
+    info = "-".join(wheel.name.split("-")[:2]) + ".dist-info/"
+    names = set(zipfile.ZipFile(wheel).namelist())
+    package = {
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "safefield").rglob("*")
+        if path.is_file() and path.suffix != ".pyc"
+    }
+    missing = sorted(package - names)
+    foreign = sorted(name for name in names - package if not name.startswith(info))
+    if missing or foreign:
+        sys.exit(f"{wheel.name} lacks {missing!r} and holds {foreign!r} beside it.")
+    print(f"{wheel.name}: {len(package)} files of the package and its metadata.")
+
+
+def check_sdist(sdist: Path) -> None:
+    """The tests and all that they need go with the source."""
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    wanted = {"LICENSE", "README.md", "pyproject.toml", "tests/conftest.py"}
+    if missing := sorted(wanted - names):
+        sys.exit(f"{sdist.name} lacks {missing!r}.")
+    print(f"{sdist.name}: {len(names)} files.")
+
+
+def check_installed(wheel: Path, directory: Path) -> Path:
+    """The wheel installs by itself, and its public module imports."""
+    venv.create(directory / "venv", with_pip=True)
+    python = directory / "venv" / "bin" / "python"
+    install = [python, "-m", "pip", "install", "--quiet", str(wheel)]
+    subprocess.run(install, check=True)
+    code = "import safefield.operations; print(safefield.__version__, 'imports.')"
+    subprocess.run([python, "-c", code], check=True, cwd=directory)
+    return python
+
+
+def check_tests(python: Path, wheel: Path, sdist: Path, directory: Path) -> None:
+    """The tests of the sdist pass on the installed wheel, without the tree."""
+    install = [python, "-m", "pip", "install", "--quiet", f"{wheel}[test]"]
+    subprocess.run(install, check=True)
+    with tarfile.open(sdist) as archive:
+        archive.extractall(directory, filter="data")
+    source = directory / sdist.name.removesuffix(".tar.gz")
+    shutil.rmtree(source / "safefield")
+    # What they are to show here does not depend on the database.
+    environment = os.environ | {"SAFEFIELD_DATABASES": "sqlite"}
+    environment["SAFEFIELD_REQUIRE_DATABASES"] = "sqlite"
+    tests = [f"tests/{name}.py" for name in WHEEL_TESTS]
+    command = [python, "-m", "pytest", "-q", "-k", "not mariadb", *tests]
+    subprocess.run(command, check=True, cwd=source, env=environment)
+
+
+if __name__ == "__main__":
+    main()
