@@ -64,6 +64,8 @@ class Site:
             SQLite file within the directory.
         settings (str): Python to go behind the settings.
         has_black (bool): Whether Django finds black on the PATH.
+        environment (dict[str, str]): Variables to set in its processes.
+        python (str): The Python that runs them.
     """
 
     path: Path
@@ -73,6 +75,7 @@ class Site:
     settings: str = ""
     has_black: bool = True
     environment: dict[str, str] = field(default_factory=dict)
+    python: str = sys.executable
 
     def __post_init__(self) -> None:
         database = self.database or {
@@ -133,7 +136,7 @@ class Site:
             stdin (str or None): What is typed; None closes standard input.
         """
         process = subprocess.run(
-            [sys.executable, "-Werror", "manage.py", *arguments],
+            [self.python, "-Werror", "manage.py", *arguments],
             cwd=self.path,
             env=self.get_environment(),
             capture_output=True,
@@ -146,7 +149,7 @@ class Site:
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start `manage.py` and do not wait for it."""
         return subprocess.Popen(
-            [sys.executable, "-Werror", "manage.py", *arguments],
+            [self.python, "-Werror", "manage.py", *arguments],
             cwd=self.path,
             env=self.get_environment(),
             stdin=subprocess.DEVNULL,
@@ -162,7 +165,7 @@ class Site:
             for name, value in os.environ.items()
             if not name.startswith(("DJANGO_", "PYTHON"))
         }
-        directory = str(Path(sys.executable).parent)
+        directory = str(Path(self.python).parent)
         paths = environment.get("PATH", os.defpath).split(os.pathsep)
         if self.has_black:
             paths.insert(0, directory)
