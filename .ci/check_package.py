@@ -1,4 +1,8 @@
-"""Build the wheel and the sdist, and check that they hold what they should."""
+"""
+Build the wheel and the sdist, and check that they hold what they should.
+
+The wheel is also used as the tutorial says, in an environment and a project of its own.
+"""
 
 from __future__ import annotations
 
@@ -12,24 +16,31 @@ import venv
 import zipfile
 from pathlib import Path
 
-from walk_readme import walk
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.site import REPOSITORY
+from tests.walk import make_walk
 
-#: The tests that are run from the sdist: the operation, the hook and its files.
-WHEEL_TESTS = ("test_contract", "test_autodetector", "test_makemigrations")
+#: The tests that are run from the sdist: the operation, the hook and its files, and the
+#: main example of the README.
+WHEEL_TESTS = (
+    "tests/test_contract.py",
+    "tests/test_autodetector.py",
+    "tests/test_makemigrations.py",
+    "tests/test_readme.py::test_there_and_back_as_shown",
+)
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
-        build = [sys.executable, "-m", "build", "--outdir", directory, str(ROOT)]
+        build = [sys.executable, "-m", "build", "--outdir", directory, str(REPOSITORY)]
         subprocess.run(build, check=True)
         (wheel,) = Path(directory).glob("*.whl")
         (sdist,) = Path(directory).glob("*.tar.gz")
         check_wheel(wheel)
         check_sdist(sdist)
         python = check_installed(wheel, Path(directory))
-        walk(python, Path(directory))
+        check_tutorial(wheel, Path(directory))
         check_tests(python, wheel, sdist, Path(directory))
 
 
@@ -38,8 +49,8 @@ def check_wheel(wheel: Path) -> None:
     info = "-".join(wheel.name.split("-")[:2]) + ".dist-info/"
     names = set(zipfile.ZipFile(wheel).namelist())
     package = {
-        str(path.relative_to(ROOT))
-        for path in (ROOT / "safefield").rglob("*")
+        str(path.relative_to(REPOSITORY))
+        for path in (REPOSITORY / "safefield").rglob("*")
         if path.is_file() and path.suffix != ".pyc"
     }
     missing = sorted(package - names)
@@ -61,13 +72,29 @@ def check_sdist(sdist: Path) -> None:
 
 def check_installed(wheel: Path, directory: Path) -> Path:
     """The wheel installs by itself, and its public module imports."""
-    venv.create(directory / "venv", with_pip=True)
-    python = directory / "venv" / "bin" / "python"
+    python = make_environment(directory / "venv")
     install = [python, "-m", "pip", "install", "--quiet", str(wheel)]
     subprocess.run(install, check=True)
     code = "import safefield.operations; print(safefield.__version__, 'imports.')"
     subprocess.run([python, "-c", code], check=True, cwd=directory)
     return python
+
+
+def make_environment(path: Path) -> Path:
+    """Return the Python of a new environment, which has pip and nothing else."""
+    venv.create(path, with_pip=True)
+    return path / "bin" / "python"
+
+
+def check_tutorial(wheel: Path, directory: Path) -> None:
+    """docs/tutorial.md holds, word for word; /path/to/safefield is the wheel."""
+    python = make_environment(directory / "tutorial-venv")
+    project = directory / "tutorial"
+    project.mkdir()
+    # Without PYTHONPATH, that is, without the safefield of the tree.
+    site = {"python": str(python), "environment": {"PYTHONPATH": ""}}
+    make_walk("tutorial.md", project, wheel=wheel, **site).walk()
+    print("docs/tutorial.md holds, word for word.")
 
 
 def check_tests(python: Path, wheel: Path, sdist: Path, directory: Path) -> None:
@@ -81,8 +108,7 @@ def check_tests(python: Path, wheel: Path, sdist: Path, directory: Path) -> None
     # What they are to show here does not depend on the database.
     environment = os.environ | {"SAFEFIELD_DATABASES": "sqlite"}
     environment["SAFEFIELD_REQUIRE_DATABASES"] = "sqlite"
-    tests = [f"tests/{name}.py" for name in WHEEL_TESTS]
-    command = [python, "-m", "pytest", "-q", "-k", "not mariadb", *tests]
+    command = [python, "-m", "pytest", "-q", "-k", "not mariadb", *WHEEL_TESTS]
     subprocess.run(command, check=True, cwd=source, env=environment)
 
 
