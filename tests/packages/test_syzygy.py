@@ -56,3 +56,31 @@ def test_migrates_to_the_stage_before_deployment(site: Site) -> None:
     films.run(site, "migrate", "--pre-deploy", "-v0")
 
     assert films.read_slugs(site) == films.SLUGS
+
+
+@pytest.fixture
+def phases(site: Site) -> Site:
+    films.run(site, "makemigrations", "--two-phase", "-v0")
+    films.write_function(site)
+    return site
+
+
+def test_both_phases_count_as_before_the_deployment(phases: Site) -> None:
+    films.run(phases, "migrate", "--pre-deploy", "-v0")
+
+    assert films.read_column(phases) == ("varchar(50)", 1)
+
+
+def test_second_phase_can_be_put_after_the_deployment(phases: Site) -> None:
+    name = "films/migrations/0003_alter_movie_slug.py"
+    text = phases.read(name).replace(
+        "    atomic = False\n", "    atomic = False\n    stage = Stage.POST_DEPLOY\n"
+    )
+    phases.write(name, f"from syzygy import Stage\n{text}")
+
+    films.run(phases, "migrate", "--pre-deploy", "-v0")
+
+    assert films.read_slugs(phases) == films.SLUGS
+    assert films.read_column(phases) == ("varchar(50)", 0)
+    films.run(phases, "migrate", "-v0")
+    assert films.read_column(phases) == ("varchar(50)", 1)
