@@ -8,19 +8,13 @@ import pytest
 
 from tests.packages import films
 from tests.site import Site
+from tests.walk import list_blocks
 
 PACKAGES = ["django_linear_migrations", "django_migration_linter", "syzygy"]
 
-# What the hint of safefield.W001 says: a Command of the project's own, derived from
-# both, in an app that comes first.
-COMBINED = """\
-from {package}.management.commands import makemigrations as other
-from safefield.management.commands.makemigrations import Command as SafefieldCommand
-
-
-class Command(other.Command, SafefieldCommand):
-    pass
-"""
+# What the hint of safefield.W001 says, as docs/other-packages.md shows it: a Command
+# of the project's own, derived from both, in an app that comes first.
+(COMBINED,) = list_blocks("other-packages.md")
 
 
 @pytest.fixture(params=PACKAGES)
@@ -71,8 +65,8 @@ def test_command_derived_from_both_works_in_any_order(
     site.write("combined/management/__init__.py", "")
     site.write("combined/management/commands/__init__.py", "")
     site.write(
-        "combined/management/commands/makemigrations.py",
-        COMBINED.format(package=package),
+        COMBINED.task.removeprefix("file "),
+        COMBINED.text.replace("django_linear_migrations", package),
     )
 
     films.make_site(site)
