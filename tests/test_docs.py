@@ -21,6 +21,8 @@ from tests import servers
 from tests.site import REPOSITORY
 from tests.walk import DOCS, ILLUSTRATIONS, list_blocks, make_walk
 
+PICTURE = re.compile(r"\[([^\]]*)\]\(([^)]+\.(?:png|svg))\)")
+
 
 def list_pages() -> list[str]:
     return sorted(path.name for path in DOCS.glob("*.md"))
@@ -190,6 +192,25 @@ def test_every_page_is_in_the_index() -> None:
     listed = [name for tree in trees for name in re.findall(r"^[-\w]+$", tree, re.M)]
 
     assert sorted(f"{name}.md" for name in [*listed, "index"]) == list_pages()
+
+
+def test_pictures_are_there_and_are_shown() -> None:
+    texts = [REPOSITORY / "README.md", REPOSITORY / "example_project/README.md"]
+    shown = {
+        (path.parent / target).resolve(): alternative
+        for path in [*texts, *DOCS.glob("*.md")]
+        for alternative, target in PICTURE.findall(path.read_text(encoding="utf-8"))
+    }
+    folders = DOCS, DOCS / "pictures"
+    made = {
+        path.resolve()
+        for folder in folders
+        for path in folder.iterdir()
+        if path.suffix in {".png", ".svg"}
+    }
+
+    assert set(shown) == made
+    assert all(shown.values())
 
 
 def test_illustrations_are_there() -> None:
