@@ -1,28 +1,86 @@
 """
-Compare a backfill of an empty table with Django's AddField.
+Compare backfills of empty tables with Django's AddField.
 
     python benchmarks/empty_table.py --database postgresql
 
-Every test run of every user replays it. The two take turns, each on a table of
-its own; what is to be compared is the ratio.
+Every test run of every user replays them. Measured are the operation alone, and
+`migrate` over as many migrations, which also keeps the states and the records. The
+two take turns, each on tables of its own; what is to be compared is the ratio.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from django.db import connections, migrations, models  # noqa: E402 # needs the path
+from django.apps import apps  # noqa: E402 # needs the path
+from django.core.management import call_command  # noqa: E402
+from django.db import connections, migrations, models  # noqa: E402
 from django.test.utils import CaptureQueriesContext  # noqa: E402
 
 from benchmarks import films  # noqa: E402
 from tests.history import History  # noqa: E402
+
+#: Tables that the migrations of one app go to in turns: MariaDB takes no more than 64
+#: indexes on one.
+TABLES = 20
+
+INITIAL = """\
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    initial = True
+    operations = [
+        migrations.CreateModel(
+            f"Movie{{number}}",
+            [
+                ("id", models.BigAutoField(primary_key=True)),
+                ("title", models.CharField(max_length=300)),
+                ("year", models.IntegerField()),
+                ("genres", models.CharField(max_length=300)),
+            ],
+        )
+        for number in range({tables})
+    ]
+"""
+
+MIGRATION = """\
+import safefield.operations
+from django.db import migrations, models
+
+
+def populate(film):
+    return f"film-{{film.pk}}"
+
+
+class Migration(migrations.Migration):
+    atomic = False
+    dependencies = [("{app}", "{before}")]
+    operations = [
+        {operation}(
+            "movie{table}",
+            "slug{number}",
+            models.SlugField(max_length=50, unique=True),
+            {argument},
+        )
+    ]
+"""
+
+#: What makes the operation, and its last argument, by name of the app.
+OPERATIONS = {
+    "plain": ("migrations.AddField", "preserve_default=False"),
+    "backfilled": ("safefield.operations.AddFieldWithBackfill", "populate=populate"),
+}
 
 
 def slug_of(film: Any) -> str:
@@ -30,7 +88,7 @@ def slug_of(film: Any) -> str:
 
 
 def measure(operation: Any, number: int) -> tuple[float, int]:
-    """Return the seconds and the queries of one migration on a new table."""
+    """Return the seconds and the queries of one operation on a new table."""
     history = History("default")
     fields = [(name, field.clone()) for name, field in films.FIELDS]
     history.apply(migrations.CreateModel(f"Movie{number}", fields))
@@ -44,13 +102,8 @@ def measure(operation: Any, number: int) -> tuple[float, int]:
     return seconds, len(queries)
 
 
-def main() -> None:
-    """Measure both in turns, and print the ratio."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--database", choices=films.ALIASES, default="sqlite")
-    parser.add_argument("--migrations", type=int, default=200)
-    arguments = parser.parse_args()
-    connection = films.create_database(arguments.database)
+def measure_operations(count: int) -> None:
+    """Measure both operations in turns, and print the ratio."""
     from safefield.operations import AddFieldWithBackfill
 
     def field() -> models.Field[Any, Any]:
@@ -65,13 +118,10 @@ def main() -> None:
         ),
     }
     results: dict[str, list[tuple[float, int]]] = {name: [] for name in ways}
-    try:
-        for number in range(arguments.migrations):
-            # In turns, and each first as often as the other.
-            for name in sorted(ways, reverse=bool(number % 2)):
-                results[name].append(measure(ways[name], number))
-    finally:
-        films.drop_database(connection)
+    for number in range(count):
+        # In turns, and each first as often as the other.
+        for name in sorted(ways, reverse=bool(number % 2)):
+            results[name].append(measure(ways[name], number))
     for name, measured in results.items():
         seconds = [one for one, _ in measured]
         queries = sorted({count for _, count in measured})
@@ -84,6 +134,72 @@ def main() -> None:
         f"AddFieldWithBackfill takes {sum(backfill) / sum(plain):.2f} times as long "
         f"(by medians {median(backfill) / median(plain):.2f})."
     )
+
+
+@contextmanager
+def written_apps(count: int) -> Iterator[None]:
+    """Install an app for each operation, with `count` migrations after the first."""
+    with tempfile.TemporaryDirectory() as directory:
+        for app, (operation, argument) in OPERATIONS.items():
+            package = Path(directory) / app / "migrations"
+            package.mkdir(parents=True)
+            (package.parent / "__init__.py").touch()
+            (package / "__init__.py").touch()
+            before = "0001_initial"
+            (package / f"{before}.py").write_text(INITIAL.format(tables=TABLES))
+            for number in range(count):
+                text = MIGRATION.format(
+                    app=app,
+                    before=before,
+                    operation=operation,
+                    table=number % TABLES,
+                    number=number,
+                    argument=argument,
+                )
+                before = f"{number + 2:04}_slug{number}"
+                (package / f"{before}.py").write_text(text)
+        sys.path.insert(0, directory)
+        apps.set_installed_apps(["safefield", *OPERATIONS])
+        try:
+            yield
+        finally:
+            apps.unset_installed_apps()
+            sys.path.remove(directory)
+
+
+def measure_migrate(count: int, rounds: int) -> None:
+    """Measure `migrate` over `count` migrations of both, and print the ratio."""
+    results: dict[str, list[float]] = {app: [] for app in OPERATIONS}
+    with written_apps(count):
+        for number in range(rounds):
+            for app in sorted(OPERATIONS, reverse=bool(number % 2)):
+                call_command("migrate", app, "0001", verbosity=0)
+                started = time.perf_counter()
+                call_command("migrate", app, verbosity=0)
+                results[app].append(time.perf_counter() - started)
+                call_command("migrate", app, "zero", verbosity=0)
+    plain, backfill = results["plain"], results["backfilled"]
+    ratios = sorted(one / other for one, other in zip(backfill, plain, strict=True))
+    print(
+        f"migrate over {count} migrations: {median(plain):.2f} s and "
+        f"{median(backfill):.2f} s, {median(ratios):.2f} times as long "
+        f"({ratios[0]:.2f} to {ratios[-1]:.2f})."
+    )
+
+
+def main() -> None:
+    """Measure the operation alone and in a run of migrate."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--database", choices=films.ALIASES, default="sqlite")
+    parser.add_argument("--migrations", type=int, default=200)
+    parser.add_argument("--rounds", type=int, default=3, help="runs of migrate")
+    arguments = parser.parse_args()
+    connection = films.create_database(arguments.database)
+    try:
+        measure_operations(arguments.migrations)
+        measure_migrate(arguments.migrations, arguments.rounds)
+    finally:
+        films.drop_database(connection)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from operator import itemgetter
 from statistics import median
 from typing import Any
 
@@ -88,24 +90,34 @@ def render_floor(result: dict[str, Any]) -> list[str]:
     ]
 
 
+def get_sizes(result: dict[str, Any]) -> dict[int, dict[str, float]]:
+    """Return time per row and peak of memory of safefield, by size of the table."""
+    sizes: dict[int, list[dict[str, Any]]] = {}
+    for run in sorted(result["runs"], key=itemgetter("rows")):
+        if run["way"] == "safefield":
+            sizes.setdefault(run["rows"], []).append(run)
+    return {
+        rows: {
+            "cost": median(run["seconds"]["whole"] / rows * 1e6 for run in runs),
+            "peak_mb": max(run["peak_mb"] for run in runs),
+        }
+        for rows, runs in sizes.items()
+    }
+
+
 def render_sizes(result: dict[str, Any]) -> list[str]:
     """Return time per row and peak of memory by size of the table, and its size."""
     lines = []
-    runs = result["runs"]
-    sizes = sorted({run["rows"] for run in runs if run["way"] == "safefield"})
-    if len(sizes) > 1:
+    if len(sizes := get_sizes(result)) > 1:
         lines += ["", "| rows | whole, µs a row | peak MB |", "|---|---|---|"]
-        for rows in sizes:
-            chosen = [
-                run for run in runs if run["way"] == "safefield" and run["rows"] == rows
-            ]
-            cost = median(run["seconds"]["whole"] / rows * 1e6 for run in chosen)
-            peak = max(run["peak_mb"] for run in chosen)
-            lines.append(f"| {rows:,} | {cost:.1f} | {peak:.0f} |")
+        lines += [
+            f"| {rows:,} | {size['cost']:.1f} | {size['peak_mb']:.0f} |"
+            for rows, size in sizes.items()
+        ]
     for way in ("bulk_update", "safefield"):
         found = [
             run["size"]
-            for run in runs
+            for run in result["runs"]
             if run["way"] == way and run["rows"] == result["rows"] and "size" in run
         ]
         if found:
@@ -120,35 +132,64 @@ def render_sizes(result: dict[str, Any]) -> list[str]:
 # The plot
 
 WIDTH, BAR, GAP, LEFT, RIGHT = 720, 22, 10, 250, 90
-COLOURS = {"safefield": "#2a7f62", "safefield_expression": "#2a7f62"}
+GREEN, GREY = "#2a7f62", "#9aa5b1"
+COLOURS = {"safefield": GREEN, "safefield_expression": GREEN}
 
 
 def render_svg(result: dict[str, Any]) -> str:
-    """Return a plot of bars: microseconds a row of the whole operation."""
-    bars = []
+    """Return a plot of bars: time a row by way, then time and memory by size."""
+    name, rows = result["database"], result["rows"]
+    by_way = []
     for way, label in LABELS.items():
         part = "fill" if way in FLOORS else "whole"
         if costs := get_costs(result, way, part):
-            bars.append((label, median(costs), COLOURS.get(way, "#9aa5b1")))
-    height = 60 + len(bars) * (BAR + GAP)
-    scale = (WIDTH - LEFT - RIGHT) / max((cost for _, cost, _ in bars), default=1)
-    title = f"{result['database']}, {result['rows']:,} rows: µs a row, less is better"
-    lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" '
-        f'font-family="sans-serif" font-size="13" role="img" aria-label="{title}">',
-        f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>',
-        f'<text x="16" y="26" font-size="15" fill="#222">{title}</text>',
-    ]
-    for position, (label, cost, colour) in enumerate(bars):
-        top = 44 + position * (BAR + GAP)
-        middle = top + BAR * 0.7
-        width = max(cost * scale, 1)
+            by_way.append((label, median(costs), COLOURS.get(way, GREY)))
+    panels = [(f"{name}, {rows:,} rows: µs a row, less is better", by_way)]
+    if len(sizes := get_sizes(result)) > 1:
+        panels += [
+            (
+                f"{name}, safefield with a function: {title}",
+                [(f"{rows:,} rows", size[key], GREEN) for rows, size in sizes.items()],
+            )
+            for title, key in [
+                ("µs a row by size", "cost"),
+                ("peak MB by size", "peak_mb"),
+            ]
+        ]
+    lines: list[str] = []
+    top = 0
+    for title, bars in panels:
+        lines += render_bars(title, bars, top)
+        top += 60 + len(bars) * (BAR + GAP)
+    return "\n".join(
+        [
+            f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{top}" '
+            f'font-family="sans-serif" font-size="13" role="img" '
+            f'aria-label="{panels[0][0]}">',
+            f'<rect width="{WIDTH}" height="{top}" fill="#ffffff"/>',
+            *lines,
+            "</svg>",
+            "",
+        ]
+    )
+
+
+def render_bars(
+    title: str, bars: Sequence[tuple[str, float, str]], top: int
+) -> list[str]:
+    """Return the elements of one panel: a bar of a colour for each label."""
+    scale = (WIDTH - LEFT - RIGHT) / max((value for _, value, _ in bars), default=1)
+    lines = [f'<text x="16" y="{top + 26}" font-size="15" fill="#222">{title}</text>']
+    for position, (label, value, colour) in enumerate(bars):
+        y = top + 44 + position * (BAR + GAP)
+        middle = y + BAR * 0.7
+        width = max(value * scale, 1)
         lines += [
             f'<text x="{LEFT - 8}" y="{middle:.0f}" text-anchor="end" fill="#222">'
             f"{label}</text>",
-            f'<rect x="{LEFT}" y="{top}" width="{width:.1f}" height="{BAR}" '
+            f'<rect x="{LEFT}" y="{y}" width="{width:.1f}" height="{BAR}" '
             f'fill="{colour}"/>',
             f'<text x="{LEFT + width + 6:.1f}" y="{middle:.0f}" fill="#222">'
-            f"{cost:.1f}</text>",
+            f"{value:.1f}</text>",
         ]
-    return "\n".join([*lines, "</svg>", ""])
+    return lines

@@ -20,6 +20,12 @@ Seconds = dict[str, float]
 
 BULK_UPDATE_ROWS = 1_000
 
+#: What a function takes that asks another service, and how heavy a row with a
+#: picture in it is. Source: issue 6.
+SLOW_SECONDS = 0.05
+HEAVY_BYTES = 1_000_000
+HEAVY_SQL = "repeat('x', %s)"
+
 
 def slug_of(film: Any) -> str:
     return slugify(f"{film.title} {film.id}")
@@ -100,7 +106,9 @@ def bulk_update() -> Seconds:
     return three_steps(fill_by_bulk_update)
 
 
-def run_safefield(field: models.Field[Any, Any], populate: Any) -> Seconds:
+def run_safefield(
+    field: models.Field[Any, Any], populate: Any, history: Any = None
+) -> Seconds:
     seconds: Seconds = {}
     original = Backfill.run_pages
 
@@ -111,7 +119,7 @@ def run_safefield(field: models.Field[Any, Any], populate: Any) -> Seconds:
     Backfill.run_pages = run_pages  # type: ignore[method-assign]
     operation = AddFieldWithBackfill("Movie", "slug", field, populate)
     with timed(seconds, "whole"):
-        get_history().apply(operation, atomic=False)
+        (history or get_history()).apply(operation, atomic=False)
     return seconds
 
 
@@ -123,6 +131,26 @@ def safefield() -> Seconds:
 def safefield_expression() -> Seconds:
     """safefield, with an expression that the database computes."""
     return run_safefield(text_field(), SLUG_EXPRESSION)
+
+
+def slow_slug_of(film: Any) -> str:
+    time.sleep(SLOW_SECONDS)
+    return slug_of(film)
+
+
+def safefield_slow() -> Seconds:
+    """safefield, with a function that takes 50 ms for each row."""
+    return run_safefield(slug_field(), slow_slug_of)
+
+
+def safefield_heavy() -> Seconds:
+    """safefield, on rows of 1 MB each."""
+    history = get_history()
+    history.apply(migrations.AddField("Movie", "plot", models.TextField(null=True)))
+    function = "hex(zeroblob(%s / 2))" if connection.vendor == "sqlite" else HEAVY_SQL
+    with connection.cursor() as cursor:
+        cursor.execute(f"UPDATE {TABLE} SET plot = {function}", [HEAVY_BYTES])
+    return run_safefield(slug_field(), slug_of, history)
 
 
 def floor_compute() -> Seconds:
@@ -162,5 +190,7 @@ WAYS: dict[str, Callable[[], Seconds]] = {
     "safefield_expression": safefield_expression,
     "floor_compute": floor_compute,
     "floor_update": floor_update,
+    "safefield_slow": safefield_slow,
+    "safefield_heavy": safefield_heavy,
 }
 SAMPLED = ("save", "save_committed")

@@ -58,9 +58,19 @@ def test_backfill(alias: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("count", [2])
 def test_empty_table(alias: str, count: int) -> None:
-    out = run("empty_table.py", "--database", LABELS[alias], f"--migrations={count}")
+    options = [f"--migrations={count}", "--rounds=1"]
+    out = run("empty_table.py", "--database", LABELS[alias], *options)
 
     assert "AddFieldWithBackfill takes " in out
+    assert f"migrate over {count} migrations: " in out
+
+
+def test_extremes(alias: str) -> None:
+    options = ["--slow-rows=3", "--heavy-rows=2"]
+    out = run("extremes.py", "--database", LABELS[alias], *options)
+
+    assert "2 rows of 1 MB each: peak " in out
+    assert ("3 rows of 50 ms each: " in out) == (alias != "default")
 
 
 def test_deduplicate(alias: str) -> None:
