@@ -41,21 +41,21 @@ def forwards(plan: Plan, editor: BaseDatabaseSchemaEditor) -> None:
     refuse_unwritten(plan)
     refuse_another_column(plan)
     with show_progress(), schema.unit():
-        _forwards(plan, schema)
+        schema.check_table()
+        if plan.old_field is None and schema.add_at_once():
+            return
+        with schema.alone():
+            _forwards(plan, schema)
 
 
 def _forwards(plan: Plan, schema: Schema) -> None:
-    schema.check_table()
     column = schema.live_column()
-    is_new = column is None
-    if is_new and schema.is_empty() and schema.add_final():
-        return
     backfill = get_backfill(plan, schema)
-    if is_new:
+    if column is None:
         schema.warn_of_locks()
         backfill.preflight()
         schema.add()
-    elif column is not None and plan.old_field is None:
+    elif plan.old_field is None:
         schema.check_column(column)
         backfill.note_resuming()
     else:
@@ -127,7 +127,7 @@ def backwards(plan: Plan, editor: BaseDatabaseSchemaEditor) -> None:
         else:
             schema.restore()
         return
-    with show_progress(), schema.unit():
+    with show_progress(), schema.unit(), schema.alone():
         if plan.old_field is None and schema.live_column() is None:
             note("%s: the column is gone already.", plan.title)
             return

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
+from django.db import DatabaseError
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.models import NOT_PROVIDED, QuerySet
 
@@ -63,8 +64,12 @@ class Schema:
         self.locks = self.locks_class(self.connection, plan)
 
     def unit(self) -> AbstractContextManager[Any]:
+        """Return the context that the whole operation has to be in."""
+        return nullcontext()
+
+    def alone(self) -> AbstractContextManager[Any]:
         """
-        Return the context that the whole operation has to be in.
+        Return the context that keeps other runs of migrate away from the table.
 
         Raises:
             BackfillError: Another migrate is at work on the table.
@@ -273,6 +278,26 @@ class Schema:
         )
 
     # What is done
+
+    def add_at_once(self) -> bool:
+        """
+        Add the final column if the table has neither rows nor that column.
+
+        Every test run does this to every table, so it is kept short: nobody is
+        kept away first.
+
+        Returns:
+            bool: Whether it was done.
+        """
+        if self.live_column() is not None or not self.is_empty():
+            return False
+        try:
+            return self.add_final()
+        except DatabaseError:
+            # Another run of migrate may have been quicker.
+            if not self.commits or self.live_column() is None:
+                raise
+            return False
 
     def add_final(self) -> bool:
         """

@@ -14,7 +14,7 @@ from django.db import DatabaseError, Error
 
 from safefield.backends.base.schema import LiveColumn, Schema
 from safefield.backends.mysql.guard import NullGuard
-from safefield.backends.mysql.locks import MySQLLocks
+from safefield.backends.mysql.locks import LOCK_WAIT_SECONDS, MySQLLocks
 from safefield.exceptions import BackfillError
 from safefield.fields import AnyField, copy_field
 
@@ -97,7 +97,8 @@ class MySQLSchema(Schema):
             with self._locked_tables():
                 added = self.is_empty() and super(MySQLSchema, self).add_final()
 
-        self.locks.change_table(add_final)
+        with self.locks.waiting(LOCK_WAIT_SECONDS):
+            self.locks.change_table(add_final)
         return added
 
     def add(self) -> None:
