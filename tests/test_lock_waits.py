@@ -158,10 +158,11 @@ def test_deadlock(history: History, other: Session, watcher: Session) -> None:
     assert len(rows) == 40
 
 
-def test_two_runs_at_once(history: History) -> None:
+def run_beside(history: History) -> list[str]:
+    """Apply the same once more, in a session of its own; return what it raised."""
     errors: list[str] = []
 
-    def run_another() -> None:
+    def run() -> None:
         another = History(history.connection.alias)
         another.states = list(history.states)
         if another.connection.vendor == "sqlite":
@@ -174,12 +175,19 @@ def test_two_runs_at_once(history: History) -> None:
         finally:
             another.connection.close()
 
-    def start_another() -> None:
-        thread = Thread(target=run_another)
-        thread.start()
-        thread.join()
+    thread = Thread(target=run)
+    thread.start()
+    thread.join()
+    return errors
 
-    history.apply(add_slug(At(3, start_another), batch_size=10))
+
+def test_two_runs_at_once(history: History) -> None:
+    errors: list[str] = []
+
+    def run_another() -> None:
+        errors.extend(run_beside(history))
+
+    history.apply(add_slug(At(3, run_another), batch_size=10))
 
     assert errors == [
         "database is locked"
@@ -190,6 +198,32 @@ def test_two_runs_at_once(history: History) -> None:
     assert get_rows(history) == [
         (n + 1, f"Film Number {n}", f"film-number-{n}-{n + 1}") for n in range(40)
     ]
+
+
+def test_two_runs_at_once_on_an_empty_table(alias: str) -> None:
+    history = History(alias)
+    create_movies(history, 0)
+    history.apply(add_slug())
+    expected = history.describe("Movie")
+    history.unapply()
+    errors: list[str] = []
+    others: list[str] = []
+
+    def run_another(
+        execute: Any, sql: Any, params: Any, many: bool, context: Any
+    ) -> Any:
+        # The last moment at which it can come in between.
+        if str(sql).startswith(("ALTER TABLE", "LOCK TABLES")) and not others:
+            others.append(str(sql))
+            errors.extend(run_beside(history))
+        return execute(sql, params, many, context)
+
+    with history.connection.execute_wrapper(run_another):
+        history.apply(add_slug())
+
+    is_sqlite = history.connection.vendor == "sqlite"
+    assert errors == (["database is locked"] if is_sqlite else [])
+    assert history.describe("Movie") == expected
 
 
 def test_waits_for_a_transaction_of_the_application(sqlite_alias: str) -> None:
