@@ -86,6 +86,7 @@ def test_slow_writing_shrinks_at_once(size: BatchSize, clock: Clock) -> None:
 
 
 def test_a_little_too_long_is_smoothed(size: BatchSize, clock: Clock) -> None:
+    run_batch(size, clock, 0.0)
     size.rows = 1000
 
     size.start()
@@ -109,6 +110,32 @@ def test_a_batch_ends_when_its_rows_become_slow(size: BatchSize, clock: Clock) -
 
     assert taken == 1
     assert clock.seconds - started == pytest.approx(0.05)
+
+
+def test_a_server_far_away(size: BatchSize, clock: Clock) -> None:
+    """Trips that take longer than the target do not make batches of one row."""
+    for _ in range(20):
+        clock.seconds += 0.1
+        size.start()
+        clock.seconds += 0.05
+        for _ in size.take([Row() for _ in range(size.rows)]):
+            clock.seconds += 0.00002
+        clock.seconds += 0.05 + size.rows * 0.00001
+        size.record(size.taken)
+
+    assert size.rows == pytest.approx(BATCH_SECONDS / 0.00003, rel=0.02)
+
+
+def test_trips_that_become_slower(size: BatchSize, clock: Clock) -> None:
+    run_batches(size, clock, 0.00001, 20)
+    for _ in range(30):
+        size.start()
+        for _ in size.take([Row() for _ in range(size.rows)]):
+            clock.seconds += 0.00001
+        clock.seconds += 0.1
+        size.record(size.taken)
+
+    assert size.rows > FIRST_ROWS
 
 
 def test_fixed_size_is_kept(clock: Clock) -> None:
