@@ -150,6 +150,15 @@ def indent(block: str) -> str:
     return "".join(f"        {line}" for line in block.splitlines(keepends=True))
 
 
+UUID_OPERATION = """\
+        safefield.operations.AddFieldWithBackfill(
+            model_name="movie",
+            name="uid",
+            field=models.UUIDField(default=uuid.uuid4, unique=True),
+        ),
+"""
+
+
 def test_uuid_needs_no_function(tmp_path: Path) -> None:
     site = make_site(tmp_path)
     field = re.search(r"`(models\.UUIDField\(.*?\))`", README)
@@ -165,9 +174,7 @@ def test_uuid_needs_no_function(tmp_path: Path) -> None:
     migrated = site.manage("migrate")
 
     assert made.code == 0
-    assert indent(find_operation("uuid4")) in site.read(
-        "films/migrations/0002_movie_uid.py"
-    )
+    assert UUID_OPERATION in site.read("films/migrations/0002_movie_uid.py")
     assert (migrated.code, migrated.err) == (0, "")
 
 
@@ -272,7 +279,6 @@ def test_every_block_is_looked_at() -> None:
         ".venv/bin/python example_project/manage.py demo",
         "$ python3 -m venv .venv && .venv/bin/pip install -e '.[test]' && "
         ".venv/bin/pytest",
-        "safefield.operations.AddFieldWithBackfill(",
         "def populate_movie_studio(movie, apps):",
         "safefield.operations.AddFieldWithBackfill(",
         "$ python manage.py migrate films 0001",

@@ -47,8 +47,9 @@ ILLUSTRATIONS: set[tuple[str, str]] = {
     (
         "speed.md",
         "python benchmarks/backfill.py --database postgresql --rows 1000000 "
-        "--sizes 10000 100000",
+        "--sizes 10000 100000 5000000",
     ),
+    ("speed.md", "python benchmarks/empty_table.py --database postgresql"),
 }
 
 MOVIE_ROWS = """
