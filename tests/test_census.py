@@ -23,6 +23,18 @@ NUMBERS = {
     "mariadb": f"SELECT {{}} FROM (SELECT seq AS n FROM seq_1_to_{ROWS}) AS t",
 }
 
+#: How each database comes to know how many rows a table has.
+ANALYZE = {
+    "default": [],
+    "postgresql": ["ANALYZE films_movie"],
+    # All pages of the table, not 20: of keys that were not inserted in their order,
+    # 20 pages once gave 185,000 rows.
+    "mariadb": [
+        "ALTER TABLE films_movie STATS_SAMPLE_PAGES = 10000",
+        "ANALYZE TABLE films_movie",
+    ],
+}
+
 
 def count_half_filled(alias: str, key: models.Field, key_sql: str) -> Tally:
     """Count in a big table that is filled to 40 percent."""
@@ -45,12 +57,8 @@ def count_half_filled(alias: str, key: models.Field, key_sql: str) -> Tally:
             f"INSERT INTO films_movie ({connection.ops.quote_name('key')}, title, code)"
             f" {source}"
         )
-        if alias != "default":
-            cursor.execute(
-                "ANALYZE films_movie"
-                if alias == "postgresql"
-                else "ANALYZE TABLE films_movie"
-            )
+        for sql in ANALYZE[alias]:
+            cursor.execute(sql)
     backend = get_backend(connection)
     editor = connection.schema_editor(atomic=False)
     schema = backend.schema(editor, operation.make_plan("films", before, after))
