@@ -11,7 +11,8 @@ __all__ = ["BatchSize"]
 
 #: Seconds that the rows of a batch should take where it is committed on its own,
 #: beside the trips to the server that any batch takes. A row is locked for as long
-#: as its batch, so this is what the running application waits for at the most.
+#: as its batch, so both together, and one call of a slow populate, are what the
+#: running application waits for at the most.
 #: Source: design.md, section 4; how long a busy site waits at this target is what
 #: benchmarks/busy_site.py measures.
 BATCH_SECONDS = 0.03
