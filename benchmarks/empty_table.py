@@ -5,7 +5,8 @@ Compare backfills of empty tables with Django's AddField.
 
 Every test run of every user replays them. Measured are the operation alone, and
 `migrate` over as many migrations, which also keeps the states and the records. The
-two take turns, each on tables of its own; what is to be compared is the ratio.
+two take turns, each on tables of its own and both in migrations with atomic = False,
+or both without it (--atomic); what is to be compared is the ratio.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def populate(film):
 
 
 class Migration(migrations.Migration):
-    atomic = False
+    atomic = {atomic}
     dependencies = [("{app}", "{before}")]
     operations = [
         {operation}(
@@ -87,22 +88,22 @@ def slug_of(film: Any) -> str:
     return f"film-{film.pk}"
 
 
-def measure(operation: Any, number: int) -> tuple[float, int]:
+def measure(operation: Any, number: int, atomic: bool) -> tuple[float, int]:
     """Return the seconds and the queries of one operation on a new table."""
     history = History("default")
     fields = [(name, field.clone()) for name, field in films.FIELDS]
     history.apply(migrations.CreateModel(f"Movie{number}", fields))
     started = time.perf_counter()
-    history.apply(operation(f"Movie{number}"), atomic=False)
+    history.apply(operation(f"Movie{number}"), atomic=atomic)
     seconds = time.perf_counter() - started
     history.unapply()
     with CaptureQueriesContext(connections["default"]) as queries:
-        history.apply(operation(f"Movie{number}"), atomic=False)
+        history.apply(operation(f"Movie{number}"), atomic=atomic)
     history.apply(migrations.DeleteModel(f"Movie{number}"))
     return seconds, len(queries)
 
 
-def measure_operations(count: int) -> None:
+def measure_operations(count: int, atomic: bool) -> None:
     """Measure both operations in turns, and print the ratio."""
     from safefield.operations import AddFieldWithBackfill
 
@@ -121,7 +122,7 @@ def measure_operations(count: int) -> None:
     for number in range(count):
         # In turns, and each first as often as the other.
         for name in sorted(ways, reverse=bool(number % 2)):
-            results[name].append(measure(ways[name], number))
+            results[name].append(measure(ways[name], number, atomic))
     for name, measured in results.items():
         seconds = [one for one, _ in measured]
         queries = sorted({count for _, count in measured})
@@ -137,7 +138,7 @@ def measure_operations(count: int) -> None:
 
 
 @contextmanager
-def written_apps(count: int) -> Iterator[None]:
+def written_apps(count: int, atomic: bool) -> Iterator[None]:
     """Install an app for each operation, with `count` migrations after the first."""
     with tempfile.TemporaryDirectory() as directory:
         for app, (operation, argument) in OPERATIONS.items():
@@ -154,6 +155,7 @@ def written_apps(count: int) -> Iterator[None]:
                     operation=operation,
                     table=number % TABLES,
                     number=number,
+                    atomic=atomic,
                     argument=argument,
                 )
                 before = f"{number + 2:04}_slug{number}"
@@ -167,10 +169,10 @@ def written_apps(count: int) -> Iterator[None]:
             sys.path.remove(directory)
 
 
-def measure_migrate(count: int, rounds: int) -> None:
+def measure_migrate(count: int, rounds: int, atomic: bool) -> None:
     """Measure `migrate` over `count` migrations of both, and print the ratio."""
     results: dict[str, list[float]] = {app: [] for app in OPERATIONS}
-    with written_apps(count):
+    with written_apps(count, atomic):
         for number in range(rounds):
             for app in sorted(OPERATIONS, reverse=bool(number % 2)):
                 call_command("migrate", app, "0001", verbosity=0)
@@ -192,12 +194,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--database", choices=films.ALIASES, default="sqlite")
     parser.add_argument("--migrations", type=int, default=200)
-    parser.add_argument("--rounds", type=int, default=3, help="runs of migrate")
+    parser.add_argument("--rounds", type=int, default=6, help="runs of migrate")
+    parser.add_argument("--atomic", action="store_true", help="as Django's default")
     arguments = parser.parse_args()
     connection = films.create_database(arguments.database)
     try:
-        measure_operations(arguments.migrations)
-        measure_migrate(arguments.migrations, arguments.rounds)
+        measure_operations(arguments.migrations, arguments.atomic)
+        measure_migrate(arguments.migrations, arguments.rounds, arguments.atomic)
     finally:
         films.drop_database(connection)
 

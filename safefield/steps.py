@@ -41,9 +41,9 @@ def forwards(plan: Plan, editor: BaseDatabaseSchemaEditor) -> None:
     refuse_unwritten(plan)
     refuse_another_column(plan)
     with show_progress(), schema.unit():
-        schema.check_table()
         if plan.old_field is None and schema.add_at_once():
             return
+        schema.check_table()
         with schema.alone():
             _forwards(plan, schema)
 

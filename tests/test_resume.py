@@ -173,9 +173,10 @@ def test_empty_table_stopped_everywhere(alias: str) -> None:
     assert history.describe("Movie") == after_all
 
 
-def test_other_column_of_that_name(alias: str) -> None:
+@pytest.mark.parametrize("count", [0, 5])
+def test_other_column_of_that_name(alias: str, count: int) -> None:
     history = History(alias)
-    create_movies(history)
+    create_movies(history, count)
     history.apply(migrations.AddField("Movie", "slug", models.IntegerField(null=True)))
     history.states.pop()
     history.migrations.pop()

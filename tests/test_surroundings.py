@@ -342,8 +342,13 @@ def test_postgresql_partitions_with_a_foreign_key(postgresql: History) -> None:
     assert postgresql.describe("Movie") == before
 
 
-def test_postgresql_partitions_cannot_be_unique(postgresql: History) -> None:
+@pytest.mark.parametrize("is_empty", [False, True])
+def test_postgresql_partitions_cannot_be_unique(
+    postgresql: History, is_empty: bool
+) -> None:
     create_partitions(postgresql)
+    if is_empty:
+        execute(postgresql, "DELETE FROM films_movie")
     before = postgresql.describe("Movie")
 
     with pytest.raises(BackfillError) as caught:

@@ -89,6 +89,10 @@ class Schema:
         """Return whether the table has no rows."""
         return not QuerySet(self.plan.model, using=self.connection.alias).exists()
 
+    def can_add_at_once(self) -> bool:
+        """Return whether the table has neither rows nor the column."""
+        return self.live_column() is None and self.is_empty()
+
     def live_column(self) -> LiveColumn | None:
         """Return what the catalogue says of the column; None if it is not there."""
         introspection = self.connection.introspection
@@ -284,12 +288,13 @@ class Schema:
         Add the final column if the table has neither rows nor that column.
 
         Every test run does this to every table, so it is kept short: nobody is
-        kept away first.
+        kept away first, and one look decides where a look costs a trip to the
+        server.
 
         Returns:
             bool: Whether it was done.
         """
-        if self.live_column() is not None or not self.is_empty():
+        if not self.can_add_at_once():
             return False
         try:
             return self.add_final()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 
 from django.db import DatabaseError, Error
 
@@ -48,6 +48,25 @@ class MySQLLocks(Locks):
         with self.connection.cursor() as cursor:
             cursor.execute(f"SELECT {function}({CLAIM}{arguments})", [self.plan.table])
             return bool(cursor.fetchone()[0])
+
+    @contextmanager
+    def whole_tables(self, tables: Iterable[str]) -> Iterator[None]:
+        """Keep everybody else away from tables; wait for them only shortly."""
+        quote_name = self.connection.ops.quote_name
+        locks = ", ".join(f"{quote_name(table)} WRITE" for table in tables)
+        waiting: AbstractContextManager[None]
+        if self.connection.mysql_is_mariadb:
+            # Three trips to the server less; MySQL has no WAIT.
+            locks += f" WAIT {LOCK_WAIT_SECONDS}"
+            waiting = nullcontext()
+        else:
+            waiting = self.waiting(LOCK_WAIT_SECONDS)
+        with waiting, self.connection.cursor() as cursor:
+            cursor.execute(f"LOCK TABLES {locks}")
+            try:
+                yield
+            finally:
+                cursor.execute("UNLOCK TABLES")
 
     @contextmanager
     def waiting(self, seconds: int) -> Iterator[None]:

@@ -14,7 +14,7 @@ from django.db import DatabaseError, Error
 
 from safefield.backends.base.schema import LiveColumn, Schema
 from safefield.backends.mysql.guard import NullGuard
-from safefield.backends.mysql.locks import LOCK_WAIT_SECONDS, MySQLLocks
+from safefield.backends.mysql.locks import MySQLLocks
 from safefield.exceptions import BackfillError
 from safefield.fields import AnyField, copy_field
 
@@ -58,6 +58,16 @@ class MySQLSchema(Schema):
             return []
         return super().leftover_indexes()
 
+    def can_add_at_once(self) -> bool:
+        table = self.connection.ops.quote_name(self.plan.table)
+        with self.connection.cursor() as cursor:
+            # The names of the columns come with the answer, also without rows;
+            # information_schema would take a trip of its own, and twice as long.
+            cursor.execute(f"SELECT * FROM {table} LIMIT 1")
+            names = {column[0].lower() for column in cursor.description}
+            is_empty = cursor.fetchone() is None
+        return is_empty and self.plan.field.column.lower() not in names
+
     def live_column(self) -> LiveColumn | None:
         with self.connection.cursor() as cursor:
             cursor.execute(
@@ -90,15 +100,17 @@ class MySQLSchema(Schema):
     def add_final(self) -> bool:
         # ADD COLUMN … NOT NULL gives a row that has come meanwhile '' or 0
         # without a word.
+        tables = [self.plan.table]
+        if self.wants_foreign_key():
+            tables.append(self.plan.field.related_model._meta.db_table)
         added = False
 
         def add_final() -> None:
             nonlocal added
-            with self._locked_tables():
-                added = self.is_empty() and super(MySQLSchema, self).add_final()
+            with self.locks.whole_tables(dict.fromkeys(tables)):
+                added = self.can_add_at_once() and super(MySQLSchema, self).add_final()
 
-        with self.locks.waiting(LOCK_WAIT_SECONDS):
-            self.locks.change_table(add_final)
+        self.locks.change_table(add_final)
         return added
 
     def add(self) -> None:
@@ -291,21 +303,6 @@ class MySQLSchema(Schema):
     def _execute_alter(self, changes: list[str]) -> None:
         table = self.connection.ops.quote_name(self.plan.table)
         self.editor.execute(f"ALTER TABLE {table} {', '.join(changes)}", None)
-
-    @contextmanager
-    def _locked_tables(self) -> Iterator[None]:
-        tables = [self.plan.table]
-        if self.wants_foreign_key():
-            tables.append(self.plan.field.related_model._meta.db_table)
-        locks = ", ".join(
-            f"{self.connection.ops.quote_name(table)} WRITE"
-            for table in dict.fromkeys(tables)
-        )
-        self.editor.execute(f"LOCK TABLES {locks}", None)
-        try:
-            yield
-        finally:
-            self.editor.execute("UNLOCK TABLES", None)
 
     @contextmanager
     def _without_foreign_key_checks(self) -> Iterator[None]:

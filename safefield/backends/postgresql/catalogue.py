@@ -12,7 +12,22 @@ __all__ = [
     "find_index",
     "has_constraint",
     "has_unique",
+    "is_bare",
 ]
+
+
+def is_bare(connection: Any, table: str, column: str) -> bool:
+    """Return whether a table has no rows, no such column and no partitions."""
+    row = _fetch(
+        connection,
+        "SELECT relkind <> 'p' "
+        f"AND NOT EXISTS (SELECT FROM {table.replace('%', '%%')}) "
+        "AND NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = pg_class.oid "
+        "AND attname = %s AND NOT attisdropped) "
+        "FROM pg_class WHERE oid = %s::regclass",
+        [column, table],
+    )
+    return bool(row[0])
 
 
 def find_column(connection: Any, table: str, column: str) -> LiveColumn | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from django.db import DatabaseError, transaction
 
@@ -15,6 +15,10 @@ __all__ = ["PostgreSQLLocks"]
 #: row. Everybody who comes meanwhile waits behind a strong lock, so this is a
 #: stall of the site.
 LOCK_TIMEOUT_MS = 50
+
+#: SET LOCAL: a setting of the session is lost, or found by somebody else, behind
+#: a transaction pooler.
+LIMIT_WAIT = f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}"
 
 #: SQLSTATEs of what passes: lock_not_available, deadlock_detected and
 #: serialization_failure. Source: PostgreSQL's appendix A.
@@ -57,15 +61,30 @@ class PostgreSQLLocks(Locks):
 
     def limit_wait(self) -> None:
         with self.connection.cursor() as cursor:
-            # SET LOCAL: a setting of the session is lost, or found by somebody
-            # else, behind a transaction pooler.
-            cursor.execute(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}")
+            cursor.execute(LIMIT_WAIT)
 
     def change_table(self, function: Callable[[], object]) -> None:
         def attempt() -> None:
             with transaction.atomic(using=self.connection.alias):
                 self.limit_wait()
                 function()
+
+        super().change_table(attempt)
+
+    def execute_together(self, statements: Iterable[str]) -> None:
+        """
+        Do what change_table() does for statements, in one trip to the server.
+
+        Raises:
+            BackfillError: They did not get their lock; the text names who
+                holds it.
+        """
+        # To PostgreSQL, a string of several statements is one transaction.
+        sql = "\n".join([f"{LIMIT_WAIT};", *statements])
+
+        def attempt() -> None:
+            with self.connection.cursor() as cursor:
+                cursor.execute(sql)
 
         super().change_table(attempt)
 

@@ -47,6 +47,11 @@ class PostgreSQLSchema(Schema):
     """The column on PostgreSQL."""
 
     locks_class = PostgreSQLLocks
+    locks: PostgreSQLLocks
+
+    def can_add_at_once(self) -> bool:
+        # Partitions go the long way, on which check_table() comes first.
+        return catalogue.is_bare(self.connection, self.table, self.plan.field.column)
 
     def live_column(self) -> LiveColumn | None:
         return catalogue.find_column(
@@ -105,14 +110,22 @@ class PostgreSQLSchema(Schema):
         if not self.commits:
             return super().add_final()
         try:
-            # In one transaction: the comment is a statement of its own.
-            self._change_table(super().add_final)
+            self._add_together()
         except IntegrityError:
             # A new row has no value for the new column.
             if self.is_empty():
                 raise
             return False
         return True
+
+    def _add_together(self) -> None:
+        """Add the final column, its comment and its indexes in one transaction."""
+        if not self._has_plain_editor:
+            super().add_final()
+            return
+        with self.connection.schema_editor(collect_sql=True, atomic=False) as editor:
+            editor.add_field(self.plan.model, self.plan.strict_field)
+        self.locks.execute_together(editor.collected_sql)
 
     def add(self) -> None:
         if self.commits and not self.editor.collect_sql:
@@ -302,12 +315,16 @@ class PostgreSQLSchema(Schema):
 
     def _change_table(self, function: Callable[[], object]) -> None:
         """Call `function`, which runs whatever Django's schema editor does."""
-        if isinstance(self.editor.sql_create_index, str):
+        if self._has_plain_editor:
             self.locks.change_table(function)
         else:
-            # django-pg-zero-downtime-migrations: it sets timeouts of its own, and
-            # what it does CONCURRENTLY cannot be in a transaction.
             function()
+
+    @property
+    def _has_plain_editor(self) -> bool:
+        # That of django-pg-zero-downtime-migrations sets timeouts of its own, and
+        # what it does CONCURRENTLY cannot be in a transaction.
+        return isinstance(self.editor.sql_create_index, str)
 
     @cached_property
     def _sql_editor(self) -> Any:

@@ -1,0 +1,143 @@
+"""On an empty table: what AddField does, about as quickly, and every promise kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.db import models
+from django.test.utils import CaptureQueriesContext
+
+from safefield.backends.base.locks import Locks
+from safefield.backends.mysql.locks import MySQLLocks
+from safefield.operations import AddFieldWithBackfill
+from tests.catalogue import without_names
+from tests.history import History
+from tests.ledger import add_slug, get_rows, on_servers
+from tests.sessions import Session
+from tests.test_contract import FIELDS, MOVIE, STUDIO, create_movies
+
+#: Queries by alias and by whether the migration is atomic, BEGIN and COMMIT included.
+QUERIES = {
+    "default": {False: 15, True: 17},
+    "postgresql": {False: 2, True: 5},
+    "mariadb": {False: 5, True: 5},
+}
+
+#: The last moment at which somebody can come between the look and the change.
+CHANGES = ("LOCK TABLES", "SET LOCAL")
+
+
+@pytest.fixture(params=[False, True], ids=["own-commits", "atomic"])
+def history(alias: str, request: pytest.FixtureRequest) -> History:
+    history = History(alias, atomic=request.param)
+    history.apply(STUDIO, MOVIE)
+    return history
+
+
+@pytest.fixture
+def other(alias: str) -> Iterator[Session]:
+    with Session(History(alias).connection) as session:
+        yield session
+
+
+@pytest.mark.parametrize("case", FIELDS)
+def test_ends_as_django_would_have_made_it(history: History, case: str) -> None:
+    field, populate, _ = FIELDS[case]
+    fields = [*MOVIE.fields, ("extra", field.clone())]
+    before = history.describe("Movie")
+
+    history.apply(AddFieldWithBackfill("Movie", "extra", field, populate))
+    history.apply(type(MOVIE)("Twin", fields))
+
+    assert without_names(history.describe("Movie"), "movie") == without_names(
+        history.describe("Twin"), "twin"
+    )
+    history.unapply()
+    history.unapply()
+    assert history.describe("Movie") == before
+
+
+def test_number_of_queries(history: History) -> None:
+    expected = QUERIES[history.connection.alias][history.atomic]
+    for name in ("slug", "other_slug"):
+        field = models.SlugField(max_length=50, unique=True)
+
+        with CaptureQueriesContext(history.connection) as queries:
+            history.apply(AddFieldWithBackfill("Movie", name, field, str))
+
+        assert len(queries) == expected
+
+
+@on_servers
+def test_row_inserted_after_the_look(alias: str, other: Session) -> None:
+    history = History(alias)
+    create_movies(history, 0)
+    inserted: list[str] = []
+
+    def insert(execute: Any, sql: Any, *rest: Any) -> Any:
+        if sql.startswith(CHANGES) and not inserted:
+            inserted.append(sql)
+            other.execute("INSERT INTO films_movie (title, year) VALUES ('Late', 2000)")
+        return execute(sql, *rest)
+
+    with history.connection.execute_wrapper(insert):
+        history.apply(add_slug())
+
+    assert get_rows(history) == [(1, "Late", "late-1")]
+
+
+@on_servers
+def test_waits_only_shortly_for_a_report(
+    alias: str, other: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history = History(alias)
+    create_movies(history, 0)
+    history.apply(add_slug())
+    expected = history.describe("Movie")
+    history.unapply()
+    pauses = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        other.execute("COMMIT")
+
+    monkeypatch.setattr(Locks, "sleep", staticmethod(pause))
+    waits = get_waits(history)
+    other.execute("BEGIN")
+    other.fetch("SELECT COUNT(*) FROM films_movie")
+
+    history.apply(add_slug())
+
+    assert len(pauses) == 1
+    assert history.describe("Movie") == expected
+    assert get_waits(history) == waits
+
+
+def get_waits(history: History) -> Any:
+    """Return how long the session waits for locks."""
+    sql = {
+        "postgresql": "SHOW lock_timeout",
+        "mysql": "SELECT @@lock_wait_timeout, @@innodb_lock_wait_timeout",
+    }
+    with history.connection.cursor() as cursor:
+        cursor.execute(sql[history.connection.vendor])
+        return cursor.fetchone()
+
+
+def test_mysql_has_no_clause_for_the_wait(
+    mariadb_alias: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history = History(mariadb_alias)
+    create_movies(history, 0)
+    with Session(history.connection) as session:
+        monkeypatch.setattr(session.connection, "mysql_is_mariadb", False)
+        locks = MySQLLocks(session.connection, plan=None)
+        before = session.fetch("SELECT @@SESSION.lock_wait_timeout")
+
+        with locks.whole_tables(["films_movie"]):
+            inside = session.fetch("SELECT @@SESSION.lock_wait_timeout")
+
+        assert inside == [(1,)]
+        assert session.fetch("SELECT @@SESSION.lock_wait_timeout") == before
