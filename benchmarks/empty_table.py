@@ -3,15 +3,16 @@ Compare backfills of empty tables with Django's AddField.
 
     python benchmarks/empty_table.py --database postgresql
 
-Every test run of every user replays them. Measured are the operation alone, and
-`migrate` over as many migrations, which also keeps the states and the records. The
-two take turns, each on tables of its own and both in migrations with atomic = False,
-or both without it (--atomic); what is to be compared is the ratio.
+Every test run of every user replays them. Measured are the operation alone, and one
+run of `migrate` over as many migrations of each kind, which also keeps the states and
+the records. The two take turns, each on tables of its own, and both in migrations with
+atomic = False, or both without it (--atomic); what is to be compared is the ratio.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 import tempfile
 import time
@@ -25,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from django.apps import apps  # noqa: E402 # needs the path
 from django.core.management import call_command  # noqa: E402
+from django.core.management.commands.migrate import Command  # noqa: E402
 from django.db import connections, migrations, models  # noqa: E402
 from django.test.utils import CaptureQueriesContext  # noqa: E402
 
@@ -33,7 +35,7 @@ from tests.history import History  # noqa: E402
 
 #: Tables that the migrations of one app go to in turns: MariaDB takes no more than 64
 #: indexes on one.
-TABLES = 20
+TABLES = 10
 
 INITIAL = """\
 from django.db import migrations, models
@@ -66,7 +68,7 @@ def populate(film):
 
 class Migration(migrations.Migration):
     atomic = {atomic}
-    dependencies = [("{app}", "{before}")]
+    dependencies = {dependencies}
     operations = [
         {operation}(
             "movie{table}",
@@ -139,27 +141,32 @@ def measure_operations(count: int, atomic: bool) -> None:
 
 @contextmanager
 def written_apps(count: int, atomic: bool) -> Iterator[None]:
-    """Install an app for each operation, with `count` migrations after the first."""
+    """
+    Install an app for each operation, with `count` migrations after the first.
+
+    Each of them waits for the one of the other app, so that the two take turns.
+    """
+    last = dict.fromkeys(OPERATIONS, "0001_initial")
     with tempfile.TemporaryDirectory() as directory:
-        for app, (operation, argument) in OPERATIONS.items():
+        for app, name in last.items():
             package = Path(directory) / app / "migrations"
             package.mkdir(parents=True)
             (package.parent / "__init__.py").touch()
             (package / "__init__.py").touch()
-            before = "0001_initial"
-            (package / f"{before}.py").write_text(INITIAL.format(tables=TABLES))
-            for number in range(count):
+            (package / f"{name}.py").write_text(INITIAL.format(tables=TABLES))
+        for number in range(count):
+            for app, (operation, argument) in OPERATIONS.items():
                 text = MIGRATION.format(
-                    app=app,
-                    before=before,
                     operation=operation,
                     table=number % TABLES,
                     number=number,
-                    atomic=atomic,
                     argument=argument,
+                    atomic=atomic,
+                    dependencies=list(last.items()),
                 )
-                before = f"{number + 2:04}_slug{number}"
-                (package / f"{before}.py").write_text(text)
+                last[app] = f"{number + 2:04}_slug{number}"
+                path = Path(directory) / app / "migrations" / f"{last[app]}.py"
+                path.write_text(text)
         sys.path.insert(0, directory)
         apps.set_installed_apps(["safefield", *OPERATIONS])
         try:
@@ -169,23 +176,47 @@ def written_apps(count: int, atomic: bool) -> Iterator[None]:
             sys.path.remove(directory)
 
 
+class TimedMigrate(Command):
+    """The command `migrate`, which takes the time of each migration."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        #: By app: seconds of each migration, its record included.
+        self.seconds: dict[str, list[float]] = {app: [] for app in OPERATIONS}
+
+    def migration_progress_callback(
+        self, action: str, migration: Any = None, fake: bool = False
+    ) -> None:
+        if action == "apply_start":
+            self.started = time.perf_counter()
+        elif action == "apply_success":
+            seconds = time.perf_counter() - self.started
+            self.seconds[migration.app_label].append(seconds)
+
+
 def measure_migrate(count: int, rounds: int, atomic: bool) -> None:
-    """Measure `migrate` over `count` migrations of both, and print the ratio."""
-    results: dict[str, list[float]] = {app: [] for app in OPERATIONS}
+    """Measure a run of `migrate` over `count` migrations of both; print the ratio."""
+    rounds_of: dict[str, list[list[float]]] = {app: [] for app in OPERATIONS}
     with written_apps(count, atomic):
-        for number in range(rounds):
-            for app in sorted(OPERATIONS, reverse=bool(number % 2)):
+        for _ in range(rounds):
+            for app in OPERATIONS:
                 call_command("migrate", app, "0001", verbosity=0)
-                started = time.perf_counter()
-                call_command("migrate", app, verbosity=0)
-                results[app].append(time.perf_counter() - started)
-                call_command("migrate", app, "zero", verbosity=0)
-    plain, backfill = results["plain"], results["backfilled"]
-    ratios = sorted(one / other for one, other in zip(backfill, plain, strict=True))
+            migrate = TimedMigrate()
+            call_command(migrate, verbosity=0)
+            for app, seconds in migrate.seconds.items():
+                rounds_of[app].append(seconds)
+            call_command("migrate", "plain", "zero", verbosity=0)
+            call_command("migrate", "backfilled", "zero", verbosity=0)
+    plain, backfill = ([sum(one) for one in rounds_of[app]] for app in OPERATIONS)
+    ratios = [one / other for one, other in zip(backfill, plain, strict=True)]
+    middle, other = (
+        median(itertools.chain.from_iterable(rounds_of[app])) for app in OPERATIONS
+    )
     print(
         f"migrate over {count} migrations: {median(plain):.2f} s and "
-        f"{median(backfill):.2f} s, {median(ratios):.2f} times as long "
-        f"({ratios[0]:.2f} to {ratios[-1]:.2f})."
+        f"{median(backfill):.2f} s, {sum(backfill) / sum(plain):.2f} times as long "
+        f"({min(ratios):.2f} to {max(ratios):.2f}; by medians of one migration, "
+        f"{middle * 1000:.2f} and {other * 1000:.2f} ms, {other / middle:.2f})."
     )
 
 
@@ -194,7 +225,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--database", choices=films.ALIASES, default="sqlite")
     parser.add_argument("--migrations", type=int, default=200)
-    parser.add_argument("--rounds", type=int, default=6, help="runs of migrate")
+    parser.add_argument("--rounds", type=int, default=5, help="runs of migrate")
     parser.add_argument("--atomic", action="store_true", help="as Django's default")
     arguments = parser.parse_args()
     connection = films.create_database(arguments.database)

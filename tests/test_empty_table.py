@@ -94,6 +94,7 @@ def test_waits_only_shortly_for_a_report(
 ) -> None:
     history = History(alias)
     create_movies(history, 0)
+    waits = get_waits(history)
     history.apply(add_slug())
     expected = history.describe("Movie")
     history.unapply()
@@ -104,7 +105,6 @@ def test_waits_only_shortly_for_a_report(
         other.execute("COMMIT")
 
     monkeypatch.setattr(Locks, "sleep", staticmethod(pause))
-    waits = get_waits(history)
     other.execute("BEGIN")
     other.fetch("SELECT COUNT(*) FROM films_movie")
 
