@@ -12,6 +12,7 @@ atomic = False, or both without it (--atomic); what is to be compared is the rat
 from __future__ import annotations
 
 import argparse
+import gc
 import itertools
 import sys
 import tempfile
@@ -202,7 +203,12 @@ def measure_migrate(count: int, rounds: int, atomic: bool) -> None:
             for app in OPERATIONS:
                 call_command("migrate", app, "0001", verbosity=0)
             migrate = TimedMigrate()
+            # A full collection, once in a run, would hit one of the two by chance,
+            # with as much as thirty migrations take.
+            gc.collect()
+            gc.disable()
             call_command(migrate, verbosity=0)
+            gc.enable()
             for app, seconds in migrate.seconds.items():
                 rounds_of[app].append(seconds)
             call_command("migrate", "plain", "zero", verbosity=0)
