@@ -193,17 +193,17 @@ class Backfill(Pass):
         self, rows: Sequence[Model], *, savepoints: bool
     ) -> list[tuple[Model, Row]]:
         """Return each row with its key and its value, the bad rows left out."""
-        value_of = self.plan.value_of
+        value_of = self.guard(self.plan.value_of, savepoints)
         prepare = self.values.prepare
-        source = self.plan.source_name
         accepts = self.values.accepts
         key_of = self.writer.key_of
+        source = self.plan.source_name
         computed: list[tuple[Model, Row]] = []
         value: Any
         for row in self.size.take(rows):
             value = NOT_PROVIDED
             try:
-                value = self.call(value_of, row, savepoints)
+                value = value_of(row)
                 prepared = value if accepts(value) else prepare(value)
             except DatabaseError as exc:
                 if not savepoints:

@@ -92,14 +92,13 @@ class BatchSize:
         self._weigh(rows)
         clock = self.clock
         began = clock()
-        limit = float("inf") if self.fixed else self.target_seconds
+        end = began + (float("inf") if self.fixed else self.target_seconds)
         self.taken = 0
-        for row in rows:
-            self.taken += 1
+        for self.taken, row in enumerate(rows, 1):
             yield row
-            self._computing_seconds = clock() - began
-            if self._computing_seconds >= limit:
-                return
+            if clock() >= end:
+                break
+        self._computing_seconds = clock() - began
 
     def record(self, rows: int) -> float:
         """Take note that a batch of `rows` rows has ended; return its seconds."""

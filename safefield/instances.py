@@ -3,57 +3,67 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from weakref import ref
 
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 from django.db.models.base import ModelState
 from django.db.models.fields.related_descriptors import ForeignKeyDeferredAttribute
+from django.db.models.query import ModelIterable
 from django.db.models.query_utils import DeferredAttribute
 from django.db.models.signals import post_init, pre_init
 
-__all__ = ["pause_collector", "quick_instances"]
+__all__ = ["pause_collector", "read_quickly"]
 
 #: Attributes of an instance that are nothing but an entry in its __dict__.
 PLAIN_ATTRIBUTES = (DeferredAttribute, ForeignKeyDeferredAttribute)
 
 
-@contextmanager
-def quick_instances(model: type[Model]) -> Iterator[None]:
+def read_quickly(queryset: QuerySet[Model]) -> QuerySet[Model]:
     """
-    Read rows of `model` without running Model.__init__ for each.
+    Let `queryset` make its instances without Model.__init__, if nobody can tell.
 
-    Measured on 2026-11-20: 0.4 µs for an instance of four fields, not 1.4 µs;
-    reading a row and computing its slug takes 4.9 µs with Model.__init__. Where
-    __init__ may do more than fill __dict__, everything stays as it is.
+    Args:
+        queryset (QuerySet): All columns of a model and nothing besides, but for
+            what select_related() joins; these rows take Django's own way.
+
+    Measured on 2026-11-21, for a row of four columns from the database to Python:
+    1.9 µs, with Model.__init__ 3.6 µs. Where __init__ may do more than fill
+    __dict__, everything stays as it is.
     """
-    if not is_plain(model):
-        yield
-        return
-    setattr(model, "from_db", classmethod(_get_from_db(model)))  # noqa: B010 # mypy
-    try:
-        yield
-    finally:
-        del model.from_db
+    if not queryset.query.select_related and is_plain(queryset.model):
+        queryset._iterable_class = PlainIterable  # private, see test_django_contract.py
+    return queryset
 
 
-@contextmanager
-def pause_collector() -> Iterator[None]:
-    """
-    Keep the garbage collector from looking at the rows of a batch.
+class PlainIterable(ModelIterable):  # type: ignore[type-arg] # generic in the stubs
+    """Yield instances that are their columns and a ModelState, as from_db() does."""
 
-    They are freed by their reference counts. Looking at each of them, often more
-    than once, took 2 µs of the 11 µs that a row took in all (2026-11-20).
-    """
-    if not gc.isenabled():
-        yield
-        return
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
+    def __iter__(self) -> Iterator[Any]:
+        queryset: Any = self.queryset
+        model = queryset.model
+        alias = queryset.db
+        names = [field.attname for field in model._meta.concrete_fields]
+        fetch_mode = getattr(queryset, "_fetch_mode", None)  # Django 6.1
+        peers: list[Any] = []
+        compiler = queryset.query.get_compiler(using=alias)
+        new = object.__new__
+        for values in compiler.results_iter(
+            chunked_fetch=self.chunked_fetch, chunk_size=self.chunk_size
+        ):
+            instance = new(model)
+            instance._state = state = ModelState()
+            state.db = alias
+            state.adding = False
+            if fetch_mode is not None:
+                state.fetch_mode = fetch_mode
+                if fetch_mode.track_peers:
+                    peers.append(ref(instance))
+                    state.peers = peers
+            instance.__dict__.update(zip(names, values, strict=True))
+            yield instance
 
 
 def is_plain(model: type[Model]) -> bool:
@@ -72,27 +82,19 @@ def is_plain(model: type[Model]) -> bool:
     )
 
 
-def _get_from_db(model: type[Model]) -> Any:
-    names = [field.attname for field in model._meta.concrete_fields]
-    original = Model.from_db.__func__  # type: ignore[attr-defined] # a classmethod
-    new = object.__new__
+@contextmanager
+def pause_collector() -> Iterator[None]:
+    """
+    Keep the garbage collector from looking at the rows of a batch.
 
-    def from_db(
-        cls: type[Model],
-        db: str,
-        field_names: Sequence[str],
-        values: Sequence[Any],
-        **options: Any,
-    ) -> Model:
-        if cls is not model or len(values) != len(names):
-            return original(cls, db, field_names, values, **options)  # type: ignore[no-any-return] # untyped
-        instance = new(cls)
-        instance._state = state = ModelState()
-        state.db = db
-        state.adding = False
-        if (fetch_mode := options.get("fetch_mode")) is not None:  # Django 6.1
-            state.fetch_mode = fetch_mode
-        instance.__dict__.update(zip(names, values, strict=True))
-        return instance
-
-    return from_db
+    They are freed by their reference counts. Looking at each of them, often more
+    than once, took 2 µs of the 11 µs that a row took in all (2026-11-20).
+    """
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()

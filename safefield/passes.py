@@ -13,7 +13,7 @@ from safefield.backends.base.schema import Schema
 from safefield.batches import BATCH_SECONDS, MAX_ROWS, UNLOCKED_SECONDS, BatchSize
 from safefield.conf import get_configuration
 from safefield.exceptions import BadRow
-from safefield.instances import pause_collector, quick_instances
+from safefield.instances import pause_collector, read_quickly
 from safefield.plan import Plan
 from safefield.progress import track
 from safefield.reports import (
@@ -49,6 +49,9 @@ class Pass:
         self.connection = schema.connection
         self.alias = schema.connection.alias
         self.model = model
+        self.has_relations = any(
+            field.is_relation for field in model._meta.get_fields()
+        )
         self.writer_class = get_backend(schema.connection).writer
         self.bad_rows: list[BadRow] = []
         #: Whether rows that others have locked are left for a later pass.
@@ -76,9 +79,9 @@ class Pass:
             queryset = queryset.select_related(*self.plan.select_related)
         if self.plan.prefetch_related:
             queryset = queryset.prefetch_related(*self.plan.prefetch_related)
-        if hasattr(models, "FETCH_PEERS"):  # Django 6.1
+        if hasattr(models, "FETCH_PEERS") and self.has_relations:  # Django 6.1
             queryset = queryset.fetch_mode(models.FETCH_PEERS)
-        return queryset
+        return read_quickly(queryset)
 
     def run_pages(self, title: str) -> None:
         """Handle all rows of this pass."""
@@ -88,10 +91,7 @@ class Pass:
             target_seconds=(BATCH_SECONDS if self.schema.commits else UNLOCKED_SECONDS),
         )
         after: Any = None
-        with (
-            quick_instances(self.model),
-            track(title, self.schema.estimated_rows) as progress,
-        ):
+        with track(title, self.schema.estimated_rows) as progress:
             while len(self.bad_rows) < MAX_BAD_ROWS:
                 size.start()
                 with pause_collector():
@@ -187,12 +187,18 @@ class Pass:
 
     # Rows that go wrong
 
-    def call(self, function: Callable[[Any], Any], row: Model, savepoints: bool) -> Any:
-        """Call `function` with `row`, in a savepoint of its own if asked for."""
+    def guard(
+        self, function: Callable[[Any], Any], savepoints: bool
+    ) -> Callable[[Any], Any]:
+        """Return `function`, each call in a savepoint of its own if asked for."""
         if not savepoints:
-            return function(row)
-        with transaction.atomic(using=self.alias):
-            return function(row)
+            return function
+
+        def call(row: Any) -> Any:
+            with transaction.atomic(using=self.alias):
+                return function(row)
+
+        return call
 
     def note_bad(
         self, row: Model, source: str, exc: Exception, value: Any = NOT_PROVIDED

@@ -69,9 +69,10 @@ class Reversal(Pass):
         """Write back what reverse says of one batch."""
         # Rows whose answers name the same fields are written together.
         groups: dict[tuple[str, ...], list[tuple[Model, Mapping[str, Any]]]] = {}
+        reverse = self.guard(self.reverse, savepoints)
         for row in self.size.take(rows):
             try:
-                answer = self.call(self.reverse, row, savepoints) or {}
+                answer = reverse(row) or {}
                 names = tuple(sorted(self._checked(answer)))
             except DatabaseError as exc:
                 if not savepoints:

@@ -14,6 +14,8 @@ import pytest
 from django.core.management.commands import makemigrations, migrate
 from django.db.migrations import autodetector, utils, writer
 from django.db.migrations.state import ModelState
+from django.db.models.query import ModelIterable
+from django.db.models.sql.compiler import SQLCompiler
 
 # (where, name, parameters that are given to it or overridden; None for an attribute)
 CONTRACT: list[tuple[Any, str, list[str] | None]] = [
@@ -50,6 +52,13 @@ CONTRACT: list[tuple[Any, str, list[str] | None]] = [
         ],
     ),
     (ModelState, "get_field", ["self", "field_name"]),
+    # safefield/instances.py
+    (ModelIterable, "__iter__", ["self"]),
+    (
+        SQLCompiler,
+        "results_iter",
+        ["self", "results", "tuple_expected", "chunked_fetch", "chunk_size"],
+    ),
     # safefield/migration_file.py
     (makemigrations, "MigrationWriter", ["migration", "include_header"]),
     (writer.MigrationWriter, "as_string", ["self"]),
