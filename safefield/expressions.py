@@ -16,6 +16,7 @@ from django.db.models.sql import Query, UpdateQuery
 from safefield.backfill import PREFLIGHT_ROWS, Backfill
 from safefield.deduplicate import Deduplication
 from safefield.exceptions import BackfillError, BadRow
+from safefield.pages import Page
 from safefield.reports import MAX_BAD_ROWS
 from safefield.verify import Problem, empty_rows
 
@@ -94,26 +95,23 @@ class ExpressionBackfill(Backfill):
         if not self.bad_rows:
             self._note_bad_values()
 
-    def _try_page(
-        self, after: Any, size: int, *, savepoints: bool
-    ) -> tuple[int, Any, bool]:
-        rows: QuerySet[Any] = QuerySet(self.plan.new_model, using=self.alias)
-        if after is not None:
-            rows = rows.filter(pk__gt=after)
+    def all_rows(self) -> QuerySet[Any]:
+        """Return the rows that are cut into pages: those that are updated."""
+        return QuerySet(self.plan.new_model, using=self.alias)
+
+    def _try_page(self, page: Page, *, savepoints: bool) -> tuple[int, Any, bool]:
+        rows = page.bound(self.all_rows()).filter(self.wanted())
         with transaction.atomic(using=self.alias):
             if self.schema.commits:
                 self.schema.locks.limit_wait()
-            keys = rows.order_by("pk").values_list("pk", flat=True)
-            bound = list(keys[size - 1 : size])
-            if bound:
-                rows = rows.filter(pk__lte=bound[0])
-            rows = rows.filter(self.wanted())
             if savepoints:
                 self._update_singly(rows)
             else:
                 self._update(rows)
-        self.size.taken = size
-        return (size, bound[0], False) if bound else (0, after, True)
+        self.size.taken = page.size
+        if page.last is None:
+            return 0, page.after, True
+        return page.size, page.last, False
 
     def _update(self, rows: QuerySet[Any]) -> int:
         return rows.order_by().update(**{self.plan.field_name: self._value})

@@ -14,6 +14,7 @@ from safefield.batches import BATCH_SECONDS, MAX_ROWS, UNLOCKED_SECONDS, BatchSi
 from safefield.conf import get_configuration
 from safefield.exceptions import BadRow
 from safefield.instances import pause_collector, read_quickly
+from safefield.pages import Page, Pages
 from safefield.plan import Plan
 from safefield.progress import track
 from safefield.reports import (
@@ -70,10 +71,14 @@ class Pass:
 
     # Paging
 
-    def rows(self) -> QuerySet[Model]:
-        """Return the rows as populate gets them."""
+    def all_rows(self) -> QuerySet[Model]:
+        """Return the rows that are cut into pages."""
         # Not the default manager, nor one named by base_manager_name: both
         # may hide rows.
+        return QuerySet(self.model, using=self.alias)
+
+    def rows(self) -> QuerySet[Model]:
+        """Return the rows as populate gets them."""
         queryset: QuerySet[Model] = QuerySet(self.model, using=self.alias)
         if self.plan.select_related:
             queryset = queryset.select_related(*self.plan.select_related)
@@ -90,12 +95,14 @@ class Pass:
             max_rows=self.max_rows,
             target_seconds=(BATCH_SECONDS if self.schema.commits else UNLOCKED_SECONDS),
         )
+        self._pages = Pages(self.all_rows())
         after: Any = None
         with track(title, self.schema.estimated_rows) as progress:
             while len(self.bad_rows) < MAX_BAD_ROWS:
+                page = self._find_page(after, size.rows)
                 size.start()
                 with pause_collector():
-                    rows, after, is_last = self._run_page(after, size.rows)
+                    rows, after, is_last = self._run_page(page)
                 if is_last:
                     progress.update(rows)
                     return
@@ -108,16 +115,20 @@ class Pass:
         if pause and self.schema.commits:
             self.schema.locks.sleep(pause)
 
-    def _run_page(self, after: Any, size: int) -> tuple[int, Any, bool]:
+    def _find_page(self, after: Any, size: int) -> Page:
+        # Outside the transaction of the batch, which keeps its locks shorter.
+        return self._pages.find(after, size)
+
+    def _run_page(self, page: Page) -> tuple[int, Any, bool]:
         """Handle one page; return its rows, its last key and whether it ends."""
         if not self.schema.commits:
-            return self._run_page_once(after, size)
-        return self.schema.locks.change_rows(lambda: self._run_page_once(after, size))
+            return self._run_page_once(page)
+        return self.schema.locks.change_rows(lambda: self._run_page_once(page))
 
-    def _run_page_once(self, after: Any, size: int) -> tuple[int, Any, bool]:
+    def _run_page_once(self, page: Page) -> tuple[int, Any, bool]:
         bad_before = len(self.bad_rows)
         try:
-            return self._try_page(after, size, savepoints=False)
+            return self._try_page(page, savepoints=False)
         except DatabaseError as exc:
             del self.bad_rows[bad_before:]
             # With needs_rollback the whole transaction is lost, as to a full disk.
@@ -125,37 +136,24 @@ class Pass:
                 raise
         # populate() broke the transaction of the batch, or the database refused
         # a value. Row by row it is known which one.
-        return self._try_page(after, size, savepoints=True)
+        return self._try_page(page, savepoints=True)
 
-    def _try_page(
-        self, after: Any, size: int, *, savepoints: bool
-    ) -> tuple[int, Any, bool]:
+    def _try_page(self, page: Page, *, savepoints: bool) -> tuple[int, Any, bool]:
         with transaction.atomic(using=self.alias):
             if self.schema.commits and not self.skips_locked:
                 self.schema.locks.limit_wait()
-            keys: QuerySet[Any, Any] = QuerySet(self.model, using=self.alias)
-            queryset = self.rows()
-            if after is not None:
-                keys = keys.filter(pk__gt=after)
-                queryset = queryset.filter(pk__gt=after)
-            # The page is bounded by key alone: with the wanted rows as the
-            # only bound, each page would search through all pages before it.
-            bound = list(
-                keys.order_by("pk").values_list("pk", flat=True)[size - 1 : size]
-            )
-            if bound:
-                queryset = queryset.filter(pk__lte=bound[0])
+            queryset = page.bound(self.rows())
             if (wanted := self.wanted()) is not None:
                 queryset = queryset.filter(wanted)
             queryset = self._lock(queryset.order_by("pk"))
-            rows = list(queryset if bound else queryset[:size])
+            rows = list(queryset if page.last is not None else queryset[: page.size])
             if rows:
                 self.handle(rows, savepoints=savepoints)
                 if (taken := self.size.taken) < len(rows):
                     return taken, rows[taken - 1].pk, False
-            if bound:
-                return size, bound[0], False
-            return len(rows), rows[-1].pk if rows else after, len(rows) < size
+        if page.last is not None:
+            return page.size, page.last, False
+        return len(rows), rows[-1].pk if rows else page.after, len(rows) < page.size
 
     def _lock(self, queryset: QuerySet[Model]) -> QuerySet[Model]:
         """Lock the rows of a batch, so that nothing written meanwhile is lost."""

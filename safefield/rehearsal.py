@@ -22,6 +22,7 @@ from safefield.backfill import Backfill
 from safefield.deduplicate import Deduplication
 from safefield.exceptions import BackfillError, SafefieldError
 from safefield.history import Entry, History
+from safefield.pages import Page
 from safefield.plan import Plan
 from safefield.steps import get_backfill, refuse_unwritten
 from safefield.verify import verify
@@ -344,14 +345,16 @@ class _OverRows:
             return None
         return IsNull(Col(self.real_table, self.plan.loose_field), True)
 
-    def _run_page(self, after: Any, size: int) -> tuple[int, Any, bool]:
-        if self.rows_left is None:
-            return super()._run_page(after, size)  # type: ignore[misc, no-any-return]  # mixed in
-        size = min(size, self.rows_left)
-        if not size:
-            return 0, after, True
-        rows, after, is_last = super()._run_page(after, size)  # type: ignore[misc]  # mixed in
-        self.rows_left -= rows
+    def _find_page(self, after: Any, size: int) -> Page:
+        if self.rows_left is not None:
+            size = min(size, self.rows_left)
+        return super()._find_page(after, size)  # type: ignore[misc, no-any-return]  # mixed in
+
+    def _run_page(self, page: Page) -> tuple[int, Any, bool]:
+        rows, after, is_last = super()._run_page(page)  # type: ignore[misc]  # mixed in
+        if self.rows_left is not None:
+            self.rows_left -= rows
+            is_last = is_last or not self.rows_left
         return rows, after, is_last
 
     def _estimate(self) -> int | None:

@@ -1,0 +1,104 @@
+"""Cutting a table into pages by key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import repeat
+from typing import Any
+
+import pytest
+from django.db import connections, migrations, models
+from django.db.models import QuerySet
+from django.test.utils import CaptureQueriesContext
+
+from safefield import pages
+from safefield.pages import Page, Pages
+from tests.history import History
+
+ROWS = 30
+
+
+@pytest.fixture(autouse=True)
+def few_keys_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages, "KEYS_AHEAD", 12)
+
+
+@pytest.fixture
+def rows(alias: str) -> QuerySet[Any]:
+    """Rows with the keys 10, 20, …, 300."""
+    history = History(alias)
+    history.apply(
+        migrations.CreateModel("Movie", [("id", models.AutoField(primary_key=True))])
+    )
+    model = history.model("Movie")
+    model._base_manager.using(alias).bulk_create(
+        model(pk=10 * number) for number in range(1, ROWS + 1)
+    )
+    return QuerySet(model, using=alias)
+
+
+def walk(found: Pages, sizes: Iterator[int], after: Any = None) -> list[Page]:
+    """Return the pages of these sizes that are behind `after`."""
+    cut = [found.find(after, next(sizes))]
+    while cut[-1].last is not None:
+        cut.append(found.find(cut[-1].last, next(sizes)))
+    return cut
+
+
+@pytest.mark.parametrize("size", [1, 3, 4, 6, 7, 12, 29, 30, 31])
+def test_every_row_is_in_one_page(rows: QuerySet[Any], size: int) -> None:
+    cut = walk(Pages(rows), repeat(size))
+
+    keys = [
+        list(page.bound(rows).order_by("pk").values_list("pk", flat=True))
+        for page in cut
+    ]
+    every = [10 * number for number in range(1, ROWS + 1)]
+    whole = [every[start : start + size] for start in range(0, ROWS, size)]
+    assert keys == (whole if ROWS % size else [*whole, []])
+    assert [page.size for page in cut] == [size] * len(cut)
+
+
+def test_sizes_may_change(rows: QuerySet[Any]) -> None:
+    assert walk(Pages(rows), iter([1, 2, 4, 8, 16, 3])) == [
+        Page(None, 10, 1),
+        Page(10, 30, 2),
+        Page(30, 70, 4),
+        Page(70, 150, 8),
+        Page(150, None, 16),
+    ]
+
+
+def test_a_page_may_end_where_it_was_cut_short(rows: QuerySet[Any]) -> None:
+    found = Pages(rows)
+
+    assert found.find(None, 5) == Page(None, 50, 5)
+    assert found.find(20, 5) == Page(20, 70, 5)
+    # The row was inserted since the keys were looked up.
+    assert found.find(35, 5) == Page(35, 80, 5)
+
+
+def test_many_pages_take_one_query(rows: QuerySet[Any]) -> None:
+    with CaptureQueriesContext(connections[rows.db]) as queries:
+        walk(Pages(rows), repeat(4))
+
+    # 12 keys from the first row, from 120 and from 240, where they end, and once
+    # more behind 280, whether anything came since.
+    assert len(queries) == 4
+
+
+def test_rows_that_come_and_go_meanwhile(rows: QuerySet[Any]) -> None:
+    found = Pages(rows)
+    first = found.find(None, 4)
+    rows.filter(pk__in=[50, 80]).delete()
+    rows.create(pk=75)
+    rows.create(pk=305)
+
+    rest = walk(found, repeat(4), first.last)
+
+    keys = [
+        pk
+        for page in [first, *rest]
+        for pk in page.bound(rows).order_by("pk").values_list("pk", flat=True)
+    ]
+    assert keys == list(rows.order_by("pk").values_list("pk", flat=True))
