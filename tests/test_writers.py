@@ -18,6 +18,7 @@ from safefield.backends.postgresql.writer import PostgreSQLWriter, to_array
 from safefield.exceptions import BackfillError
 from safefield.operations import AddFieldWithBackfill
 from tests.history import History
+from tests.sessions import Session
 
 #: What somebody who builds a statement by hand gets wrong.
 NASTY = [
@@ -89,11 +90,14 @@ def read(history: History, *names: str) -> list[Any]:
     return list(history.rows("Movie").values_list(*names, flat=len(names) == 1))
 
 
-def test_any_text_arrives_as_it_is(alias: str) -> None:
+@pytest.mark.parametrize("step", [1, 2], ids=["keys-without-gaps", "keys-with-gaps"])
+def test_any_text_arrives_as_it_is(alias: str, step: int) -> None:
     history = History(alias)
-    create_movies(history, models.BigAutoField(primary_key=True), range(1, 27))
+    keys = range(1, 26 * step + 1, step)
+    create_movies(history, models.BigAutoField(primary_key=True), keys)
 
-    write(history, ["text"], [((n,), (text,)) for n, text in enumerate(NASTY, 1)])
+    rows = [((key,), (text,)) for key, text in zip(keys, NASTY, strict=True)]
+    write(history, ["text"], rows)
 
     assert read(history, "text") == NASTY
 
@@ -113,6 +117,25 @@ def test_none_among_values(alias: str) -> None:
         (None, 2**63 - 1),
         ("c", -(2**63)),
     ]
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        pytest.param([-(2**63), -(2**63) + 1], id="lowest"),
+        pytest.param([-2, -1, 0, 1], id="around 0"),
+        pytest.param([2**63 - 2, 2**63 - 1], id="highest"),
+        pytest.param([-(2**63), 0, 2**63 - 1], id="everywhere"),
+        pytest.param([3, 1, 2], id="in another order"),
+    ],
+)
+def test_integer_keys(alias: str, keys: list[int]) -> None:
+    history = History(alias)
+    create_movies(history, models.BigIntegerField(primary_key=True), keys)
+
+    write(history, ["text"], [((key,), (f"<{key}>",)) for key in keys])
+
+    assert dict(read(history, "pk", "text")) == {key: f"<{key}>" for key in keys}
 
 
 def test_keys_that_are_texts(alias: str) -> None:
@@ -290,23 +313,31 @@ def test_planner_looks_at_the_batch_alone(postgresql_alias: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "value"),
+    ("key", "step", "value", "how", "access"),
     [
-        pytest.param(models.BigAutoField(primary_key=True), "x", id="JSON_TABLE"),
-        pytest.param(models.BigAutoField(primary_key=True), b"x", id="UNION ALL"),
-        pytest.param(
+        (models.BigAutoField(primary_key=True), 1, "x", "ELT(", "range"),
+        (models.BigAutoField(primary_key=True), 2, "x", "JSON_TABLE(", "eq_ref"),
+        (models.BigAutoField(primary_key=True), 1, b"x", "UNION ALL", "eq_ref"),
+        (
             models.CharField(
                 primary_key=True, max_length=20, db_collation="utf8mb4_bin"
             ),
+            1,
             "x",
-            id="text key, JSON_TABLE",
+            "JSON_TABLE(",
+            "eq_ref",
         ),
-        pytest.param(models.UUIDField(primary_key=True), "x", id="UUID, JSON_TABLE"),
-        pytest.param(models.UUIDField(primary_key=True), b"x", id="UUID, UNION ALL"),
+        (models.UUIDField(primary_key=True), 1, "x", "UNION ALL", "eq_ref"),
     ],
+    ids=lambda value: type(value).__name__ if isinstance(value, models.Field) else None,
 )
 def test_rows_are_found_by_primary_key(
-    mariadb_alias: str, key: models.Field[Any, Any], value: Any
+    mariadb_alias: str,
+    key: models.Field[Any, Any],
+    step: int,
+    value: Any,
+    how: str,
+    access: str,
 ) -> None:
     history = History(mariadb_alias)
     is_uuid = isinstance(key, models.UUIDField)
@@ -316,16 +347,50 @@ def test_rows_are_found_by_primary_key(
         [uuid.UUID(int=n) if is_uuid else n for n in range(1, 2001)],
     )
     writer = MySQLWriter(history.connection, history.model("Movie"), [])
-    keys = [writer.key_of(row) for row in history.rows("Movie")[:100]]
+    keys = [writer.key_of(row) for row in history.rows("Movie").order_by("pk")[:100]]
 
-    (statement,) = write(history, ["text"], [(key, (value,)) for key in keys])
+    rows = [(key, (value,)) for key in keys[::step]]
+    (statement,) = write(history, ["text"], rows)
     with history.connection.cursor() as cursor:
         cursor.execute(f"EXPLAIN {statement}")
         names = [column[0] for column in cursor.description]
         plan = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
+    assert how in statement
     (movie,) = [line for line in plan if line["table"] == "films_movie"]
-    assert (movie["type"], movie["key"]) == ("eq_ref", "PRIMARY")
+    assert (movie["type"], movie["key"]) == (access, "PRIMARY")
+
+
+def test_row_behind_the_range_may_be_locked(mariadb_alias: str) -> None:
+    history = History(mariadb_alias)
+    create_movies(history, models.BigAutoField(primary_key=True), range(1, 6))
+    rows = [((n,), ("x",)) for n in (2, 3)]
+
+    with Session(history.connection) as other, history.connection.cursor() as cursor:
+        other.execute("BEGIN")
+        other.execute("UPDATE films_movie SET number = 0 WHERE id IN (1, 4)")
+        cursor.execute("SET SESSION innodb_lock_wait_timeout = 1")
+        try:
+            (statement,) = write(history, ["text"], rows)
+        finally:
+            cursor.execute("SET SESSION innodb_lock_wait_timeout = DEFAULT")
+        other.execute("ROLLBACK")
+
+    assert "ELT(" in statement
+    assert read(history, "text") == [None, "x", "x", None, None]
+
+
+def test_no_range_where_the_row_behind_it_would_be_waited_for(
+    mariadb_alias: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history = History(mariadb_alias)
+    create_movies(history, models.BigAutoField(primary_key=True), range(1, 6))
+    monkeypatch.setattr(history.connection, "isolation_level", "repeatable read")
+
+    (statement,) = write(history, ["text"], [((n,), ("x",)) for n in (2, 3)])
+
+    assert "JSON_TABLE(" in statement
+    assert read(history, "text") == [None, "x", "x", None, None]
 
 
 def test_statements_fit_into_a_packet(
@@ -347,11 +412,13 @@ def test_union_where_there_is_no_json_table(
     mariadb_alias: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     history = History(mariadb_alias)
-    create_movies(history, models.BigAutoField(primary_key=True), range(1, 27))
+    create_movies(history, models.BigAutoField(primary_key=True), range(1, 52, 2))
     monkeypatch.setattr(MySQLWriter, "_has_json_table", False)
 
     (statement,) = write(
-        history, ["text"], [((n,), (text,)) for n, text in enumerate(NASTY, 1)]
+        history,
+        ["text"],
+        [((n,), (text,)) for n, text in zip(range(1, 52, 2), NASTY, strict=True)],
     )
 
     assert "UNION ALL" in statement

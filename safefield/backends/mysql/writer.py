@@ -1,4 +1,4 @@
-"""MySQL and MariaDB: one UPDATE a batch, joined with the keys and values."""
+"""MySQL and MariaDB: one UPDATE a batch, with all keys and values in it."""
 
 from __future__ import annotations
 
@@ -25,11 +25,17 @@ JSON_TABLE_MARIADB = (10, 6)
 
 class MySQLWriter(Writer):
     """
-    Write with UPDATE … JOIN, the batch being one table of keys and values.
+    Write with one UPDATE, in the quickest of three ways that takes the values.
 
-    Texts and numbers go as one JSON document (JSON_TABLE): 6.0 µs a row, with
-    SELECT … UNION ALL SELECT … 7.2 µs (MariaDB 10.11, measured on 2026-11-20).
-    The latter takes every type. VALUES is spelled differently by the servers.
+    - Texts of integer keys without a gap: a key range, and the key says which of
+      the texts it gets (ELT).
+    - Other texts and numbers: joined with one JSON document (JSON_TABLE).
+    - Everything else: joined with SELECT … UNION ALL SELECT …. VALUES is spelled
+      differently by the servers.
+
+    For 1,300 slugs 6.8, 9.3 and 11.2 µs a row, where an UPDATE that computes them
+    takes 4.5 µs (MariaDB 10.11, measured on 2026-11-21): of a join, the server
+    keeps what is to be written in a table of its own first.
     """
 
     def _write(self, rows: Sequence[Row]) -> None:
@@ -38,11 +44,46 @@ class MySQLWriter(Writer):
             self._write(rows[:middle])
             self._write(rows[middle:])
             return
+        if self._is_range(rows):
+            self._write_range(rows)
+            return
         kinds = self._get_json_types(rows)
         if kinds is None:
             self._write_union(rows)
         else:
             self._write_json(rows, kinds)
+
+    def _is_range(self, rows: Sequence[Row]) -> bool:
+        """Return whether `rows` are texts for each of a range of integer keys."""
+        connection: Any = self.connection
+        if self.is_placed or len(self.columns) != 2:
+            return False
+        # UPDATE also looks at the row behind the range. In other isolation levels
+        # it would wait if somebody else has locked that.
+        if connection.isolation_level != "read committed":
+            return False
+        keys = [key[0] for key, _ in rows]
+        return (
+            set(map(type, keys)) == {int}
+            and {type(value) for _, (value,) in rows} == {str}
+            and keys == list(range(keys[0], keys[0] + len(keys)))
+        )
+
+    def _write_range(self, rows: Sequence[Row]) -> None:
+        texts = [value for _, (value,) in rows]
+        (first,), (last,) = rows[0][0], rows[-1][0]
+        key, column = self.quote(self.keys[0]), self.quote(self.fields[0])
+        assignments = [
+            f"{column} = ELT({key} - %s + 1, {', '.join(['%s'] * len(texts))})",
+            *self.extra_assignments(),
+        ]
+        conditions = [f"{key} BETWEEN %s AND %s", *self.extra_conditions()]
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                f"UPDATE {self.table} SET {', '.join(assignments)} "
+                f"WHERE {' AND '.join(conditions)}",
+                [first, *texts, first, last],
+            )
 
     def _write_json(self, rows: Sequence[Row], kinds: Sequence[str]) -> None:
         columns = ", ".join(
