@@ -54,15 +54,12 @@ class Backfill(Pass):
         Raises:
             BackfillError: It worked on none of them.
         """
-        rows = []
-        try:
-            with transaction.atomic(using=self.alias):
-                rows = self._read_first_rows()
-                self.compute(rows, savepoints=True)
-                # Also what populate wrote, such as objects that it created.
-                raise _Undo
-        except _Undo:
-            bad_rows, self.bad_rows = self.bad_rows, []
+        with transaction.atomic(using=self.alias):
+            rows = self._read_first_rows()
+            self.compute(rows, savepoints=True)
+            # Also what populate wrote, such as objects that it created.
+            transaction.set_rollback(True, using=self.alias)
+        bad_rows, self.bad_rows = self.bad_rows, []
         if len(bad_rows) == len(rows) > 0:
             self.bad_rows = bad_rows
             self.raise_useless()
@@ -214,7 +211,3 @@ class Backfill(Pass):
             else:
                 computed.append((row, (key_of(row), (prepared,))))
         return computed
-
-
-class _Undo(Exception):
-    """Rolls back what was only tried."""

@@ -51,15 +51,12 @@ class Shadow:
             may_write (bool): Whether the transaction lets other tables be
                 written to, where the database can forbid it.
         """
-        try:
-            with transaction.atomic(using=self.connection.alias):
-                self._create(has_column=has_column, limit=limit)
-                if not may_write:
-                    self._forbid_writes()
-                yield
-                raise _Undo
-        except _Undo:
-            pass
+        with transaction.atomic(using=self.connection.alias):
+            self._create(has_column=has_column, limit=limit)
+            if not may_write:
+                self._forbid_writes()
+            yield
+            transaction.set_rollback(True, using=self.connection.alias)
 
     def is_refused_write(self, exc: DatabaseError) -> bool:
         """Return whether `exc` says that the transaction is only for reading."""
@@ -125,7 +122,3 @@ class Shadow:
         quote = self.connection.ops.quote_name
         text = f"{quote(field.column)} {kind}"
         return f"{text} COLLATE {quote(collation)}" if collation else text
-
-
-class _Undo(Exception):
-    """Rolls the rehearsal back."""
