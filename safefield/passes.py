@@ -117,7 +117,9 @@ class Pass:
 
     def _find_page(self, after: Any, size: int) -> Page:
         # Outside the transaction of the batch, which keeps its locks shorter.
-        return self._pages.find(after, size)
+        if not self.schema.commits:
+            return self._pages.find(after, size)
+        return self.schema.locks.change_rows(lambda: self._pages.find(after, size))
 
     def _run_page(self, page: Page) -> tuple[int, Any, bool]:
         """Handle one page; return its rows, its last key and whether it ends."""

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.db import models
+from django.db import connections, models, transaction
+from django.db.transaction import TransactionManagementError
 from django.test.utils import CaptureQueriesContext
 
 from safefield.backends.base.locks import Locks
@@ -141,3 +142,71 @@ def test_mysql_has_no_clause_for_the_wait(
 
         assert inside == [(1,)]
         assert session.fetch("SELECT @@SESSION.lock_wait_timeout") == before
+
+
+def test_a_callers_transaction_is_not_committed(mariadb_alias: str) -> None:
+    history = History(mariadb_alias)
+    create_movies(history, 0)
+
+    with (
+        pytest.raises(TransactionManagementError),
+        transaction.atomic(using=mariadb_alias),
+    ):
+        history.rows("Studio").create(name="Ufa")
+        history.apply(add_slug())
+
+    assert not history.rows("Studio").exists()
+
+
+@pytest.fixture
+def separate_statements(
+    postgresql_alias: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[list[str]]:
+    """The statements that a schema editor like that of django-multitenant gets."""
+    connection: Any = connections[postgresql_alias]
+    statements: list[str] = []
+
+    class Editor(connection.SchemaEditorClass):  # type: ignore[misc, name-defined] # known at run time
+        def execute(self, sql: Any, params: Any = ()) -> None:
+            if not self.collect_sql:
+                statements.append(str(sql))
+            super().execute(sql, params)
+
+    monkeypatch.setattr(connection, "SchemaEditorClass", Editor)
+    yield statements
+
+
+def test_an_editor_that_executes_gets_each_statement(
+    postgresql_alias: str, separate_statements: list[str]
+) -> None:
+    history = History(postgresql_alias)
+    create_movies(history, 0)
+    del separate_statements[:]
+
+    history.apply(add_slug())
+
+    assert [sql.partition(" ")[0] for sql in separate_statements] == ["ALTER", "CREATE"]
+
+
+@pytest.fixture
+def prepares_everything(postgresql_alias: str) -> Iterator[str]:
+    """Return an alias whose statements are all prepared by the server."""
+    connection = connections[postgresql_alias]
+    pytest.importorskip("psycopg", reason="psycopg2 prepares nothing")
+    options = {"server_side_binding": True, "prepare_threshold": 0}
+    connection.close()
+    connection.settings_dict["OPTIONS"].update(options)
+    yield postgresql_alias
+    connection.close()
+    for name in options:
+        del connection.settings_dict["OPTIONS"][name]
+
+
+def test_statements_are_prepared_one_by_one(prepares_everything: str) -> None:
+    history = History(prepares_everything)
+    create_movies(history, 0)
+
+    history.apply(add_slug())
+
+    history.rows("Movie").create(title="Late", year=2000, slug="late-1")
+    assert get_rows(history) == [(1, "Late", "late-1")]

@@ -100,6 +100,47 @@ def test_goes_on_once_a_long_report_is_over(
 
 
 @on_servers
+def test_waits_where_keys_are_looked_up(
+    history: History, other: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locks_of = {
+        "postgresql": ["BEGIN", "LOCK TABLE films_movie", "COMMIT"],
+        "mysql": ["BEGIN", "LOCK TABLES films_movie WRITE", "UNLOCK TABLES"],
+    }
+    begin, lock, unlock = locks_of[other.vendor]
+    if other.vendor == "postgresql":
+        with history.connection.cursor() as cursor:
+            # As some set it for their role. MariaDB has it from safefield.
+            cursor.execute("SET lock_timeout = '50ms'")
+    looked: list[str] = []
+    pauses = []
+
+    def look(execute: Any, sql: Any, *rest: Any) -> Any:
+        is_look = "ORDER BY" in sql and "FOR " not in sql and "title" not in sql
+        if is_look and not looked:
+            looked.append(sql)
+            other.execute(begin)
+            other.execute(lock)
+        return execute(sql, *rest)
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        other.execute(unlock)
+
+    monkeypatch.setattr(locks.Locks, "sleep", staticmethod(pause))
+    try:
+        with history.connection.execute_wrapper(look):
+            history.apply(add_slug())
+    finally:
+        if other.vendor == "postgresql":
+            with history.connection.cursor() as cursor:
+                cursor.execute("RESET lock_timeout")
+
+    assert len(looked) == len(pauses) == 1
+    assert None not in values(history, "slug")
+
+
+@on_servers
 def test_deadlock(history: History, other: Session, watcher: Session) -> None:
     """
     The application has the studios and wants a movie; a batch, the other way round.

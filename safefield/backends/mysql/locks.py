@@ -51,7 +51,11 @@ class MySQLLocks(Locks):
 
     @contextmanager
     def whole_tables(self, tables: Iterable[str]) -> Iterator[None]:
-        """Keep everybody else away from tables; wait for them only shortly."""
+        """
+        Keep everybody else away from tables; wait for them only shortly.
+
+        What is done meanwhile has nobody to wait for.
+        """
         quote_name = self.connection.ops.quote_name
         locks = ", ".join(f"{quote_name(table)} WRITE" for table in tables)
         waiting: AbstractContextManager[None]

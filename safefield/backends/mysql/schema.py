@@ -61,12 +61,15 @@ class MySQLSchema(Schema):
     def can_add_at_once(self) -> bool:
         table = self.connection.ops.quote_name(self.plan.table)
         with self.connection.cursor() as cursor:
-            # The names of the columns come with the answer, also without rows;
-            # information_schema would take a trip of its own, and twice as long.
-            cursor.execute(f"SELECT * FROM {table} LIMIT 1")
-            names = {column[0].lower() for column in cursor.description}
-            is_empty = cursor.fetchone() is None
-        return is_empty and self.plan.field.column.lower() not in names
+            # The names of the columns come with the answer, and no row does, whatever
+            # is in it; information_schema would take a trip of its own.
+            cursor.execute(
+                f"SELECT EXISTS (SELECT 1 FROM {table}), {table}.* "
+                f"FROM (SELECT 1) AS safefield_one LEFT JOIN {table} ON FALSE"
+            )
+            names = {column[0].lower() for column in cursor.description[1:]}
+            has_rows = cursor.fetchone()[0]
+        return not has_rows and self.plan.field.column.lower() not in names
 
     def live_column(self) -> LiveColumn | None:
         with self.connection.cursor() as cursor:
@@ -98,6 +101,10 @@ class MySQLSchema(Schema):
         return str(kind)
 
     def add_final(self) -> bool:
+        if not self.commits:
+            # Django's schema editor refuses, before LOCK TABLES commits what the
+            # caller has in its transaction.
+            return super().add_final()
         # ADD COLUMN … NOT NULL gives a row that has come meanwhile '' or 0
         # without a word.
         tables = [self.plan.table]
@@ -108,7 +115,7 @@ class MySQLSchema(Schema):
         def add_final() -> None:
             nonlocal added
             with self.locks.whole_tables(dict.fromkeys(tables)):
-                added = self.can_add_at_once() and super(MySQLSchema, self).add_final()
+                added = self.is_empty() and super(MySQLSchema, self).add_final()
 
         self.locks.change_table(add_final)
         return added

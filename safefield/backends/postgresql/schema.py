@@ -120,8 +120,8 @@ class PostgreSQLSchema(Schema):
 
     def _add_together(self) -> None:
         """Add the final column, its comment and its indexes in one transaction."""
-        if not self._has_plain_editor:
-            super().add_final()
+        if not self._takes_strings:
+            self._change_table(super().add_final)
             return
         with self.connection.schema_editor(collect_sql=True, atomic=False) as editor:
             editor.add_field(self.plan.model, self.plan.strict_field)
@@ -325,6 +325,20 @@ class PostgreSQLSchema(Schema):
         # That of django-pg-zero-downtime-migrations sets timeouts of its own, and
         # what it does CONCURRENTLY cannot be in a transaction.
         return isinstance(self.editor.sql_create_index, str)
+
+    @property
+    def _takes_strings(self) -> bool:
+        """Whether several statements can go to the server as one string."""
+        # Here, because it imports psycopg, which not every project has.
+        from django.db.backends.postgresql.schema import DatabaseSchemaEditor
+
+        return (
+            self._has_plain_editor
+            # django-multitenant's cuts strings up: Citus takes one statement each.
+            and type(self.editor).execute is DatabaseSchemaEditor.execute
+            # With 0 psycopg prepares each string, and only one statement can be.
+            and getattr(self.connection.connection, "prepare_threshold", None) != 0
+        )
 
     @cached_property
     def _sql_editor(self) -> Any:
