@@ -47,7 +47,7 @@ ILLUSTRATIONS: set[tuple[str, str]] = {
     (
         "speed.md",
         "python benchmarks/backfill.py --database postgresql --rows 1000000 "
-        "--sizes 10000 100000 5000000",
+        "--sample 10000",
     ),
     ("speed.md", "python benchmarks/empty_table.py --database postgresql"),
 }
