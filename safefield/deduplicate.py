@@ -103,11 +103,7 @@ class Deduplication(Backfill):
                 chosen = self._choose(found)
                 for first in range(0, len(chosen), PAGE_ROWS):
                     page = chosen[first : first + PAGE_ROWS]
-                    write = partial(self._write_unchanged, page, found)
-                    if self.schema.commits:
-                        self.schema.locks.change_rows(write)
-                    else:
-                        write()
+                    self.patiently(partial(self._write_unchanged, page, found))
         kept = (
             "The other rows keep their values."
             if self.schema.commits

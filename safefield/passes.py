@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from django.db import DatabaseError, Error, models, transaction
 from django.db.models import NOT_PROVIDED, Model, QuerySet
@@ -26,6 +26,8 @@ from safefield.reports import (
 )
 
 __all__ = ["Pass"]
+
+Result = TypeVar("Result")
 
 #: Rows in a batch before a BatchSize has measured one.
 UNMEASURED_ROWS = 5
@@ -117,15 +119,17 @@ class Pass:
 
     def _find_page(self, after: Any, size: int) -> Page:
         # Outside the transaction of the batch, which keeps its locks shorter.
-        if not self.schema.commits:
-            return self._pages.find(after, size)
-        return self.schema.locks.change_rows(lambda: self._pages.find(after, size))
+        return self.patiently(lambda: self._pages.find(after, size))
 
     def _run_page(self, page: Page) -> tuple[int, Any, bool]:
         """Handle one page; return its rows, its last key and whether it ends."""
+        return self.patiently(lambda: self._run_page_once(page))
+
+    def patiently(self, function: Callable[[], Result]) -> Result:
+        """Call `function`, again if others hold locks, where each batch commits."""
         if not self.schema.commits:
-            return self._run_page_once(page)
-        return self.schema.locks.change_rows(lambda: self._run_page_once(page))
+            return function()
+        return self.schema.locks.change_rows(function)
 
     def _run_page_once(self, page: Page) -> tuple[int, Any, bool]:
         bad_before = len(self.bad_rows)
