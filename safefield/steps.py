@@ -64,7 +64,7 @@ def _forwards(plan: Plan, schema: Schema) -> None:
         backfill.fill()
     step(f"Checking {plan.title}")
     backfill.resolve()
-    verify(plan, schema)
+    verify(plan, schema, leaves_duplicates=schema.commits and schema.is_unique_first)
 
     def sweep() -> None:
         backfill.sweep()
@@ -90,7 +90,7 @@ def get_backfill(plan: Plan, schema: Schema) -> Backfill:
 def _refused(plan: Plan, schema: Schema, exc: DatabaseError) -> BackfillError:
     """Return what to say of a constraint that the database refused to set."""
     if schema.commits:
-        # Somebody else's row came in between: find it.
+        # Rows share a value, or somebody else's row came in between: find them.
         try:
             verify(plan, schema)
         except BackfillError as found:

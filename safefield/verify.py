@@ -54,17 +54,25 @@ class Problem:
         return [BadRow(pk, self.reason) for pk in self.finding().keys]
 
 
-def verify(plan: Plan, schema: Schema) -> None:
+def verify(plan: Plan, schema: Schema, *, leaves_duplicates: bool = False) -> None:
     """
     Refuse a filled column that its constraints would refuse.
 
     In a column that is being added, the rows that would be refused are
     emptied again where what was filled stays, so that the next run fills them.
 
+    Args:
+        plan (Plan): What the operation asks for.
+        schema (Schema): The column on its database.
+        leaves_duplicates (bool): Whether rows that share a value are left to
+            the unique index to find.
+
     Raises:
         BackfillError: Such rows were found; all reasons are in one error.
     """
-    problems = find_problems(plan, schema)
+    problems = find_problems(plan, schema, leaves_duplicates=leaves_duplicates)
+    if problems and leaves_duplicates:
+        problems = find_problems(plan, schema)
     if not problems:
         return
     findings = [problem.finding() for problem in problems]
@@ -93,7 +101,11 @@ def _advice(plan: Plan) -> str:
 
 
 def find_problems(
-    plan: Plan, schema: Schema, *, is_filled: bool = True
+    plan: Plan,
+    schema: Schema,
+    *,
+    is_filled: bool = True,
+    leaves_duplicates: bool = False,
 ) -> list[Problem]:
     """
     Return what the final constraints would refuse, a problem for each reason.
@@ -102,15 +114,20 @@ def find_problems(
         plan (Plan): What the operation asks for.
         schema (Schema): The column on its database.
         is_filled (bool): Whether every row ought to have a value.
+        leaves_duplicates (bool): Whether not to look for rows that share a value.
     """
     return [
         problem
-        for problem in _possible(plan, schema, is_filled=is_filled)
+        for problem in _possible(
+            plan, schema, is_filled=is_filled, leaves_duplicates=leaves_duplicates
+        )
         if problem.rows.exists()
     ]
 
 
-def _possible(plan: Plan, schema: Schema, *, is_filled: bool) -> Iterator[Problem]:
+def _possible(
+    plan: Plan, schema: Schema, *, is_filled: bool, leaves_duplicates: bool
+) -> Iterator[Problem]:
     field = plan.field
     column = field.attname
     rows: QuerySet[Model] = QuerySet(
@@ -126,7 +143,11 @@ def _possible(plan: Plan, schema: Schema, *, is_filled: bool) -> Iterator[Proble
             "the value is an empty text, and the field is required",
             filled.filter(**{column: ""}),
         )
-    if plan.strict_field.unique and has_sharing_rows(filled, column):
+    if (
+        plan.strict_field.unique
+        and not leaves_duplicates
+        and has_sharing_rows(filled, column)
+    ):
         # Which values are equal is for the database to say: its collation may
         # take "a" and "A" for the same.
         yield Problem(

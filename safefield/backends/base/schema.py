@@ -51,6 +51,11 @@ class Schema:
     #: How the database waits for locks.
     locks_class: type[Locks] = Locks
 
+    #: Whether enforce() builds the unique index before it changes anything else.
+    #: Where it does, the index finds what verify() would have to read the whole
+    #: column for; measured in docs/speed.md.
+    is_unique_first = False
+
     #: Whether COUNT(DISTINCT ...) is quicker than GROUP BY, as it mostly is.
     counts_distinct_quickly = True
 

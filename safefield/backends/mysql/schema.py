@@ -38,6 +38,9 @@ REBUILD_LOCK_WAIT_SECONDS = 5
 class MySQLSchema(Schema):
     """The column on MySQL and MariaDB."""
 
+    #: In one statement with NOT NULL.
+    is_unique_first = True
+
     locks_class = MySQLLocks
     locks: MySQLLocks
 

@@ -1,0 +1,265 @@
+"""
+PostgreSQL: the steps that make a column final and keep nobody waiting.
+
+Each is a transaction of its own, or cannot be in one. Each looks at the
+catalogue first, so that a run that was stopped is finished by the same steps.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from copy import copy
+from functools import cached_property
+from typing import Any
+
+from django.db import DatabaseError, Error
+from django.db.backends.ddl_references import Statement
+from django.db.models import NOT_PROVIDED
+
+from safefield.backends.base.schema import LiveColumn, Schema
+from safefield.backends.postgresql import catalogue
+from safefield.backends.postgresql.locks import PostgreSQLLocks
+from safefield.backends.postgresql.surroundings import is_partitioned
+from safefield.progress import step
+
+__all__ = ["OnlineSchema"]
+
+logger = logging.getLogger("safefield")
+
+#: The templates of the statements that are put together here.
+TEMPLATES = ("sql_create_index", "sql_create_fk")
+
+
+class OnlineSchema(Schema):
+    """The column on PostgreSQL, and how it is made final while others work."""
+
+    is_unique_first = True
+
+    locks_class = PostgreSQLLocks
+    locks: PostgreSQLLocks
+
+    def enforce_online(self, sweep: Callable[[], None]) -> None:
+        """Do what enforce() does, outside a transaction."""
+        self._build_unique()
+        self._build_indexes()
+        self._add_foreign_key()
+        self._set_default()
+        self._set_not_null(sweep)
+        self._drop_indexes()
+
+    def _build_unique(self) -> None:
+        strict = self.plan.strict_field
+        if not strict.unique or self._has_unique():
+            return
+        name = self._unique_name()
+        index = self._sql_editor._create_index_sql(
+            self.plan.model, fields=[strict], name=name
+        )
+        index.template = index.template.replace("INDEX", "UNIQUE INDEX", 1)
+        self._build_index(index)
+        self._alter(f"ADD CONSTRAINT {name} UNIQUE USING INDEX {name}")
+
+    def _build_indexes(self) -> None:
+        for statement in self._sql_editor._field_indexes_sql(
+            self.plan.model, self.plan.strict_field
+        ):
+            self._build_index(statement)
+
+    def _build_index(self, statement: Statement) -> None:
+        name = str(statement.parts["name"])
+        if self._is_built(name):
+            return
+        if self._is_partitioned:
+            logger.warning(
+                "%s: PostgreSQL builds no index CONCURRENTLY on a partitioned table. "
+                "Table %s is locked for writing while index %s is built.",
+                self.plan.title,
+                self.plan.table,
+                name,
+            )
+        else:
+            statement.template = statement.template.replace(
+                "INDEX", "INDEX CONCURRENTLY", 1
+            )
+        if not self.editor.collect_sql:
+            step(f"Building index {name} of {self.plan.title}")
+        try:
+            self.editor.execute(statement, None)
+        except DatabaseError:
+            # Invalid as it is, it may go on refusing what others write. But the
+            # connection may be what was lost.
+            with suppress(Error):
+                self._is_built(name)
+            raise
+
+    def _is_built(self, quoted_name: str) -> bool:
+        """Return whether an index is there, and drop one that is invalid."""
+        if (found := self._find_index(quoted_name)) is None:
+            return False
+        is_valid, found_name = found
+        if not is_valid:
+            # What a failed CREATE INDEX CONCURRENTLY leaves behind.
+            self.editor.execute(f"DROP INDEX CONCURRENTLY {found_name}", None)
+        return is_valid
+
+    def _find_index(self, quoted_name: str) -> tuple[bool, str] | None:
+        if self.editor.collect_sql:
+            return None
+        return catalogue.find_index(self.connection, self.table, quoted_name.strip('"'))
+
+    def _add_foreign_key(self) -> None:
+        if not self.wants_foreign_key():
+            return
+        statement = self._sql_editor._create_fk_sql(
+            self.plan.model,
+            self.plan.strict_field,
+            "_fk_%(to_table)s_%(to_column)s",
+        )
+        name = str(statement.parts["name"])
+        if not self._has_constraint(name):
+            # A partitioned table takes no NOT VALID before PostgreSQL 18.
+            self._briefly(
+                str(statement) if self._is_partitioned else f"{statement} NOT VALID"
+            )
+        self._validate(name)
+
+    def _set_default(self) -> None:
+        strict = self.plan.strict_field
+        column = None if self.editor.collect_sql else self.live_column()
+        has_default = column is not None and column.has_default
+        if self.default_changes() or (self.has_default(strict) and not has_default):
+            sql, params = self.editor._alter_column_database_default_sql(
+                self.plan.model, None, strict, drop=not self.has_default(strict)
+            )
+            self._alter(sql, params)
+
+    def _set_not_null(self, sweep: Callable[[], None]) -> None:
+        if self.plan.strict_field.null:
+            return
+        name = self._not_null_name()
+        if not self._is_not_null():
+            # A row that has no value when the check is there cannot be updated
+            # by code that knows nothing of the column: let it be few.
+            sweep()
+            if not self._has_constraint(name):
+                self._alter(
+                    f"ADD CONSTRAINT {name} CHECK ({self.column} IS NOT NULL) NOT VALID"
+                )
+            try:
+                # From here on no row can be left without a value.
+                sweep()
+                self._validate(name)
+            except BaseException:
+                # Code that knows nothing of the column must go on inserting. But
+                # the connection may be what was lost.
+                with suppress(Error):
+                    self._alter(f"DROP CONSTRAINT {name}")
+                raise
+            # With the valid check PostgreSQL need not scan the table again.
+            self._alter(f"ALTER COLUMN {self.column} SET NOT NULL")
+        if self.editor.collect_sql or self._has_constraint(name):
+            self._alter(f"DROP CONSTRAINT {name}")
+
+    def _drop_indexes(self) -> None:
+        names = [] if self.editor.collect_sql else self.leftover_indexes()
+        for name in names:
+            if (found := self._find_index(name)) is not None:
+                how = "" if self._is_partitioned else "CONCURRENTLY "
+                self.editor.execute(f"DROP INDEX {how}{found[1]}", None)
+
+    # What is there
+
+    def live_column(self) -> LiveColumn | None:
+        return catalogue.find_column(
+            self.connection, self.table, self.plan.field.column
+        )
+
+    @cached_property
+    def _sql_editor(self) -> Any:
+        """
+        The schema editor, with Django's templates for what is put together here.
+
+        The templates of django-pg-zero-downtime-migrations are several
+        statements each, CONCURRENTLY and NOT VALID already.
+        """
+        # Here, because it imports psycopg, which not every project has.
+        from django.db.backends.postgresql.schema import DatabaseSchemaEditor
+
+        editor = copy(self.editor)
+        for name in TEMPLATES:
+            setattr(editor, name, getattr(DatabaseSchemaEditor, name))
+        return editor
+
+    @cached_property
+    def _is_partitioned(self) -> bool:
+        if self.editor.collect_sql:
+            return False
+        return is_partitioned(self.connection, self.table)
+
+    @property
+    def table(self) -> str:
+        """The quoted table."""
+        return self.quote_name(self.plan.table)
+
+    @property
+    def column(self) -> str:
+        """The quoted column."""
+        return self.quote_name(self.plan.field.column)
+
+    def quote_name(self, name: str) -> str:
+        """Return `name` quoted for the database."""
+        return str(self.connection.ops.quote_name(name))
+
+    def has_default(self, field: Any) -> bool:
+        """Return whether the database has a default for `field`."""
+        return field.db_default is not NOT_PROVIDED
+
+    def _not_null_name(self) -> str:
+        """Return the quoted name of the check that stands before NOT NULL."""
+        return self.quote_name(
+            self.editor._create_index_name(
+                self.plan.table, [self.plan.field.column], suffix="_notnull"
+            )
+        )
+
+    def _unique_name(self) -> str:
+        return str(
+            self.editor._unique_constraint_name(
+                self.plan.table, [self.plan.field.column]
+            )
+        )
+
+    def _has_unique(self) -> bool:
+        return not self.editor.collect_sql and catalogue.has_unique(
+            self.connection, self.table, self.plan.field.column
+        )
+
+    def _is_not_null(self) -> bool:
+        if self.editor.collect_sql:
+            return False
+        column = self.live_column()
+        return column is not None and not column.null
+
+    def _has_constraint(self, quoted_name: str) -> bool:
+        return not self.editor.collect_sql and catalogue.has_constraint(
+            self.connection, self.table, quoted_name.strip('"')
+        )
+
+    def _validate(self, name: str) -> None:
+        self.editor.execute(
+            f"ALTER TABLE {self.table} VALIDATE CONSTRAINT {name}", None
+        )
+
+    def _alter(self, change: str, params: Any = None) -> None:
+        self._briefly(f"ALTER TABLE {self.table} {change}", params)
+
+    def _briefly(self, sql: str, params: Any = None) -> None:
+        def execute() -> None:
+            self.editor.execute(sql, params)
+
+        if self.commits and not self.editor.collect_sql:
+            self.locks.change_table(execute)
+        else:
+            execute()
