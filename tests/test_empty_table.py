@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.db import connections, models, transaction
+from django.db import connections, migrations, models, transaction
 from django.db.transaction import TransactionManagementError
 from django.test.utils import CaptureQueriesContext
 
@@ -69,6 +69,24 @@ def test_number_of_queries(history: History) -> None:
             history.apply(AddFieldWithBackfill("Movie", name, field, str))
 
         assert len(queries) == expected
+
+
+def test_a_column_that_is_there_is_made_final(history: History) -> None:
+    operation = add_slug()
+    history.apply(operation)
+    expected = history.describe("Movie")
+    history.unapply()
+    left_behind = models.SlugField(max_length=operation.field.max_length, null=True)
+    left_behind.db_index = False
+    history.apply(
+        migrations.SeparateDatabaseAndState(
+            database_operations=[migrations.AddField("Movie", "slug", left_behind)]
+        )
+    )
+
+    history.apply(operation)
+
+    assert history.describe("Movie") == expected
 
 
 @on_servers

@@ -95,7 +95,11 @@ class Schema:
         return not QuerySet(self.plan.model, using=self.connection.alias).exists()
 
     def can_add_at_once(self) -> bool:
-        """Return whether the table has neither rows nor the column."""
+        """
+        Return whether the table has neither rows nor the column.
+
+        It may leave the column to add_final(), where that fails as a whole.
+        """
         return self.live_column() is None and self.is_empty()
 
     def live_column(self) -> LiveColumn | None:
@@ -304,7 +308,7 @@ class Schema:
         try:
             return self.add_final()
         except DatabaseError:
-            # Another run of migrate may have been quicker.
+            # The column is there: nobody looked, or another run was quicker.
             if not self.commits or self.live_column() is None:
                 raise
             return False
