@@ -18,6 +18,7 @@ LABELS = {
     "floor_update": "floor: one UPDATE in the database",
 }
 FLOORS = ("floor_compute", "floor_update")
+SLOW_WAYS = ("save_committed", "bulk_update")
 
 
 def render_run(run: dict[str, Any]) -> str:
@@ -84,10 +85,19 @@ def render_floor(result: dict[str, Any]) -> list[str]:
         return []
     floor = [sum(pair) for pair in zip(*floors, strict=True)]
     low, middle, high = get_ratios(fill, floor)
-    return [
+    lines = [
         f"Fill against the floor (reading, computing, one UPDATE): "
         f"{middle:.2f} times ({low:.2f} to {high:.2f})."
     ]
+    for way in SLOW_WAYS:
+        # What no way can do better on this machine, even without index and checks.
+        if whole := get_costs(result, way, "whole"):
+            low, middle, high = get_ratios(whole, floor)
+            lines.append(
+                f"{LABELS[way]}, against the floor: {middle:.1f} times "
+                f"({low:.1f} to {high:.1f})."
+            )
+    return lines
 
 
 def get_sizes(result: dict[str, Any]) -> dict[int, dict[str, float]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
+from itertools import islice
 from typing import Any
 
 from django.core.exceptions import FieldError
@@ -14,6 +16,7 @@ from django.db.models.lookups import IsNull
 from safefield.backends.base.schema import Schema
 from safefield.backends.base.writer import Row, Writer
 from safefield.exceptions import BackfillError, BadRow
+from safefield.overlap import Overlap
 from safefield.passes import Pass
 from safefield.plan import Plan
 from safefield.progress import note
@@ -28,6 +31,12 @@ __all__ = ["Backfill"]
 #: Rows on which populate is tried before anything is changed.
 PREFLIGHT_ROWS = 5
 
+#: Rows that a batch must have for its statements to overlap with populate, and parts
+#: that it is computed in: as soon as the database has written what it was given, it
+#: gets what was computed meanwhile. 4, 8 and 16 parts came out alike (2026-11-21).
+OVERLAPPED_ROWS = 200
+OVERLAPPED_PARTS = 8
+
 
 class Backfill(Pass):
     """Fill the column of a plan."""
@@ -35,6 +44,7 @@ class Backfill(Pass):
     def __init__(self, plan: Plan, schema: Schema) -> None:
         super().__init__(plan, schema, plan.model)
         self.values = Values(plan.field, self.connection)
+        self.overlap = Overlap(self.connection)
         self.queries = QueryWatch(self.connection, plan.source_name)
         self.writer: Writer = self.writer_class(
             self.connection,
@@ -56,7 +66,7 @@ class Backfill(Pass):
         """
         with transaction.atomic(using=self.alias):
             rows = self._read_first_rows()
-            self.compute(rows, savepoints=True)
+            self.compute(self.size.take(rows), savepoints=True)
             # Also what populate wrote, such as objects that it created.
             transaction.set_rollback(True, using=self.alias)
         bad_rows, self.bad_rows = self.bad_rows, []
@@ -149,16 +159,46 @@ class Backfill(Pass):
 
     def handle(self, rows: Sequence[Model], *, savepoints: bool) -> None:
         """Compute and write the values of one batch."""
-        with self.queries.watch(rows):
-            computed = self.compute(rows, savepoints=savepoints)
+        taken = self.size.take(rows)
         if not savepoints:
-            self.writer.write([row for _, row in computed])
+            self.writer.write(self._compute_and_write(rows, taken))
             return
+        with self.queries.watch(rows):
+            computed = self.compute(taken, savepoints=True)
         for instance, row in computed:
             try:
                 self.write_one(instance, row)
             except DatabaseError as exc:
                 self.note_refused(instance, exc)
+
+    def _compute_and_write(
+        self, rows: Sequence[Model], taken: Iterator[Model]
+    ) -> list[Row]:
+        """Return the values of one batch that are still to be written."""
+        overlaps = (
+            self.writer.overlaps
+            and self.overlap.is_quiet
+            and len(rows) >= OVERLAPPED_ROWS
+        )
+        size = len(rows) // OVERLAPPED_PARTS if overlaps else len(rows)
+        overlap = self.overlap.open() if overlaps else nullcontext()
+        left: list[Row] = []
+        with overlap, self.queries.watch(rows):
+            # Once more than there are parts, so that the batch takes its end.
+            for _ in range(0, len(rows) + 1, size):
+                computed = self.compute(islice(taken, size), savepoints=False)
+                left += [row for _, row in computed]
+                if overlaps and self.overlap.start(self.writer.write, left):
+                    left = []
+        return left
+
+    def note_bad(
+        self, row: Model, source: str, exc: Exception, value: Any = NOT_PROVIDED
+    ) -> None:
+        """Take note that `row` has no good value, see Pass."""
+        # It may ask whether the connection is still there.
+        self.overlap.settle()
+        super().note_bad(row, source, exc, value)
 
     def note_refused(self, row: Model, exc: DatabaseError) -> None:
         """
@@ -187,7 +227,7 @@ class Backfill(Pass):
         """Give rows that collide values of their own; here there is no way to."""
 
     def compute(
-        self, rows: Sequence[Model], *, savepoints: bool
+        self, rows: Iterable[Model], *, savepoints: bool
     ) -> list[tuple[Model, Row]]:
         """Return each row with its key and its value, the bad rows left out."""
         value_of = self.guard(self.plan.value_of, savepoints)
@@ -197,7 +237,7 @@ class Backfill(Pass):
         source = self.plan.source_name
         computed: list[tuple[Model, Row]] = []
         value: Any
-        for row in self.size.take(rows):
+        for row in rows:
             value = NOT_PROVIDED
             try:
                 value = value_of(row)

@@ -38,6 +38,8 @@ class MySQLWriter(Writer):
     keeps what is to be written in a table of its own first.
     """
 
+    overlaps = True
+
     def _write(self, rows: Sequence[Row]) -> None:
         if self._measure(rows) > self._max_bytes and len(rows) > 1:
             middle = len(rows) // 2

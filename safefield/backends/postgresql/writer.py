@@ -34,6 +34,8 @@ class ColumnType(NamedTuple):
 class PostgreSQLWriter(Writer):
     """Write with UPDATE … FROM unnest(…), or VALUES where that cannot be."""
 
+    overlaps = True
+
     def _write(self, rows: Sequence[Row]) -> None:
         if self.is_placed or any(column.nests for column in self._types):
             self._write_values(rows)
