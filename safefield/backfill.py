@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import nullcontext
 from itertools import islice
 from typing import Any
 
@@ -31,11 +30,11 @@ __all__ = ["Backfill"]
 #: Rows on which populate is tried before anything is changed.
 PREFLIGHT_ROWS = 5
 
-#: Rows that a batch must have for its statements to overlap with populate, and parts
-#: that it is computed in: as soon as the database has written what it was given, it
-#: gets what was computed meanwhile. 4, 8 and 16 parts came out alike (2026-11-21).
-OVERLAPPED_ROWS = 200
+#: Parts that a batch is computed in, and rows in one at the least. As soon as the
+#: database has written what it was given, it gets what was computed meanwhile. 4, 8 and
+#: 16 parts came out alike (2026-11-21).
 OVERLAPPED_PARTS = 8
+FEWEST_OVERLAPPED = 100
 
 
 class Backfill(Pass):
@@ -44,7 +43,6 @@ class Backfill(Pass):
     def __init__(self, plan: Plan, schema: Schema) -> None:
         super().__init__(plan, schema, plan.model)
         self.values = Values(plan.field, self.connection)
-        self.overlap = Overlap(self.connection)
         self.queries = QueryWatch(self.connection, plan.source_name)
         self.writer: Writer = self.writer_class(
             self.connection,
@@ -52,6 +50,7 @@ class Backfill(Pass):
             [plan.field],
             only_null=plan.field,
         )
+        self.overlap = Overlap(self.writer)
 
     def wanted(self) -> Any:
         """Return the condition that a row has no value yet."""
@@ -175,20 +174,14 @@ class Backfill(Pass):
         self, rows: Sequence[Model], taken: Iterator[Model]
     ) -> list[Row]:
         """Return the values of one batch that are still to be written."""
-        overlaps = (
-            self.writer.overlaps
-            and self.overlap.is_quiet
-            and len(rows) >= OVERLAPPED_ROWS
-        )
-        size = len(rows) // OVERLAPPED_PARTS if overlaps else len(rows)
-        overlap = self.overlap.open() if overlaps else nullcontext()
+        size = max(len(rows) // OVERLAPPED_PARTS, FEWEST_OVERLAPPED)
         left: list[Row] = []
-        with overlap, self.queries.watch(rows):
+        with self.overlap.open(), self.queries.watch(rows):
             # Once more than there are parts, so that the batch takes its end.
-            for _ in range(0, len(rows) + 1, size):
+            for start in range(0, len(rows) + 1, size):
                 computed = self.compute(islice(taken, size), savepoints=False)
                 left += [row for _, row in computed]
-                if overlaps and self.overlap.start(self.writer.write, left):
+                if start + size < len(rows) and self.overlap.start(left):
                     left = []
         return left
 
@@ -197,7 +190,7 @@ class Backfill(Pass):
     ) -> None:
         """Take note that `row` has no good value, see Pass."""
         # It may ask whether the connection is still there.
-        self.overlap.settle()
+        self.overlap.finish()
         super().note_bad(row, source, exc, value)
 
     def note_refused(self, row: Model, exc: DatabaseError) -> None:

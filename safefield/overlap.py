@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import copy_context
+from copy import copy
+from functools import partial
 from typing import Any
 
-from django.db.backends.base.base import BaseDatabaseWrapper
+from safefield.backends.base.writer import Row, Writer
 
 __all__ = ["Overlap"]
 
@@ -19,88 +21,134 @@ __all__ = ["Overlap"]
 #: still made no difference (2026-11-21).
 SWITCH_SECONDS = 0.0001
 
+#: What Django and its users get a cursor from.
+CURSORS = ("cursor", "chunked_cursor")
+
 
 class Overlap:
     """
-    Statements that a thread sends while its caller goes on.
+    A thread that writes while its caller computes.
 
-    They go over the caller's connection, in its transaction. Whatever the caller
-    asks the database meanwhile waits until the statement under way is through; from
-    then on the connection is the caller's own, and nothing overlaps any more.
+    It uses the caller's connection, in the caller's transaction. If the caller asks
+    the database anything meanwhile, that waits until the statement under way is
+    through; from then on the connection is the caller's own, and nothing overlaps.
 
     Args:
-        connection (BaseDatabaseWrapper): Of the caller. Its driver must let another
-            thread use it.
+        writer (Writer): What the caller writes with.
     """
 
-    def __init__(self, connection: BaseDatabaseWrapper) -> None:
-        self.connection: Any = connection
-        #: Whether the caller has asked the database nothing in any block so far.
+    def __init__(self, writer: Writer) -> None:
+        self.connection: Any = writer.connection
+        #: Whether the caller has asked the database nothing so far.
         self.is_quiet = True
-        self._caller = 0
+        # Of the thread alone.
+        self._writer: Any = copy(writer)
+        self._pool: ThreadPoolExecutor | None = None
         self._pending: Future[None] | None = None
 
     @contextmanager
     def open(self) -> Iterator[None]:
         """
-        Let statements be started in the block; it ends when they are through.
+        Let parts be written in the block; it ends when they are.
 
         Raises:
             Exception: What a statement raised.
         """
-        self._caller = threading.get_ident()
-        self._pending = None
-        self.connection.inc_thread_sharing()
+        if not (self._writer.overlaps and self.is_quiet) or self._is_wrapped():
+            yield
+            return
+        self._writer.connection = self._get_twin()
+        pool = ThreadPoolExecutor(1, "safefield")
         try:
             # Whatever happens, the pool waits for its thread.
-            with (
-                switch_often(),
-                self.connection.execute_wrapper(self._give_way),
-                ThreadPoolExecutor(1, "safefield") as self._pool,
-            ):
-                yield
-                self._finish()
+            with switch_often(), self._watched(), pool as self._pool:
+                try:
+                    yield
+                    self.finish()
+                except KeyboardInterrupt:
+                    self._cancel()
+                    raise
         finally:
-            self.connection.dec_thread_sharing()
+            self._pool = self._pending = None
 
-    def start(self, function: Callable[..., None], *arguments: Any) -> bool:
+    def start(self, rows: Sequence[Row]) -> bool:
         """
-        Call `function` in the thread, unless that is at work.
+        Write `rows`, unless the thread is still writing others.
 
         Returns:
-            bool: Whether it is called.
+            bool: Whether they are being written.
 
         Raises:
             Exception: What the statement before it raised.
         """
         is_busy = self._pending is not None and not self._pending.done()
-        if is_busy or not self.is_quiet:
+        if self._pool is None or is_busy or not self.is_quiet:
             return False
-        self._finish()
-        self._pending = self._pool.submit(function, *arguments)
+        self.finish()
+        # In the caller's context, for what looks there, such as a tenant's name.
+        run = copy_context().run
+        self._pending = self._pool.submit(run, self._writer.write, rows)
         return True
 
-    def settle(self) -> None:
-        """Wait until nothing is under way, whatever came of it."""
-        if self._pending is not None:
-            self._pending.exception()
+    def finish(self) -> None:
+        """
+        Wait until nothing is under way.
 
-    def _finish(self) -> None:
+        Raises:
+            Exception: What the statement raised.
+        """
         if self._pending is not None:
             self._pending.result()
 
-    def _give_way(self, execute: Callable[..., Any], *arguments: Any) -> Any:
-        if threading.get_ident() == self._caller:
-            self.is_quiet = False
+    def _is_wrapped(self) -> bool:
+        """Return whether others do something around the statements."""
+        # Such as add what they keep for the thread they were called in.
+        return bool(
+            self.connection.execute_wrappers
+            or any(name in vars(self.connection) for name in CURSORS)
+        )
+
+    def _get_twin(self) -> Any:
+        """Return the connection as the thread may use it: the same, unwatched."""
+        twin = copy(self.connection)
+        twin.inc_thread_sharing()
+        # One that populate adds is for what populate asks.
+        twin.execute_wrappers = []
+        return twin
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        """Notice when the caller is about to ask the database something."""
+        for name in CURSORS:
+            give_way = partial(self._give_way, getattr(self.connection, name))
+            setattr(self.connection, name, give_way)
+        try:
+            yield
+        finally:
+            for name in CURSORS:
+                delattr(self.connection, name)
+
+    def _give_way(self, make_cursor: Callable[..., Any], *args: Any, **kw: Any) -> Any:
+        self.is_quiet = False
+        if self._pending is not None:
             # What it raised is not for populate, which might not pass it on.
-            self.settle()
-        return execute(*arguments)
+            self._pending.exception()
+        return make_cursor(*args, **kw)
+
+    def _cancel(self) -> None:
+        """Cut short what may be waiting for somebody, where the driver can."""
+        cancel = getattr(self.connection.connection, "cancel", None)
+        if cancel and self._pending is not None and not self._pending.done():
+            cancel()
 
 
 @contextmanager
 def switch_often() -> Iterator[None]:
     """Let Python change between its threads more often."""
     before = sys.getswitchinterval()
+    if before <= SWITCH_SECONDS:
+        yield
+        return
     sys.setswitchinterval(SWITCH_SECONDS)
     try:
         yield

@@ -70,9 +70,13 @@ def _forwards(plan: Plan, schema: Schema) -> None:
         backfill.sweep()
         backfill.resolve()
 
+    def check() -> None:
+        if plan.strict_field.unique:
+            verify(plan, schema)
+
     step(f"Enforcing {plan.title}")
     try:
-        schema.enforce(sweep)
+        schema.enforce(sweep, check)
     except (DataError, IntegrityError) as exc:
         raise _refused(plan, schema, exc) from exc
 

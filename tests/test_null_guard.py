@@ -94,6 +94,29 @@ def test_does_without_a_trigger_that_is_not_allowed(history: History) -> None:
     assert get_rows(history)[3:] == [(10, "Late", "late-10"), (11, "Late", "late-11")]
 
 
+def test_rows_that_share_a_value_keep_nobody_away(history: History) -> None:
+    """They are looked for before a rebuild that would end in vain."""
+    statements: list[str] = []
+
+    def record(execute: Any, sql: str, *rest: Any) -> Any:
+        statements.append(sql.partition(" ")[0] + " " + sql.split()[1])
+        return execute(sql, *rest)
+
+    with (
+        history.connection.execute_wrapper(OldCode(history, 1)),
+        history.connection.execute_wrapper(record),
+        pytest.raises(BackfillError) as caught,
+    ):
+        history.apply(add_slug(populate=lambda movie: "same"))
+
+    assert [row.pk for row in caught.value.rows] == [2, 3]
+    assert "CREATE TRIGGER" not in statements
+    assert history.describe("Movie")["triggers"] == []
+    with history.connection.cursor() as cursor:
+        cursor.execute("SELECT id, slug FROM films_movie ORDER BY id")
+        assert cursor.fetchall() == ((1, "same"), (2, None), (3, None), (10, None))
+
+
 def test_gives_up_where_rows_come_faster(history: History) -> None:
     old_code = OldCode(history, 100, before_trigger=refuse_trigger)
 

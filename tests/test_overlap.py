@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import sys
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.db import InterfaceError
+from django.db import InterfaceError, migrations, models
 
 from safefield import BackfillError
+from safefield.backfill import PREFLIGHT_ROWS
+from safefield.operations import AlterFieldWithBackfill
 from tests.history import History
 from tests.ledger import on_servers
+from tests.sessions import Session, wait_until
 from tests.test_contract import add_slug, create_movies, slug_of
 
 ROWS = 2_000
@@ -33,18 +38,6 @@ REFUSE = {
 }
 
 
-class Statements:
-    """Who sends the statements that write."""
-
-    def __init__(self) -> None:
-        self.threads: list[str] = []
-
-    def __call__(self, execute: Any, sql: str, *rest: Any) -> Any:
-        if "UPDATE" in sql and "FOR" not in sql:
-            self.threads.append(threading.current_thread().name.partition("_")[0])
-        return execute(sql, *rest)
-
-
 def fetch(history: History, sql: str) -> list[Any]:
     with history.connection.cursor() as cursor:
         cursor.execute(sql)
@@ -60,46 +53,91 @@ SLUGS = [f"film-number-{n}" for n in range(ROWS)]
 
 
 @pytest.fixture
-def history(alias: str) -> History:
+def history(alias: str) -> Iterator[History]:
     history = History(alias)
     create_movies(history, ROWS)
-    return history
-
-
-@pytest.fixture
-def statements(history: History) -> Any:
-    statements = Statements()
     interval = sys.getswitchinterval()
-    with history.connection.execute_wrapper(statements):
-        yield statements
+    yield history
     assert sys.getswitchinterval() == interval
     assert not history.connection.allow_thread_sharing
+    assert not {"cursor", "chunked_cursor"} & set(vars(history.connection))
     assert not [t for t in threading.enumerate() if t.name.startswith("safefield")]
 
 
+class Log:
+    """Which threads wrote, by the statements that Django logs."""
+
+    def __init__(self, caplog: pytest.LogCaptureFixture) -> None:
+        self.caplog = caplog
+
+    @property
+    def threads(self) -> set[str | None]:
+        records: list[Any] = self.caplog.records
+        return {
+            (record.threadName or "").partition("_")[0]
+            for record in records
+            if record.name == "django.db.backends" and "UPDATE " in record.sql
+            if "SET " in record.sql
+        }
+
+
+@pytest.fixture
+def log(history: History, caplog: pytest.LogCaptureFixture) -> Iterator[Log]:
+    history.connection.force_debug_cursor = True
+    with caplog.at_level(logging.DEBUG, "django.db.backends"):
+        yield Log(caplog)
+    history.connection.force_debug_cursor = False
+
+
 @on_servers
-def test_another_thread_writes(history: History, statements: Statements) -> None:
+def test_another_thread_writes(history: History, log: Log) -> None:
     history.apply(add_slug(batch_size=ROWS))
 
-    assert statements.threads[0] == "safefield"
+    assert log.threads == {"safefield", "MainThread"}
     assert get_slugs(history) == SLUGS
 
 
-def test_not_where_the_database_is_in_this_process(sqlite_alias: str) -> None:
-    history = History(sqlite_alias)
-    create_movies(history, ROWS)
-    statements = Statements()
+@pytest.mark.parametrize("alias", ["default"], indirect=True)
+def test_not_where_the_database_is_in_this_process(history: History, log: Log) -> None:
+    history.apply(add_slug(batch_size=ROWS))
 
-    with history.connection.execute_wrapper(statements):
-        history.apply(add_slug(batch_size=ROWS))
-
-    assert "safefield" not in statements.threads
+    assert log.threads == {"MainThread"}
 
 
 @on_servers
-def test_populate_that_asks_the_database_has_it_alone(
-    history: History, statements: Statements
-) -> None:
+def test_not_where_others_wrap_the_statements(history: History, log: Log) -> None:
+    """They may keep something for the thread that they were called in."""
+    local = threading.local()
+    local.count = 0
+
+    def count(execute: Any, *args: Any) -> Any:
+        local.count += 1
+        return execute(*args)
+
+    with history.connection.execute_wrapper(count):
+        history.apply(add_slug(batch_size=ROWS))
+
+    assert log.threads == {"MainThread"}
+    assert local.count > 0
+
+
+@on_servers
+def test_what_populate_wraps_is_its_own(history: History, log: Log) -> None:
+    def refuse(*args: Any) -> Any:
+        raise AssertionError
+
+    def populate(movie: Any) -> str:
+        with history.connection.execute_wrapper(refuse):
+            return slug_of(movie)
+
+    history.apply(add_slug(populate=populate, batch_size=ROWS))
+
+    assert log.threads == {"safefield", "MainThread"}
+    assert get_slugs(history) == SLUGS
+
+
+@on_servers
+def test_populate_that_asks_the_database_has_it_alone(history: History) -> None:
     """From its first question on, which waits for what is under way."""
     found: list[int] = []
 
@@ -118,15 +156,31 @@ def test_populate_that_asks_the_database_has_it_alone(
 
 
 @on_servers
-def test_one_question_ends_it(history: History, statements: Statements) -> None:
+def test_one_question_ends_it(history: History, log: Log) -> None:
     def populate(movie: Any) -> str:
-        if movie.year == 1900:
+        if movie.year == 1900 + PREFLIGHT_ROWS:
             history.rows("Studio").exists()
         return slug_of(movie)
 
     history.apply(add_slug(populate=populate, batch_size=ROWS // 2))
 
-    assert "safefield" not in statements.threads
+    assert log.threads == {"MainThread"}
+    assert get_slugs(history) == SLUGS
+
+
+def test_a_procedure_is_a_question(mariadb_alias: str) -> None:
+    history = History(mariadb_alias)
+    create_movies(history, ROWS)
+    with history.connection.cursor() as cursor:
+        cursor.execute("CREATE PROCEDURE safefield_test() SELECT SLEEP(0.0001)")
+
+    def populate(movie: Any) -> str:
+        with history.connection.cursor() as cursor:
+            cursor.callproc("safefield_test")
+        return slug_of(movie)
+
+    history.apply(add_slug(populate=populate, batch_size=ROWS))
+
     assert get_slugs(history) == SLUGS
 
 
@@ -152,7 +206,15 @@ def test_a_refused_value_is_told_by_row(history: History, asks: bool) -> None:
 
 
 @on_servers
-def test_errors_of_other_databases_are_told_by_row(history: History) -> None:
+@pytest.mark.parametrize("refuses", [False, True], ids=["alone", "beside a refusal"])
+def test_errors_of_other_databases_are_told_by_row(
+    history: History, refuses: bool
+) -> None:
+    refused = [4] if refuses else []
+    for sql in REFUSE[history.connection.vendor] if refuses else []:
+        with history.connection.cursor() as cursor:
+            cursor.execute(sql)
+
     def populate(movie: Any) -> str:
         if movie.year >= 1900 + ROWS - 5:
             raise InterfaceError("another connection is closed")
@@ -161,14 +223,15 @@ def test_errors_of_other_databases_are_told_by_row(history: History) -> None:
     with pytest.raises(BackfillError) as caught:
         history.apply(add_slug(populate=populate, batch_size=ROWS))
 
-    assert [row.pk for row in caught.value.rows] == list(range(ROWS - 4, ROWS + 1))
-    assert get_slugs(history) == [*SLUGS[:-5], *[None] * 5]
+    bad = [*refused, *range(ROWS - 4, ROWS + 1)]
+    assert sorted(row.pk for row in caught.value.rows) == bad
+    assert get_slugs(history) == [
+        None if n + 1 in bad else slug for n, slug in enumerate(SLUGS)
+    ]
 
 
 @on_servers
-def test_stopped_in_the_middle_of_a_batch(
-    history: History, statements: Statements
-) -> None:
+def test_stopped_in_the_middle_of_a_batch(history: History) -> None:
     def stop(movie: Any) -> str:
         if movie.year == 1900 + ROWS - 1:
             raise KeyboardInterrupt
@@ -183,3 +246,36 @@ def test_stopped_in_the_middle_of_a_batch(
     history.apply(add_slug(batch_size=ROWS // 2))
 
     assert get_slugs(history) == SLUGS
+
+
+def test_a_stop_does_not_wait_for_the_locks_of_others(postgresql_alias: str) -> None:
+    """In an atomic migration rows are not locked before they are written."""
+    history = History(postgresql_alias, atomic=True)
+    create_movies(history, ROWS)
+    nullable = models.SlugField(max_length=80, null=True, db_index=False)
+    history.apply(migrations.AddField("Movie", "slug", nullable))
+    (pid,) = fetch(history, "SELECT pg_backend_pid()")
+
+    with Session(history.connection) as other:
+        other.execute("BEGIN")
+        other.execute("UPDATE films_movie SET title = 'Held' WHERE id = 1")
+
+        def stop(movie: Any) -> str:
+            if movie.year == 1900 + ROWS // 2:
+                wait_until(lambda: other.is_waiting(pid))
+                raise KeyboardInterrupt
+            return slug_of(movie)
+
+        with pytest.raises(KeyboardInterrupt):
+            history.apply(
+                AlterFieldWithBackfill(
+                    "Movie",
+                    "slug",
+                    models.SlugField(max_length=80, db_index=False),
+                    stop,
+                    batch_size=ROWS,
+                )
+            )
+        other.execute("ROLLBACK")
+
+    assert get_slugs(history) == [None] * ROWS

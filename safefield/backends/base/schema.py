@@ -51,7 +51,7 @@ class Schema:
     #: How the database waits for locks.
     locks_class: type[Locks] = Locks
 
-    #: Whether enforce() builds the unique index before it changes anything else.
+    #: Whether enforce() builds the unique index before the column becomes required.
     #: Where it does, the index finds what verify() would have to read the whole
     #: column for; measured in docs/speed.md.
     is_unique_first = False
@@ -334,13 +334,15 @@ class Schema:
             self.plan.model, self.plan.old_field, self.plan.loose_field
         )
 
-    def enforce(self, sweep: Callable[[], None]) -> None:
+    def enforce(self, sweep: Callable[[], None], check: Callable[[], None]) -> None:
         """
         Give the filled column all that the final field asks for.
 
         Args:
             sweep (Callable[[], None]): Fills the rows that the application
                 inserted meanwhile; raises BackfillError if it cannot.
+            check (Callable[[], None]): Raises BackfillError if rows share a value
+                that must not; for a step that would be dear to take in vain.
         """
         column = self.live_column()
         assert column is not None

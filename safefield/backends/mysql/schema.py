@@ -152,12 +152,12 @@ class MySQLSchema(Schema):
 
         self.locks.change_table(widen)
 
-    def enforce(self, sweep: Callable[[], None]) -> None:
+    def enforce(self, sweep: Callable[[], None], check: Callable[[], None]) -> None:
         guard = NullGuard(self.editor, self.plan, self.locks)
         # Before the guard, which would refuse what has no value.
         self._set_default()
         try:
-            self._enforce(sweep, guard)
+            self._enforce(sweep, check, guard)
         except BaseException:
             # Code that knows nothing of the column must go on inserting. But
             # the connection may be what was lost.
@@ -178,14 +178,19 @@ class MySQLSchema(Schema):
             change = [f"MODIFY {self._definition(nullable)}"]
             self.locks.change_table(lambda: self._execute_alter(change))
 
-    def _enforce(self, sweep: Callable[[], None], guard: NullGuard) -> None:
-        for _ in range(ENFORCE_TRIES):
+    def _enforce(
+        self, sweep: Callable[[], None], check: Callable[[], None], guard: NullGuard
+    ) -> None:
+        for number in range(ENFORCE_TRIES):
             try:
                 with self.locks.waiting(REBUILD_LOCK_WAIT_SECONDS):
                     self.locks.change_table(self._alter)
             except DatabaseError as exc:
                 if exc.args[0] not in NULL_ERRORS:
                     raise
+                if number == 0:
+                    # Before writers are kept away for the time of another try.
+                    check()
                 guard.create()
                 sweep()
             else:

@@ -120,12 +120,12 @@ class PostgreSQLSchema(OnlineSchema):
         else:
             super().widen()
 
-    def enforce(self, sweep: Callable[[], None]) -> None:
+    def enforce(self, sweep: Callable[[], None], check: Callable[[], None]) -> None:
         if not self.commits:
             # Triggers that wait for the end of the transaction, such as those
             # of deferred foreign keys, would forbid ALTER TABLE.
             self.editor.execute("SET CONSTRAINTS ALL IMMEDIATE", None)
-            super().enforce(sweep)
+            super().enforce(sweep, check)
             self.editor.execute("SET CONSTRAINTS ALL DEFERRED", None)
             return
         self.enforce_online(sweep)
@@ -139,7 +139,9 @@ class PostgreSQLSchema(OnlineSchema):
         else:
             self.widen()
         self.comment(f"Python: fill {self.plan.title} from {self.plan.source_name}")
-        self.enforce(lambda: self.comment("Python: fill the rows inserted meanwhile"))
+        self.enforce_online(
+            lambda: self.comment("Python: fill the rows inserted meanwhile")
+        )
 
     def relax(self) -> None:
         column = self.live_column()
