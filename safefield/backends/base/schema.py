@@ -308,9 +308,13 @@ class Schema:
         try:
             return self.add_final()
         except DatabaseError:
-            # The column is there: nobody looked, or another run was quicker.
-            if not self.commits or self.live_column() is None:
+            if not self.commits:
                 raise
+            # It says more clearly what the database refuses.
+            self.check_table()
+            if self.live_column() is None:
+                raise
+            # The column is there: nobody looked, or another run was quicker.
             return False
 
     def add_final(self) -> bool:
