@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from copy import copy
 from functools import partial
@@ -95,10 +96,12 @@ class Overlap:
         Wait until nothing is under way.
 
         Raises:
-            Exception: What the statement raised.
+            Exception: What the statement raised, or that populate broke the
+                transaction, of which the thread knows nothing.
         """
         if self._pending is not None:
             self._pending.result()
+            self.connection.validate_no_broken_transaction()
 
     def _is_wrapped(self) -> bool:
         """Return whether others do something around the statements."""
@@ -119,27 +122,46 @@ class Overlap:
     @contextmanager
     def _watched(self) -> Iterator[None]:
         """Notice when the caller is about to ask the database something."""
+        caller = threading.get_ident()
+
+        def watch(
+            name: str, original: Callable[..., Any], *args: Any, **kw: Any
+        ) -> Any:
+            if threading.get_ident() != caller:
+                # What belongs to the connection, such as its operations, knows
+                # nothing of the twin.
+                return getattr(self._writer.connection, name)(*args, **kw)
+            self._give_way()
+            return original(*args, **kw)
+
+        def watch_older_cursors(execute: Callable[..., Any], *args: Any) -> Any:
+            self._give_way()
+            return execute(*args)
+
         for name in CURSORS:
-            give_way = partial(self._give_way, getattr(self.connection, name))
-            setattr(self.connection, name, give_way)
+            original = getattr(self.connection, name)
+            setattr(self.connection, name, partial(watch, name, original))
         try:
-            yield
+            with self.connection.execute_wrapper(watch_older_cursors):
+                yield
         finally:
             for name in CURSORS:
                 delattr(self.connection, name)
 
-    def _give_way(self, make_cursor: Callable[..., Any], *args: Any, **kw: Any) -> Any:
+    def _give_way(self) -> None:
+        """Leave the connection to the caller from now on."""
         self.is_quiet = False
         if self._pending is not None:
             # What it raised is not for populate, which might not pass it on.
             self._pending.exception()
-        return make_cursor(*args, **kw)
 
     def _cancel(self) -> None:
         """Cut short what may be waiting for somebody, where the driver can."""
         cancel = getattr(self.connection.connection, "cancel", None)
         if cancel and self._pending is not None and not self._pending.done():
-            cancel()
+            # It asks the server over a connection of its own, which it may not get.
+            with suppress(Exception):
+                cancel()
 
 
 @contextmanager

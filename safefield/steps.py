@@ -71,7 +71,7 @@ def _forwards(plan: Plan, schema: Schema) -> None:
         backfill.resolve()
 
     def check() -> None:
-        if plan.strict_field.unique:
+        if plan.strict_field.unique and plan.deduplicate is None:
             verify(plan, schema)
 
     step(f"Enforcing {plan.title}")

@@ -185,6 +185,8 @@ def separate_statements(
     statements: list[str] = []
 
     class Editor(connection.SchemaEditorClass):  # type: ignore[misc, name-defined] # known at run time
+        sql_create_column_inline_fk = None
+
         def execute(self, sql: Any, params: Any = ()) -> None:
             if not self.collect_sql:
                 statements.append(str(sql))
@@ -204,6 +206,28 @@ def test_an_editor_that_executes_gets_each_statement(
     history.apply(add_slug())
 
     assert [sql.partition(" ")[0] for sql in separate_statements] == ["ALTER", "CREATE"]
+
+
+@pytest.mark.usefixtures("separate_statements")
+def test_a_key_that_was_to_come_behind_the_column_comes_once(
+    postgresql_alias: str,
+) -> None:
+    """The column of a run that was stopped is there already."""
+    history = History(postgresql_alias)
+    create_movies(history, 0)
+    key = models.ForeignKey("films.Studio", models.CASCADE)
+    operation = AddFieldWithBackfill("Movie", "studio", key, lambda movie: 1)
+    history.apply(operation)
+    expected = history.describe("Movie")
+    history.unapply()
+    with history.connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE films_movie ADD COLUMN studio_id bigint NULL")
+
+    history.apply(operation)
+
+    found = history.describe("Movie")
+    assert len(found["foreign_keys"]) == 1
+    assert found["columns"] == expected["columns"]
 
 
 @pytest.fixture

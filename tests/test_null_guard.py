@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.db import OperationalError, migrations, models
 
+import safefield
 from safefield import BackfillError
 from safefield.backends import get_backend
 from safefield.operations import AlterFieldWithBackfill
@@ -115,6 +116,34 @@ def test_rows_that_share_a_value_keep_nobody_away(history: History) -> None:
     with history.connection.cursor() as cursor:
         cursor.execute("SELECT id, slug FROM films_movie ORDER BY id")
         assert cursor.fetchall() == ((1, "same"), (2, None), (3, None), (10, None))
+
+
+def test_rows_that_came_with_a_taken_value_are_numbered(history: History) -> None:
+    """As those that were there before are, where the operation has deduplicate."""
+    old_code = OldCode(history, 1)
+
+    def take(execute: Any, sql: str, *rest: Any) -> Any:
+        if "MODIFY `slug`" in sql and "NOT NULL" in sql and not old_code.inserted:
+            with Session(history.connection) as other:
+                other.execute(
+                    "INSERT INTO films_movie (id, title, year, slug) "
+                    "VALUES (5, 'New', 1, 'film-number-0-1')"
+                )
+        return execute(sql, *rest)
+
+    with (
+        history.connection.execute_wrapper(take),
+        history.connection.execute_wrapper(old_code),
+    ):
+        history.apply(add_slug(deduplicate=safefield.numbered))
+
+    assert get_rows(history) == [
+        (1, "Film Number 0", "film-number-0-1"),
+        (2, "Film Number 1", "film-number-1-2"),
+        (3, "Film Number 2", "film-number-2-3"),
+        (5, "New", "film-number-0-1-2"),
+        (10, "Late", "late-10"),
+    ]
 
 
 def test_gives_up_where_rows_come_faster(history: History) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.db import InterfaceError, migrations, models
+from django.db import InterfaceError, migrations, models, transaction
 
 from safefield import BackfillError
 from safefield.backfill import PREFLIGHT_ROWS
@@ -228,6 +228,76 @@ def test_errors_of_other_databases_are_told_by_row(
     assert get_slugs(history) == [
         None if n + 1 in bad else slug for n, slug in enumerate(SLUGS)
     ]
+
+
+@on_servers
+def test_a_transaction_that_populate_broke_is_told(history: History) -> None:
+    """Without a statement, which the thread would notice, and no row behind it."""
+    alias = history.connection.alias
+
+    def populate(movie: Any) -> str:
+        if movie.year == 1910:
+            with (
+                contextlib.suppress(ValueError),
+                transaction.atomic(using=alias, savepoint=False),
+            ):
+                raise ValueError
+        if 125 <= movie.year - 1900 < 1000:
+            raise LookupError
+        return slug_of(movie)
+
+    with pytest.raises(BackfillError) as caught:
+        history.apply(add_slug(populate=populate, batch_size=1_000))
+
+    assert [row.pk for row in caught.value.rows] == list(range(126, 1_001))
+    assert get_slugs(history) == [*SLUGS[:125], *[None] * 875, *SLUGS[1_000:]]
+
+
+@on_servers
+def test_a_cursor_from_before_is_noticed(history: History) -> None:
+    cursors: list[Any] = []
+    found: list[int] = []
+
+    def populate(movie: Any) -> str:
+        if not cursors:
+            # In the preflight, in which nothing overlaps.
+            cursors.append(history.connection.cursor())
+        if movie.year >= 1900 + 200:
+            cursors[0].execute("SELECT COUNT(slug) FROM films_movie")
+            found.append(cursors[0].fetchone()[0])
+        return slug_of(movie)
+
+    history.apply(add_slug(populate=populate, batch_size=1_000))
+
+    assert found[0] == 125
+    assert found[-1] == 1_000
+    assert get_slugs(history) == SLUGS
+
+
+def test_statements_that_are_logged_as_the_server_binds_them(
+    postgresql_alias: str,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Django asks the connection itself for a cursor to write such a line."""
+    pytest.importorskip("psycopg", reason="psycopg2 binds nothing on the server")
+    history = History(postgresql_alias)
+    create_movies(history, ROWS)
+    connection: Any = history.connection
+    connection.close()
+    monkeypatch.setattr(connection.features, "uses_server_side_binding", True)
+    connection.settings_dict["OPTIONS"]["server_side_binding"] = True
+    connection.force_debug_cursor = True
+    try:
+        with caplog.at_level(logging.DEBUG, "django.db.backends"):
+            history.apply(add_slug(batch_size=ROWS))
+    finally:
+        connection.force_debug_cursor = False
+        connection.close()
+        del connection.settings_dict["OPTIONS"]["server_side_binding"]
+
+    assert Log(caplog).threads == {"safefield", "MainThread"}
+    assert get_slugs(history) == SLUGS
 
 
 @on_servers

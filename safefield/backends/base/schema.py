@@ -324,7 +324,13 @@ class Schema:
         Returns:
             bool: False if nothing was done, because rows have come meanwhile.
         """
-        self.editor.add_field(self.plan.model, self.plan.strict_field)
+        queued = len(self.editor.deferred_sql)
+        try:
+            self.editor.add_field(self.plan.model, self.plan.strict_field)
+        except BaseException:
+            # What was to come behind the column, which has not come.
+            del self.editor.deferred_sql[queued:]
+            raise
         return True
 
     def add(self) -> None:
