@@ -55,7 +55,7 @@ class Overlap:
         Raises:
             Exception: What a statement raised.
         """
-        if not (self._writer.overlaps and self.is_quiet) or self._is_wrapped():
+        if not (self._writer.overlaps and self.is_quiet and self._is_plain()):
             yield
             return
         self._writer.connection = self._get_twin()
@@ -103,12 +103,13 @@ class Overlap:
             self._pending.result()
             self.connection.validate_no_broken_transaction()
 
-    def _is_wrapped(self) -> bool:
-        """Return whether others do something around the statements."""
+    def _is_plain(self) -> bool:
+        """Return whether nobody but Django does something around the statements."""
         # Such as add what they keep for the thread they were called in.
-        return bool(
-            self.connection.execute_wrappers
-            or any(name in vars(self.connection) for name in CURSORS)
+        return (
+            type(self.connection).__module__.startswith("django.")
+            and not self.connection.execute_wrappers
+            and not any(name in vars(self.connection) for name in CURSORS)
         )
 
     def _get_twin(self) -> Any:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from django.core.management.commands import makemigrations, migrate
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations import autodetector, utils, writer
 from django.db.migrations.state import ModelState
 from django.db.models.query import ModelIterable
@@ -59,6 +60,10 @@ CONTRACT: list[tuple[Any, str, list[str] | None]] = [
         "results_iter",
         ["self", "results", "tuple_expected", "chunked_fetch", "chunk_size"],
     ),
+    # safefield/overlap.py
+    (BaseDatabaseWrapper, "chunked_cursor", ["self"]),
+    (BaseDatabaseWrapper, "inc_thread_sharing", ["self"]),
+    (BaseDatabaseWrapper, "validate_no_broken_transaction", ["self"]),
     # safefield/migration_file.py
     (makemigrations, "MigrationWriter", ["migration", "include_header"]),
     (writer.MigrationWriter, "as_string", ["self"]),

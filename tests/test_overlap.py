@@ -122,6 +122,21 @@ def test_not_where_others_wrap_the_statements(history: History, log: Log) -> Non
 
 
 @on_servers
+def test_not_where_the_connection_is_of_another_class(
+    history: History, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may keep something of its own, which a copy would not share."""
+    connection: Any = history.connection
+    other = type("DatabaseWrapper", (type(connection),), {"__module__": "tenants"})
+    monkeypatch.setattr(connection, "__class__", other)
+
+    history.apply(add_slug(batch_size=ROWS))
+
+    assert log.threads == {"MainThread"}
+    assert get_slugs(history) == SLUGS
+
+
+@on_servers
 def test_what_populate_wraps_is_its_own(history: History, log: Log) -> None:
     def refuse(*args: Any) -> Any:
         raise AssertionError
