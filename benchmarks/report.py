@@ -90,7 +90,7 @@ def render_floor(result: dict[str, Any]) -> list[str]:
         f"{middle:.2f} times ({low:.2f} to {high:.2f})."
     ]
     for way in SLOW_WAYS:
-        # What no way can do better on this machine, even without index and checks.
+        # So a ratio can be told from what a trip to this server costs.
         if whole := get_costs(result, way, "whole"):
             low, middle, high = get_ratios(whole, floor)
             lines.append(

@@ -183,9 +183,9 @@ def test_one_question_ends_it(history: History, log: Log) -> None:
     assert get_slugs(history) == SLUGS
 
 
-def test_a_procedure_is_a_question(mariadb_alias: str) -> None:
-    history = History(mariadb_alias)
-    create_movies(history, ROWS)
+@pytest.mark.parametrize("alias", ["mariadb"], indirect=True)
+def test_a_procedure_is_a_question(history: History, log: Log) -> None:
+    """No wrapper of statements sees it."""
     with history.connection.cursor() as cursor:
         cursor.execute("CREATE PROCEDURE safefield_test() SELECT SLEEP(0.0001)")
 
@@ -196,6 +196,7 @@ def test_a_procedure_is_a_question(mariadb_alias: str) -> None:
 
     history.apply(add_slug(populate=populate, batch_size=ROWS))
 
+    assert log.threads == {"MainThread"}
     assert get_slugs(history) == SLUGS
 
 
