@@ -16,7 +16,8 @@ from django.db.models.expressions import Col
 from django.db.models.lookups import IsNull
 
 from safefield.backends import get_backend
-from safefield.backends.base.schema import LiveColumn, Schema
+from safefield.backends.base.column import LiveColumn
+from safefield.backends.base.schema import Schema
 from safefield.backends.base.shadow import SHADOW_TABLE, Shadow
 from safefield.backfill import Backfill
 from safefield.deduplicate import Deduplication

@@ -13,7 +13,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from safefield.backends import get_backend
 from safefield.backends.base.census import Tally
-from safefield.backends.base.schema import LiveColumn, Schema
+from safefield.backends.base.column import LiveColumn
+from safefield.backends.base.schema import Schema
 from safefield.exceptions import SafefieldError
 from safefield.history import Entry, History, Step
 

@@ -4,36 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from django.db import DatabaseError
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.models import NOT_PROVIDED, QuerySet
 
+from safefield.backends.base.column import LiveColumn
 from safefield.backends.base.locks import Locks
 from safefield.exceptions import BackfillError
 from safefield.fields import AnyField, copy_field
 from safefield.plan import Plan
 
-__all__ = ["LiveColumn", "Schema"]
-
-
-@dataclass(frozen=True)
-class LiveColumn:
-    """
-    What the catalogue says of a column.
-
-    Args:
-        null (bool): Whether it takes NULL.
-        has_default (bool): Whether the database has a default for it.
-        type (str | None): Its type as the database spells it; None where
-            safefield does not compare types.
-    """
-
-    null: bool
-    has_default: bool
-    type: str | None = None
+__all__ = ["Schema"]
 
 
 class Schema:

@@ -12,7 +12,8 @@ from contextlib import contextmanager, suppress
 
 from django.db import DatabaseError, Error
 
-from safefield.backends.base.schema import LiveColumn, Schema
+from safefield.backends.base.column import LiveColumn
+from safefield.backends.base.schema import Schema
 from safefield.backends.mysql.guard import NullGuard
 from safefield.backends.mysql.locks import MySQLLocks
 from safefield.exceptions import BackfillError

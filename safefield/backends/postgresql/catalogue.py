@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from safefield.backends.base.schema import LiveColumn
+from safefield.backends.base.column import LiveColumn
 
 __all__ = [
     "estimate_rows",

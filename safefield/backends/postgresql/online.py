@@ -18,7 +18,8 @@ from django.db import DatabaseError, Error
 from django.db.backends.ddl_references import Statement
 from django.db.models import NOT_PROVIDED
 
-from safefield.backends.base.schema import LiveColumn, Schema
+from safefield.backends.base.column import LiveColumn
+from safefield.backends.base.schema import Schema
 from safefield.backends.postgresql import catalogue
 from safefield.backends.postgresql.locks import PostgreSQLLocks
 from safefield.backends.postgresql.surroundings import is_partitioned

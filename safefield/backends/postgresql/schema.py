@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from django.db import IntegrityError, transaction
 
-from safefield.backends.base.schema import LiveColumn
+from safefield.backends.base.column import LiveColumn
 from safefield.backends.postgresql import catalogue
 from safefield.backends.postgresql.online import OnlineSchema
 from safefield.backends.postgresql.surroundings import (

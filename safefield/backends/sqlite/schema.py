@@ -14,7 +14,8 @@ from contextlib import contextmanager
 
 from django.db import transaction
 
-from safefield.backends.base.schema import LiveColumn, Schema
+from safefield.backends.base.column import LiveColumn
+from safefield.backends.base.schema import Schema
 from safefield.backends.sqlite.surroundings import keep_surroundings
 
 __all__ = ["SQLiteSchema"]
