@@ -52,7 +52,7 @@ def parse_arguments() -> argparse.Namespace:
         type=int,
         nargs="+",
         default=[],
-        help="also run safefield at these table sizes, for time and memory by size",
+        help="also run safefield and the floors at these table sizes",
     )
     parser.add_argument("--seed", type=int, default=None, help="of the order")
     parser.add_argument("--json", type=Path, help="write every measurement here")
@@ -92,7 +92,12 @@ def measure_all(connection: Any, arguments: argparse.Namespace) -> list[dict[str
             (way, sample if way in SAMPLED else arguments.rows)
             for way in arguments.ways
         ]
-        jobs += [("safefield", rows) for rows in arguments.sizes]
+        jobs += [
+            (way, rows)
+            for way in ("safefield", *report.FLOORS)
+            if way in arguments.ways
+            for rows in arguments.sizes
+        ]
         order.shuffle(jobs)
         for way, rows in jobs:
             run = measure(connection, way, rows)

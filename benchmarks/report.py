@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from operator import itemgetter
 from statistics import median
 from typing import Any
 
@@ -18,6 +17,7 @@ LABELS = {
     "floor_update": "floor: one UPDATE in the database",
 }
 FLOORS = ("floor_compute", "floor_update")
+PARTS = ("fill", "whole")
 SLOW_WAYS = ("save_committed", "bulk_update")
 
 
@@ -57,7 +57,7 @@ def render_table(result: dict[str, Any]) -> str:
     for way, label in LABELS.items():
         fill, whole = (get_costs(result, way, part) for part in ("fill", "whole"))
         ratio = "–"
-        if way != "safefield" and whole and own:
+        if way not in ("safefield", *FLOORS) and whole and own:
             low, middle, high = get_ratios(whole, own)
             ratio = f"{middle:.1f} ({low:.1f} to {high:.1f})"
         if fill:
@@ -102,28 +102,55 @@ def render_floor(result: dict[str, Any]) -> list[str]:
 
 def get_sizes(result: dict[str, Any]) -> dict[int, dict[str, float]]:
     """Return time per row and peak of memory of safefield, by size of the table."""
-    sizes: dict[int, list[dict[str, Any]]] = {}
-    for run in sorted(result["runs"], key=itemgetter("rows")):
-        if run["way"] == "safefield":
-            sizes.setdefault(run["rows"], []).append(run)
-    return {
-        rows: {
-            "cost": median(run["seconds"]["whole"] / rows * 1e6 for run in runs),
-            "peak_mb": max(run["peak_mb"] for run in runs),
+    sizes = sorted({run["rows"] for run in result["runs"] if run["way"] == "safefield"})
+    found: dict[int, dict[str, float]] = {}
+    for rows in sizes:
+        fill, whole = (get_cost(result, "safefield", rows, x) for x in PARTS)
+        assert fill is not None and whole is not None
+        found[rows] = {
+            "fill": fill,
+            "whole": whole,
+            "peak_mb": max(
+                run["peak_mb"]
+                for run in result["runs"]
+                if run["way"] == "safefield" and run["rows"] == rows
+            ),
         }
-        for rows, runs in sizes.items()
-    }
+        computed = get_cost(result, "floor_compute", rows, "fill")
+        updated, altered = (get_cost(result, "floor_update", rows, x) for x in PARTS)
+        if computed and updated and altered:
+            found[rows]["floor_fill"] = computed + updated
+            found[rows]["floor_whole"] = computed + altered
+    return found
+
+
+def get_cost(result: dict[str, Any], way: str, rows: int, part: str) -> float | None:
+    """Return the median of the microseconds per row at one size of the table."""
+    found = [
+        run["seconds"][part] / rows * 1e6
+        for run in result["runs"]
+        if run["way"] == way and run["rows"] == rows
+    ]
+    return median(found) if found else None
 
 
 def render_sizes(result: dict[str, Any]) -> list[str]:
     """Return time per row and peak of memory by size of the table, and its size."""
     lines = []
     if len(sizes := get_sizes(result)) > 1:
-        lines += ["", "| rows | whole, µs a row | peak MB |", "|---|---|---|"]
         lines += [
-            f"| {rows:,} | {size['cost']:.1f} | {size['peak_mb']:.0f} |"
-            for rows, size in sizes.items()
+            "",
+            "| rows | fill, µs a row | whole, µs a row | floor of each | peak MB |",
+            "|---|---|---|---|---|",
         ]
+        for rows, size in sizes.items():
+            floor = "–"
+            if "floor_fill" in size:
+                floor = f"{size['floor_fill']:.1f}, {size['floor_whole']:.1f}"
+            lines.append(
+                f"| {rows:,} | {size['fill']:.1f} | {size['whole']:.1f} | {floor} "
+                f"| {size['peak_mb']:.0f} |"
+            )
     for way in ("bulk_update", "safefield"):
         found = [
             run["size"]
@@ -162,7 +189,7 @@ def render_svg(result: dict[str, Any]) -> str:
                 [(f"{rows:,} rows", size[key], GREEN) for rows, size in sizes.items()],
             )
             for title, key in [
-                ("µs a row by size", "cost"),
+                ("µs a row by size", "whole"),
                 ("peak MB by size", "peak_mb"),
             ]
         ]
