@@ -62,7 +62,10 @@ class PlainIterable(ModelIterable):  # type: ignore[type-arg] # generic in the s
                 if fetch_mode.track_peers:
                     peers.append(ref(instance))
                     state.peers = peers
-            instance.__dict__.update(zip(names, values, strict=True))
+            # Not through __dict__: an instance that was never asked for it keeps its
+            # values in an array, which is filled, read and freed faster.
+            for name, value in zip(names, values, strict=True):
+                setattr(instance, name, value)
             yield instance
 
 

@@ -41,39 +41,34 @@ class MySQLWriter(Writer):
     overlaps = True
 
     def _write(self, rows: Sequence[Row]) -> None:
-        if self._measure(rows) > self._max_bytes and len(rows) > 1:
+        columns = list(zip(*(key + values for key, values in rows), strict=True))
+        kinds = [set(map(type, column)) for column in columns]
+        if measure(columns, kinds) > self._max_bytes and len(rows) > 1:
             middle = len(rows) // 2
             self._write(rows[:middle])
             self._write(rows[middle:])
-            return
-        if self._is_range(rows):
-            self._write_range(rows)
-            return
-        kinds = self._get_json_types(rows)
-        if kinds is None:
-            self._write_union(rows)
+        elif self._is_range(columns, kinds):
+            self._write_range(*columns)
+        elif json_types := self._get_json_types(kinds):
+            self._write_json(rows, json_types)
         else:
-            self._write_json(rows, kinds)
+            self._write_union(rows)
 
-    def _is_range(self, rows: Sequence[Row]) -> bool:
-        """Return whether `rows` are texts for each of a range of integer keys."""
+    def _is_range(
+        self, columns: Sequence[Sequence[Any]], kinds: Sequence[set[type]]
+    ) -> bool:
+        """Return whether the columns are a range of integers and a text for each."""
         connection: Any = self.connection
-        if self.is_placed or len(self.columns) != 2:
+        if self.is_placed or kinds != [{int}, {str}]:
             return False
         # UPDATE also looks at the row behind the range. In other isolation levels
         # it would wait if somebody else has locked that.
         if connection.isolation_level != "read committed":
             return False
-        keys = [key[0] for key, _ in rows]
-        return (
-            set(map(type, keys)) == {int}
-            and {type(value) for _, (value,) in rows} == {str}
-            and keys == list(range(keys[0], keys[0] + len(keys)))
-        )
+        keys = columns[0]
+        return keys == tuple(range(keys[0], keys[0] + len(keys)))
 
-    def _write_range(self, rows: Sequence[Row]) -> None:
-        texts = [value for _, (value,) in rows]
-        (first,), (last,) = rows[0][0], rows[-1][0]
+    def _write_range(self, keys: Sequence[int], texts: Sequence[str]) -> None:
         key, column = self.quote(self.keys[0]), self.quote(self.fields[0])
         assignments = [
             f"{column} = ELT({key} - %s + 1, {', '.join(['%s'] * len(texts))})",
@@ -84,7 +79,7 @@ class MySQLWriter(Writer):
             cursor.execute(
                 f"UPDATE {self.table} SET {', '.join(assignments)} "
                 f"WHERE {' AND '.join(conditions)}",
-                [first, *texts, first, last],
+                [keys[0], *texts, keys[0], keys[-1]],
             )
 
     def _write_json(self, rows: Sequence[Row], kinds: Sequence[str]) -> None:
@@ -136,21 +131,13 @@ class MySQLWriter(Writer):
         keys = [f"key{position}" for position in range(len(self.keys))]
         return keys + [f"value{position}" for position in range(len(self.fields))]
 
-    def _get_json_types(self, rows: Sequence[Row]) -> list[str] | None:
+    def _get_json_types(self, kinds: Sequence[set[type]]) -> list[str] | None:
         """Return the type of each column; None where JSON has no type for one."""
         if self.is_placed or not self._has_json_table:
             return None
-        kinds = []
-        for position, _ in enumerate(self._names):
-            count = len(self.keys)
-            of_column = {
-                type(key[position] if position < count else values[position - count])
-                for key, values in rows
-            }
-            if len(of_column) != 1 or (kind := of_column.pop()) not in JSON_TYPES:
-                return None
-            kinds.append(JSON_TYPES[kind])
-        return kinds
+        if not all(len(kind) == 1 and kind <= JSON_TYPES.keys() for kind in kinds):
+            return None
+        return [JSON_TYPES[only] for (only,) in kinds]
 
     @property
     def _has_json_table(self) -> bool:
@@ -190,14 +177,15 @@ class MySQLWriter(Writer):
             cursor.execute("SELECT @@max_allowed_packet")
             return int(cursor.fetchone()[0])
 
-    def _measure(self, rows: Sequence[Row]) -> int:
-        """Return how many bytes `rows` take in a statement, at the most."""
-        # A character takes four bytes, or six as \uXXXX, and the backslash is
-        # escaped once more.
-        texts = sum(
-            len(value)
-            for key, values in rows
-            for value in key + values
-            if isinstance(value, (str, bytes))
-        )
-        return texts * 7 + ROW_BYTES * len(rows) * len(self.columns)
+
+def measure(columns: Sequence[Sequence[Any]], kinds: Sequence[set[type]]) -> int:
+    """Return how many bytes `columns` take in a statement, at the most."""
+    characters = 0
+    for column, of_column in zip(columns, kinds, strict=True):
+        if of_column <= {str, bytes}:
+            characters += sum(map(len, column))
+        else:
+            characters += sum(len(x) for x in column if isinstance(x, (str, bytes)))
+    # A character takes four bytes, or six as \uXXXX, and the backslash is escaped
+    # once more.
+    return characters * 7 + ROW_BYTES * len(columns) * len(columns[0])
