@@ -8,6 +8,8 @@ from typing import Any
 
 from django.db.models import Model, QuerySet
 
+from safefield.acceptance import is_stock_integer
+
 __all__ = ["Page", "Pages"]
 
 #: Keys that are looked up at once: so many are read in a few milliseconds, and
@@ -59,6 +61,9 @@ class Pages:
         self._ahead: Sequence[Any] = []
         #: How many of the keys ahead are behind already.
         self._place = 0
+        self._has_integers = is_stock_integer(rows.model._meta.pk)
+        #: Whether the last keys that were looked up were integers without a gap.
+        self._is_dense = False
 
     def find(self, after: Any, size: int) -> Page:
         """Return the page of `size` rows behind the key `after`."""
@@ -68,7 +73,7 @@ class Pages:
         if size * 2 > KEYS_AHEAD:
             return next(iter(self._behind(after)[size - 1 : size]), None)
         if not self._has_ahead(after, size):
-            self._ahead = list(self._behind(after)[:KEYS_AHEAD])
+            self._ahead = self._look_ahead(after)
             self._place = 0
         last = self._place + size - 1
         return self._ahead[last] if last < len(self._ahead) else None
@@ -81,6 +86,24 @@ class Pages:
         except ValueError:
             return False
         return self._place + size <= len(self._ahead)
+
+    def _look_ahead(self, after: Any) -> Sequence[Any]:
+        """Return the keys behind `after`, KEYS_AHEAD or all that there are."""
+        behind = self._behind(after)
+        if self._is_dense and after is not None:
+            # So many integers have no gap if the last is where it then has to be: the
+            # database counts them and sends one, which takes 0.05 to 0.2 µs a row,
+            # and sending all 0.3 to 0.6 (SQLite, servers; 2026-11-22).
+            last = next(iter(behind[KEYS_AHEAD - 1 : KEYS_AHEAD]), None)
+            if last == after + KEYS_AHEAD:
+                return list(range(after + 1, last + 1))
+        keys = list(behind[:KEYS_AHEAD])
+        self._is_dense = (
+            self._has_integers
+            and len(keys) == KEYS_AHEAD
+            and keys[-1] - keys[0] == KEYS_AHEAD - 1
+        )
+        return keys
 
     def _behind(self, after: Any) -> QuerySet[Any, Any]:
         return self.keys if after is None else self.keys.filter(pk__gt=after)

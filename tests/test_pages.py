@@ -87,6 +87,43 @@ def test_many_pages_take_one_query(rows: QuerySet[Any]) -> None:
     assert len(queries) == 4
 
 
+@pytest.fixture
+def dense_rows(rows: QuerySet[Any]) -> QuerySet[Any]:
+    """Rows with the keys 101, 102, …, 150 behind the others below 100."""
+    rows.filter(pk__gt=100).delete()
+    rows.bulk_create(rows.model(pk=number) for number in range(101, 151))
+    return rows
+
+
+def test_keys_without_a_gap_are_counted(dense_rows: QuerySet[Any]) -> None:
+    found = Pages(dense_rows)
+    with CaptureQueriesContext(connections[dense_rows.db]) as queries:
+        cut = walk(found, repeat(4), 100)
+
+    full = [Page(after, after + 4, 4) for after in range(100, 148, 4)]
+    assert cut == [*full, Page(148, None, 4)]
+    # 12 keys from 101 and, three times, the one that ends the next 12; behind 148 it
+    # is not there, so the last two are looked up.
+    limits = [query["sql"].partition("LIMIT ")[2] for query in queries]
+    assert limits == ["12", *["1 OFFSET 11"] * 4, "12"]
+
+
+@pytest.mark.parametrize("gone", [101, 112, 113, 124, 125, 130, 150])
+def test_a_gap_among_keys_without_one(dense_rows: QuerySet[Any], gone: int) -> None:
+    dense_rows.filter(pk=gone).delete()
+
+    cut = walk(Pages(dense_rows), repeat(4))
+
+    sizes = [page.bound(dense_rows).count() for page in cut]
+    keys = [
+        pk
+        for page in cut
+        for pk in page.bound(dense_rows).order_by("pk").values_list("pk", flat=True)
+    ]
+    assert keys == list(dense_rows.order_by("pk").values_list("pk", flat=True))
+    assert sizes == [4] * 14 + [3]
+
+
 def test_rows_that_come_and_go_meanwhile(rows: QuerySet[Any]) -> None:
     found = Pages(rows)
     first = found.find(None, 4)
