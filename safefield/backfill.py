@@ -15,6 +15,7 @@ from django.db.models.lookups import IsNull
 from safefield.backends.base.schema import Schema
 from safefield.backends.base.writer import Row, Writer
 from safefield.exceptions import BackfillError, BadRow
+from safefield.instances import read_lazily
 from safefield.overlap import Overlap
 from safefield.passes import Pass
 from safefield.plan import Plan
@@ -156,6 +157,10 @@ class Backfill(Pass):
         """Return what the constraints will say of the rows that were filled."""
         problems = find_problems(self.plan, self.schema, is_filled=False)
         return [problem.finding() for problem in problems]
+
+    def read(self, queryset: QuerySet[Model]) -> Sequence[Model]:
+        """Return the rows of a batch."""
+        return read_lazily(queryset)
 
     def handle(self, rows: Sequence[Model], *, savepoints: bool) -> None:
         """Compute and write the values of one batch."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from weakref import ref
@@ -15,7 +15,7 @@ from django.db.models.query import ModelIterable
 from django.db.models.query_utils import DeferredAttribute
 from django.db.models.signals import post_init, pre_init
 
-__all__ = ["pause_collector", "read_quickly"]
+__all__ = ["LazyRows", "pause_collector", "read_lazily", "read_quickly"]
 
 #: Attributes of an instance that are nothing but an entry in its __dict__.
 PLAIN_ATTRIBUTES = (DeferredAttribute, ForeignKeyDeferredAttribute)
@@ -38,35 +38,90 @@ def read_quickly(queryset: QuerySet[Model]) -> QuerySet[Model]:
     return queryset
 
 
+def read_lazily(queryset: QuerySet[Model]) -> Sequence[Model]:
+    """
+    Return the rows of `queryset`, read, and made instances as they are asked for.
+
+    Args:
+        queryset (QuerySet): As read_quickly() left it. A list where rows have to
+            know of each other, to read what they are related to at once.
+    """
+    is_alone = not any(field.is_relation for field in queryset.model._meta.get_fields())
+    if queryset._iterable_class is PlainIterable and is_alone:
+        return LazyRows(queryset)
+    return list(queryset)
+
+
 class PlainIterable(ModelIterable):  # type: ignore[type-arg] # generic in the stubs
     """Yield instances that are their columns and a ModelState, as from_db() does."""
 
     def __iter__(self) -> Iterator[Any]:
-        queryset: Any = self.queryset
-        model = queryset.model
-        alias = queryset.db
-        names = [field.attname for field in model._meta.concrete_fields]
-        fetch_mode = getattr(queryset, "_fetch_mode", None)  # Django 6.1
-        peers: list[Any] = []
-        compiler = queryset.query.get_compiler(using=alias)
-        new = object.__new__
-        for values in compiler.results_iter(
+        rows = get_compiler(self.queryset).results_iter(
             chunked_fetch=self.chunked_fetch, chunk_size=self.chunk_size
-        ):
-            instance = new(model)
-            instance._state = state = ModelState()
-            state.db = alias
-            state.adding = False
-            if fetch_mode is not None:
-                state.fetch_mode = fetch_mode
-                if fetch_mode.track_peers:
-                    peers.append(ref(instance))
-                    state.peers = peers
-            # Not through __dict__: an instance that was never asked for it keeps its
-            # values in an array, which is filled, read and freed faster.
+        )
+        return make_instances(self.queryset, rows)
+
+
+class LazyRows(Sequence[Any]):
+    """
+    The rows of a query, each an instance only when it is asked for, and each time.
+
+    So the first rows of a batch are on their way to the database while the others
+    are made, and none is kept when it has its value.
+
+    Args:
+        queryset (QuerySet): As read_quickly() left it.
+    """
+
+    def __init__(self, queryset: QuerySet[Model]) -> None:
+        self.queryset = queryset
+        self._rows: list[Any] = list(get_compiler(queryset).results_iter())
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[Any]:
+        return make_instances(self.queryset, self._rows)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return list(make_instances(self.queryset, self._rows[index]))
+        return next(make_instances(self.queryset, [self._rows[index]]))
+
+
+def get_compiler(queryset: QuerySet[Model]) -> Any:
+    """Return what runs the query of `queryset`."""
+    return queryset.query.get_compiler(using=queryset.db)
+
+
+def make_instances(queryset: Any, rows: Iterable[Any]) -> Iterator[Any]:
+    """Yield an instance of the model of `queryset` for each of `rows`."""
+    model = queryset.model
+    alias = queryset.db
+    names = [field.attname for field in model._meta.concrete_fields]
+    # Which would look, for each row, whether it had another key before.
+    has_setters = ForeignKeyDeferredAttribute in get_attribute_types(model)
+    fetch_mode = getattr(queryset, "_fetch_mode", None)  # Django 6.1
+    peers: list[Any] = []
+    new = object.__new__
+    for values in rows:
+        instance = new(model)
+        instance._state = state = ModelState()
+        state.db = alias
+        state.adding = False
+        if fetch_mode is not None:
+            state.fetch_mode = fetch_mode
+            if fetch_mode.track_peers:
+                peers.append(ref(instance))
+                state.peers = peers
+        if has_setters:
+            instance.__dict__.update(zip(names, values, strict=True))
+        else:
+            # An instance that was never asked for its __dict__ keeps the values
+            # in an array, which is filled, read and freed faster.
             for name, value in zip(names, values, strict=True):
                 setattr(instance, name, value)
-            yield instance
+        yield instance
 
 
 def is_plain(model: type[Model]) -> bool:
@@ -78,11 +133,16 @@ def is_plain(model: type[Model]) -> bool:
         and getattr(model.from_db, "__func__", None) is Model.from_db.__func__  # type: ignore[attr-defined] # a classmethod
         and not pre_init.has_listeners(model)
         and not post_init.has_listeners(model)
-        and all(
-            type(vars(field.model).get(field.attname)) in PLAIN_ATTRIBUTES
-            for field in model._meta.concrete_fields
-        )
+        and all(kind in PLAIN_ATTRIBUTES for kind in get_attribute_types(model))
     )
+
+
+def get_attribute_types(model: type[Model]) -> list[type]:
+    """Return of what kind the class attribute of each column is."""
+    return [
+        type(vars(field.model).get(field.attname))
+        for field in model._meta.concrete_fields
+    ]
 
 
 @contextmanager

@@ -90,6 +90,10 @@ class Pass:
             queryset = queryset.fetch_mode(models.FETCH_PEERS)
         return read_quickly(queryset)
 
+    def read(self, queryset: QuerySet[Model]) -> Sequence[Model]:
+        """Return the rows of a batch."""
+        return list(queryset)
+
     def run_pages(self, title: str) -> None:
         """Handle all rows of this pass."""
         size = self.size = BatchSize(
@@ -152,7 +156,9 @@ class Pass:
             if (wanted := self.wanted()) is not None:
                 queryset = queryset.filter(wanted)
             queryset = self._lock(queryset.order_by("pk"))
-            rows = list(queryset if page.last is not None else queryset[: page.size])
+            rows = self.read(
+                queryset if page.last is not None else queryset[: page.size]
+            )
             if rows:
                 self.handle(rows, savepoints=savepoints)
                 if (taken := self.size.taken) < len(rows):
