@@ -12,11 +12,13 @@ from django.db.models import NOT_PROVIDED, Model, QuerySet
 from django.db.models.expressions import Col
 from django.db.models.lookups import IsNull
 
+from safefield.acceptance import is_stock_integer
 from safefield.backends.base.schema import Schema
 from safefield.backends.base.writer import Row, Writer
 from safefield.exceptions import BackfillError, BadRow
 from safefield.instances import read_lazily
 from safefield.overlap import Overlap
+from safefield.pages import Page
 from safefield.passes import Pass
 from safefield.plan import Plan
 from safefield.progress import note
@@ -53,6 +55,10 @@ class Backfill(Pass):
             only_null=plan.field,
         )
         self.overlap = Overlap(self.writer)
+        self._has_integers = is_stock_integer(plan.model._meta.pk)
+        #: Whether the pages so far had as many rows as they can have, and the key
+        #: behind which one had fewer.
+        self._is_whole, self._whole_until = True, None
 
     def wanted(self) -> Any:
         """Return the condition that a row has no value yet."""
@@ -123,17 +129,24 @@ class Backfill(Pass):
         )
         self._fill(f"Filling {self.plan.title}")
         if self.skips_locked:
-            self.sweep()
+            # Nothing was passed over in a whole page, and who inserts takes higher
+            # integers. So most tables are not read once more, only their end.
+            self.sweep(self._whole_until)
 
-    def sweep(self) -> None:
+    def sweep(self, after: Any = None) -> None:
         """
         Fill the few rows that have no value yet: passed over, or inserted since.
+
+        Args:
+            after (Any): Behind which key to look for them; None for all rows.
 
         Raises:
             BackfillError: Some rows could not be filled. The others are.
         """
         self.skips_locked = False
         rows: QuerySet[Model] = QuerySet(self.model, using=self.alias)
+        if after is not None:
+            rows = rows.filter(pk__gt=after)
         if rows.filter(self.wanted()).order_by().exists():
             self._fill(f"Sweeping {self.plan.title}")
 
@@ -158,9 +171,12 @@ class Backfill(Pass):
         problems = find_problems(self.plan, self.schema, is_filled=False)
         return [problem.finding() for problem in problems]
 
-    def read(self, queryset: QuerySet[Model]) -> Sequence[Model]:
+    def read(self, page: Page, queryset: QuerySet[Model]) -> Sequence[Model]:
         """Return the rows of a batch."""
-        return read_lazily(queryset)
+        rows = read_lazily(queryset)
+        if self._is_whole and (len(rows) < page.size or not self._has_integers):
+            self._is_whole, self._whole_until = False, page.after
+        return rows
 
     def handle(self, rows: Sequence[Model], *, savepoints: bool) -> None:
         """Compute and write the values of one batch."""

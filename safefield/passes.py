@@ -90,8 +90,8 @@ class Pass:
             queryset = queryset.fetch_mode(models.FETCH_PEERS)
         return read_quickly(queryset)
 
-    def read(self, queryset: QuerySet[Model]) -> Sequence[Model]:
-        """Return the rows of a batch."""
+    def read(self, page: Page, queryset: QuerySet[Model]) -> Sequence[Model]:
+        """Return the rows of a batch, which are those of `page` or some of them."""
         return list(queryset)
 
     def run_pages(self, title: str) -> None:
@@ -156,9 +156,9 @@ class Pass:
             if (wanted := self.wanted()) is not None:
                 queryset = queryset.filter(wanted)
             queryset = self._lock(queryset.order_by("pk"))
-            rows = self.read(
-                queryset if page.last is not None else queryset[: page.size]
-            )
+            if page.last is None:
+                queryset = queryset[: page.size]
+            rows = self.read(page, queryset)
             if rows:
                 self.handle(rows, savepoints=savepoints)
                 if (taken := self.size.taken) < len(rows):
