@@ -130,7 +130,9 @@ class Backfill(Pass):
         self._fill(f"Filling {self.plan.title}")
         if self.skips_locked:
             # Nothing was passed over in a whole page, and who inserts takes higher
-            # integers. So most tables are not read once more, only their end.
+            # integers. So most tables are not read once more, only their end. What a
+            # long transaction inserted before is for enforce() to find, as what comes
+            # from now on.
             self.sweep(self._whole_until)
 
     def sweep(self, after: Any = None) -> None:

@@ -52,7 +52,7 @@ def test_the_look_for_rows_without_a_value(
 
 @on_servers
 def test_a_row_inserted_behind_the_fill(alias: str) -> None:
-    """Only who chooses a key by hand inserts one; the NOT NULL finds it."""
+    """By hand, or by a transaction that was long at it; the NOT NULL finds it."""
     history = History(alias)
     create_movies(history, 7)
     history.rows("Movie").filter(pk=2).delete()
