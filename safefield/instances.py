@@ -15,7 +15,13 @@ from django.db.models.query import ModelIterable
 from django.db.models.query_utils import DeferredAttribute
 from django.db.models.signals import post_init, pre_init
 
-__all__ = ["LazyRows", "pause_collector", "read_lazily", "read_quickly"]
+__all__ = [
+    "LazyRows",
+    "has_relations",
+    "pause_collector",
+    "read_lazily",
+    "read_quickly",
+]
 
 #: Attributes of an instance that are nothing but an entry in its __dict__.
 PLAIN_ATTRIBUTES = (DeferredAttribute, ForeignKeyDeferredAttribute)
@@ -46,10 +52,14 @@ def read_lazily(queryset: QuerySet[Model]) -> Sequence[Model]:
         queryset (QuerySet): As read_quickly() left it. A list where rows have to
             know of each other, to read what they are related to at once.
     """
-    is_alone = not any(field.is_relation for field in queryset.model._meta.get_fields())
-    if queryset._iterable_class is PlainIterable and is_alone:
+    if queryset._iterable_class is PlainIterable and not has_relations(queryset.model):
         return LazyRows(queryset)
     return list(queryset)
+
+
+def has_relations(model: type[Model]) -> bool:
+    """Return whether a row of `model` may have others that belong to it."""
+    return any(field.is_relation for field in model._meta.get_fields())
 
 
 class PlainIterable(ModelIterable):  # type: ignore[type-arg] # generic in the stubs

@@ -13,7 +13,7 @@ from safefield.backends.base.schema import Schema
 from safefield.batches import BATCH_SECONDS, MAX_ROWS, UNLOCKED_SECONDS, BatchSize
 from safefield.conf import get_configuration
 from safefield.exceptions import BadRow
-from safefield.instances import pause_collector, read_quickly
+from safefield.instances import has_relations, pause_collector, read_quickly
 from safefield.pages import Page, Pages
 from safefield.plan import Plan
 from safefield.progress import track
@@ -52,9 +52,7 @@ class Pass:
         self.connection = schema.connection
         self.alias = schema.connection.alias
         self.model = model
-        self.has_relations = any(
-            field.is_relation for field in model._meta.get_fields()
-        )
+        self.has_relations = has_relations(model)
         self.writer_class = get_backend(schema.connection).writer
         self.bad_rows: list[BadRow] = []
         #: Whether rows that others have locked are left for a later pass.
