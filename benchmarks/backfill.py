@@ -52,7 +52,7 @@ def parse_arguments() -> argparse.Namespace:
         type=int,
         nargs="+",
         default=[],
-        help="also run safefield and the floors at these table sizes",
+        help="also run safefield and the floors, if in --ways, at these table sizes",
     )
     parser.add_argument("--seed", type=int, default=None, help="of the order")
     parser.add_argument("--json", type=Path, help="write every measurement here")

@@ -55,7 +55,7 @@ def render_table(result: dict[str, Any]) -> str:
     ]
     own = get_costs(result, "safefield", "whole")
     for way, label in LABELS.items():
-        fill, whole = (get_costs(result, way, part) for part in ("fill", "whole"))
+        fill, whole = (get_costs(result, way, part) for part in PARTS)
         ratio = "–"
         if way not in ("safefield", *FLOORS) and whole and own:
             low, middle, high = get_ratios(whole, own)
@@ -101,7 +101,7 @@ def render_floor(result: dict[str, Any]) -> list[str]:
 
 
 def get_sizes(result: dict[str, Any]) -> dict[int, dict[str, float]]:
-    """Return time per row and peak of memory of safefield, by size of the table."""
+    """Return time per row, its floor and peak of memory, by size of the table."""
     sizes = sorted({run["rows"] for run in result["runs"] if run["way"] == "safefield"})
     found: dict[int, dict[str, float]] = {}
     for rows in sizes:

@@ -55,10 +55,10 @@ class Backfill(Pass):
             only_null=plan.field,
         )
         self.overlap = Overlap(self.writer)
-        self._has_integers = is_stock_integer(plan.model._meta.pk)
-        #: Whether the pages so far had as many rows as they can have, and the key
-        #: behind which one had fewer.
-        self._is_whole, self._whole_until = True, None
+        #: Whether all pages so far had as many rows as they can have, and the key
+        #: behind which one had fewer. Other keys than integers do not only grow.
+        self._is_whole = is_stock_integer(plan.model._meta.pk)
+        self._whole_until: Any = None
 
     def wanted(self) -> Any:
         """Return the condition that a row has no value yet."""
@@ -176,7 +176,7 @@ class Backfill(Pass):
     def read(self, page: Page, queryset: QuerySet[Model]) -> Sequence[Model]:
         """Return the rows of a batch."""
         rows = read_lazily(queryset)
-        if self._is_whole and (len(rows) < page.size or not self._has_integers):
+        if self._is_whole and len(rows) < page.size:
             self._is_whole, self._whole_until = False, page.after
         return rows
 
