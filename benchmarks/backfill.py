@@ -4,7 +4,9 @@ Measure ways of filling a new column side by side, on one database.
     python benchmarks/backfill.py --database postgresql --rows 1000000
 
 Every way runs in a process of its own on a fresh table, in an order that is
-shuffled anew for each round. What is to be compared is the ratios.
+shuffled anew for each round. What is to be compared is the ratios. With --beside, the
+safefield of another checkout, such as a git worktree of an earlier commit, takes its
+turns too.
 """
 
 from __future__ import annotations
@@ -54,6 +56,9 @@ def parse_arguments() -> argparse.Namespace:
         default=[],
         help="also run safefield and the floors, if in --ways, at these table sizes",
     )
+    parser.add_argument(
+        "--beside", type=Path, help="also run safefield as this other checkout has it"
+    )
     parser.add_argument("--seed", type=int, default=None, help="of the order")
     parser.add_argument("--json", type=Path, help="write every measurement here")
     parser.add_argument("--svg", type=Path, help="write a plot here")
@@ -98,21 +103,28 @@ def measure_all(connection: Any, arguments: argparse.Namespace) -> list[dict[str
             if way in arguments.ways
             for rows in arguments.sizes
         ]
+        if arguments.beside:
+            jobs.append((report.BESIDE, arguments.rows))
         order.shuffle(jobs)
         for way, rows in jobs:
-            run = measure(connection, way, rows)
+            run = measure(connection, way, rows, arguments.beside)
             runs.append({"round": number, **run})
             print(report.render_run(runs[-1]), flush=True)
     return runs
 
 
-def measure(connection: Any, way: str, rows: int) -> dict[str, Any]:
+def measure(
+    connection: Any, way: str, rows: int, beside: Path | None = None
+) -> dict[str, Any]:
     """Run one way on a fresh table of `rows` rows."""
     films.create_table(connection, rows)
     settings = json.dumps(films.get_settings(connection))
     connection.close()
+    script, own_way = Path(__file__).with_name("run_way.py"), way
+    if way == report.BESIDE and beside is not None:
+        script, own_way = beside / "benchmarks" / script.name, "safefield"
     process = subprocess.run(
-        [sys.executable, str(Path(__file__).with_name("run_way.py")), way],
+        [sys.executable, str(script.resolve()), own_way],
         input=settings,
         stdout=subprocess.PIPE,
         text=True,

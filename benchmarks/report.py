@@ -6,12 +6,16 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
+#: The way that runs the safefield of another checkout.
+BESIDE = "safefield_beside"
+
 #: What each way is called in the table.
 LABELS = {
     "save": "row.save(), one transaction",
     "save_committed": "row.save(), each committed",
     "bulk_update": "bulk_update(), 1,000 rows",
     "safefield": "safefield, populate in Python",
+    BESIDE: "safefield of --beside, populate in Python",
     "safefield_expression": "safefield, an expression",
     "floor_compute": "floor: reading and computing alone",
     "floor_update": "floor: one UPDATE in the database",

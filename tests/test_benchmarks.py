@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 from tests.servers import LABELS
+from tests.site import REPOSITORY
 from tests.test_busy_site import run
 
 WAYS = [
@@ -16,6 +17,7 @@ WAYS = [
     "floor_compute",
     "floor_update",
     "safefield",
+    "safefield_beside",
     "safefield_expression",
     "save",
     "save_committed",
@@ -35,6 +37,8 @@ def test_backfill(alias: str, tmp_path: Path) -> None:
         "1",
         "--seed",
         "1",
+        "--beside",
+        str(REPOSITORY),
     ]
 
     out = run(
@@ -51,6 +55,7 @@ def test_backfill(alias: str, tmp_path: Path) -> None:
     assert all(seconds > 0 for run in runs for seconds in run["seconds"].values())
     assert all(run["peak_mb"] > 0 for run in runs)
     assert "| bulk_update(), 1,000 rows |" in out
+    assert "| safefield of --beside, populate in Python |" in out
     assert "| 50 |" in out
     assert "Fill against the floor" in out
     assert ElementTree.parse(plot).getroot().tag == "{http://www.w3.org/2000/svg}svg"
