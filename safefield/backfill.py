@@ -46,7 +46,7 @@ class Backfill(Pass):
 
     def __init__(self, plan: Plan, schema: Schema) -> None:
         super().__init__(plan, schema, plan.model)
-        self.values = Values(plan.field, self.connection)
+        self.values = Values(plan.field, self.connection, allow_blank=plan.allow_blank)
         self.queries = QueryWatch(self.connection, plan.source_name)
         self.writer: Writer = self.writer_class(
             self.connection,

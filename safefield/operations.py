@@ -56,6 +56,7 @@ class _BackfillOperation(_Base):
         select_related: Sequence[str] = (),
         prefetch_related: Sequence[str] = (),
         batch_size: int | None = None,
+        allow_blank: bool = False,
     ) -> None:
         operation = f"{type(self).__name__}({model_name!r}, {name!r})"
         if (sentence := self._refusal(field, populate)) is not None:
@@ -97,12 +98,17 @@ class _BackfillOperation(_Base):
                 raise TypeError(sentence)
             if batch_size < 1:
                 raise ValueError(sentence)
+        if not isinstance(allow_blank, bool):
+            raise TypeError(
+                f"{operation}: allow_blank must be True or False, not {allow_blank!r}."
+            )
         self.populate = populate
         self.reverse = reverse
         self.deduplicate = deduplicate
         self.select_related = tuple(select_related)
         self.prefetch_related = tuple(prefetch_related)
         self.batch_size = batch_size
+        self.allow_blank = allow_blank
         super().__init__(model_name, name, field)
 
     def deconstruct(self) -> tuple[str, Sequence[Any], dict[str, Any]]:
@@ -118,6 +124,8 @@ class _BackfillOperation(_Base):
             "select_related": self.select_related,
             "prefetch_related": self.prefetch_related,
             "batch_size": self.batch_size,
+            # Written only where it says something else than the default.
+            "allow_blank": self.allow_blank or None,
         }
         kwargs.update(
             {
@@ -201,6 +209,7 @@ class _BackfillOperation(_Base):
             select_related=self.select_related,
             prefetch_related=self.prefetch_related,
             batch_size=self.batch_size,
+            allow_blank=self.allow_blank,
         )
 
     def database_forwards(
@@ -249,6 +258,8 @@ class AddFieldWithBackfill(_BackfillOperation, AddField):
             QuerySet.prefetch_related().
         batch_size (int | None): Rows in a batch, at least 1. None: sized by
             time, see BATCH_SECONDS in batches.py.
+        allow_blank (bool): Whether rows may get an empty text though the field
+            has no blank=True.
 
     Raises:
         TypeError: An argument is of the wrong kind.

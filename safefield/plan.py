@@ -44,6 +44,7 @@ class Plan:
     select_related: tuple[str, ...]
     prefetch_related: tuple[str, ...]
     batch_size: int | None
+    allow_blank: bool
 
     @property
     def label(self) -> str:

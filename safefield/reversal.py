@@ -130,7 +130,10 @@ class Reversal(Pass):
             fields,
             set_null=self.done if model is self.model else None,
         )
-        values = [Values(field, self.connection) for field in fields]
+        values = [
+            Values(field, self.connection, allow_blank=self.plan.allow_blank)
+            for field in fields
+        ]
         written: list[Row] = []
         for row, answer in answers:
             try:

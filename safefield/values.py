@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -10,7 +11,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
 from safefield.acceptance import get_acceptor
-from safefield.fields import AnyField, copy_field
+from safefield.fields import AnyField
 from safefield.strictness import get_type_check, get_value_check
 
 __all__ = ["Values"]
@@ -23,16 +24,20 @@ class Values:
     Args:
         field (Field): The field as it is to end.
         connection (BaseDatabaseWrapper): Where the values go.
+        allow_blank (bool): Whether an empty text is a value of a required field.
     """
 
-    def __init__(self, field: AnyField, connection: BaseDatabaseWrapper) -> None:
+    def __init__(
+        self,
+        field: AnyField,
+        connection: BaseDatabaseWrapper,
+        *,
+        allow_blank: bool = False,
+    ) -> None:
         self.field = field
         self.connection = connection
-        #: Field.validate() asks nothing of a field with editable=False.
-        self.strict: AnyField = field
-        if not field.editable:
-            self.strict = copy_field(field)
-            self.strict.editable = True
+        self.takes_blank = field.blank or allow_blank or field.is_relation
+        self.strict = make_strict(field)
         #: Whose values they are: those of a foreign key are its target's.
         self.target: AnyField = field.target_field if field.is_relation else field
         self.find_type_fault = get_type_check(self.target)
@@ -93,22 +98,25 @@ class Values:
             # Existence is checked in bulk when all rows are filled, so the
             # query that ForeignKey.validate() makes for each value is left out.
             return field.target_field.to_python(value)
-        if self._is_empty_default(value):
-            return field.to_python(value)
-        return self.strict.clean(value, None)
+        cleaned = self.strict.clean(value, None)
+        if self._is_blank(cleaned):
+            raise ValidationError(
+                "it is an empty text, and the field is required: if it is meant, add "
+                "allow_blank=True to the operation"
+            )
+        return cleaned
 
-    def _is_empty_default(self, value: Any) -> bool:
-        """
-        Return whether `value` is empty and just what the field's default says.
-
-        JSONField(default=list) may not be left blank in a form, and yet each
-        new row of the application gets an empty list.
-        """
+    def _is_blank(self, value: Any) -> bool:
+        """Return whether `value` is an empty text that is not meant."""
         field = self.field
-        return bool(
-            value in field.empty_values
-            and field.has_default()
-            and field.get_default() == value
+        return (
+            isinstance(value, str)
+            and not value
+            and not self.takes_blank
+            # Whose values are not texts, but may be one.
+            and field.get_internal_type() != "JSONField"
+            # What each new row of the application gets cannot be wrong in old ones.
+            and not (field.has_default() and field.get_default() == "")
         )
 
     def _key(self, value: Any) -> Any:
@@ -132,3 +140,19 @@ class Values:
                 f"it is an instance of {value._meta.label} that was not saved"
             )
         return key
+
+
+def make_strict(field: AnyField) -> AnyField:
+    """
+    Return a copy of `field` whose clean() looks at the values of all rows.
+
+    Field.validate() asks nothing of a field with editable=False, and takes an
+    empty list, dict or bytes for a form that nobody filled in. What an empty text
+    is, is for Values to say.
+    """
+    # Not copy_field(): its validators are what __init__ left in a cached property.
+    strict = copy.copy(field)
+    strict.editable = strict.blank = True
+    if getattr(field, "base_field", None) is not None:
+        strict.base_field = make_strict(field.base_field)
+    return strict

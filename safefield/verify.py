@@ -140,7 +140,8 @@ def _possible(
         yield Problem("there is no value", rows.filter(**{f"{column}__isnull": True}))
     if _must_not_be_blank(plan, schema):
         yield Problem(
-            "the value is an empty text, and the field is required",
+            "the value is an empty text, and the field is required: if it is meant, "
+            "add allow_blank=True to the operation",
             filled.filter(**{column: ""}),
         )
     if (
@@ -219,7 +220,7 @@ def _must_not_be_blank(plan: Plan, schema: Schema) -> bool:
     # A text that an existing field has already is not this operation's to judge.
     return (
         plan.old_field is None
-        and not plan.field.blank
+        and not (plan.field.blank or plan.allow_blank)
         # What each new row of the application gets cannot be wrong in old ones.
         and not (plan.field.has_default() and plan.field.get_default() == "")
         and not plan.field.is_relation

@@ -28,6 +28,10 @@ MOVIE = migrations.CreateModel(
         ("title", models.CharField(max_length=200)),
     ],
 )
+BLANK = (
+    "it is an empty text, and the field is required: if it is meant, add "
+    "allow_blank=True to the operation"
+)
 UTC = dt.timezone.utc
 NOON = dt.datetime(2026, 1, 2, 12, 0)
 
@@ -53,13 +57,20 @@ CASES: dict[str, tuple[Any, Any, Any, str, str]] = {
         "it is None, and the field is required",
         "",
     ),
-    "empty text": (text(), "x", "", "This field cannot be blank.", "''"),
+    "empty text": (text(), "x", "", BLANK, "''"),
     "too long": (
         text(),
         "x",
         "x" * 70,
         "Ensure this value has at most 10 characters.",
         "'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…",
+    ),
+    "not editable, too long": (
+        text(editable=False),
+        "x",
+        "x" * 11,
+        "Ensure this value has at most 10 characters.",
+        "'xxxxxxxxxxx'",
     ),
     "bytes for a text": (
         text(),
@@ -116,7 +127,7 @@ CASES: dict[str, tuple[Any, Any, Any, str, str]] = {
         text(editable=False),
         "a",
         "",
-        "This field cannot be blank.",
+        BLANK,
         "''",
     ),
     "refused by a validator": (
@@ -137,7 +148,7 @@ CASES: dict[str, tuple[Any, Any, Any, str, str]] = {
         models.TextField(),
         "x",
         "",
-        "This field cannot be blank.",
+        BLANK,
         "''",
     ),
     "NUL in a long text": (

@@ -194,7 +194,8 @@ def test_empty_text_is_refused(history: History) -> None:
     assert error.rows == [
         BadRow(
             get_keys(history)[3],
-            "the value is an empty text, and the field is required",
+            "the value is an empty text, and the field is required: if it is meant, "
+            "add allow_blank=True to the operation",
         )
     ]
 

@@ -173,6 +173,7 @@ def test_state_keeps_the_default() -> None:
             "select_related": ("studio", "studio__country"),
             "prefetch_related": ("cast",),
             "batch_size": 500,
+            "allow_blank": True,
         },
         {"populate": partial(populate_studio, apps=None)},
         {"batch_size": 1, "prefetch_related": ["cast"]},
@@ -213,6 +214,7 @@ def test_text_in_a_migration_file() -> None:
             deduplicate=number_slug,
             select_related=["studio"],
             batch_size=500,
+            allow_blank=True,
         )
     ]
 
@@ -230,6 +232,7 @@ def test_text_in_a_migration_file() -> None:
             deduplicate=tests.test_operations.number_slug,
             select_related=('studio',),
             batch_size=500,
+            allow_blank=True,
         ),
     ]
 """
@@ -314,6 +317,11 @@ def three_arguments(movie: Any, apps: Any, other: Any) -> str:
             {"batch_size": True},
             TypeError,
             "batch_size must be a whole number of rows, at least 1, not True.",
+        ),
+        (
+            {"allow_blank": 1},
+            TypeError,
+            "allow_blank must be True or False, not 1.",
         ),
     ],
 )

@@ -82,8 +82,8 @@ def test_all_reasons_are_in_one_error(history: History) -> None:
         )
 
     assert str(caught.value).splitlines()[1:-1] == [
-        "  1 row: the value is an empty text, and the field is required "
-        "(primary key 3)",
+        "  1 row: the value is an empty text, and the field is required: if it is "
+        "meant, add allow_blank=True to the operation (primary key 3)",
         "  1 row: an earlier row has the same value, and the field is unique "
         "(primary key 2)",
     ]
