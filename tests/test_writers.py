@@ -102,6 +102,34 @@ def test_any_text_arrives_as_it_is(alias: str, step: int) -> None:
     assert read(history, "text") == NASTY
 
 
+@pytest.mark.parametrize("step", [1, 2], ids=["keys-without-gaps", "keys-with-gaps"])
+@pytest.mark.parametrize("value", ["same", 7, None], ids=str)
+def test_rows_are_counted(alias: str, step: int, value: Any) -> None:
+    """
+    A row that is gone, or has a value, is not counted; one like before is.
+
+    Fails if MySQL counts the rows that come out different, or the count is not given.
+    """
+    history = History(alias)
+    keys = range(1, 4 * step + 1, step)
+    create_movies(history, models.BigAutoField(primary_key=True), keys)
+    history.rows("Movie").filter(pk=keys[3]).delete()
+    history.rows("Movie").filter(pk=keys[2]).update(text="theirs", number=1)
+    model = history.model("Movie")
+    field = model._meta.get_field("number" if value == 7 else "text")
+    rows = [((key,), (value,)) for key in keys]
+
+    def count(**options: Any) -> int:
+        writer = get_backend(history.connection).writer(
+            history.connection, model, [field], **options
+        )
+        return writer.write(rows)
+
+    assert count(only_null=field) == 2
+    assert count() == 3
+    assert count() == 3
+
+
 def test_none_among_values(alias: str) -> None:
     history = History(alias)
     create_movies(history, models.BigAutoField(primary_key=True), [1, 2, 3])

@@ -59,10 +59,14 @@ class Writer:
         self.only_null = only_null
         self.set_null = set_null
 
-    def write(self, rows: Sequence[Row]) -> None:
-        """Write `rows`; a row that is not there any more is passed over."""
-        if rows:
-            self._write(rows)
+    def write(self, rows: Sequence[Row]) -> int:
+        """
+        Write `rows`; a row that is not there any more is passed over.
+
+        Returns:
+            int: Rows that the database says it has changed.
+        """
+        return self._write(rows) if rows else 0
 
     @cached_property
     def key_of(self) -> Callable[[Model], tuple[Any, ...]]:
@@ -75,13 +79,12 @@ class Writer:
             for key in self.keys
         )
 
-    def _write(self, rows: Sequence[Row]) -> None:
+    def _write(self, rows: Sequence[Row]) -> int:
         # One prepared statement, run once a row.
         if not self.is_placed:
-            self._write_many(
+            return self._write_many(
                 ["%s"] * len(self.columns), [values + key for key, values in rows]
             )
-            return
         # Rows with the same SQL around their values go together.
         groups: dict[tuple[str, ...], list[list[Any]]] = {}
         for row in rows:
@@ -90,12 +93,11 @@ class Writer:
             sql = (*places[count:], *places[:count])
             ordered = parameters[count:] + parameters[:count]
             groups.setdefault(sql, []).append([p for part in ordered for p in part])
-        for sql, many in groups.items():
-            self._write_many(sql, many)
+        return sum(self._write_many(sql, many) for sql, many in groups.items())
 
     def _write_many(
         self, places: Sequence[str], parameters: Sequence[Sequence[Any]]
-    ) -> None:
+    ) -> int:
         # Values first, then keys, as they stand in the statement.
         pairs = [
             f"{self.quote(field)} = {place}"
@@ -109,6 +111,7 @@ class Writer:
         )
         with self.connection.cursor() as cursor:
             cursor.executemany(sql, parameters)
+            return int(cursor.rowcount)
 
     def extra_assignments(self) -> list[str]:
         """Return the assignments that are the same for all rows."""

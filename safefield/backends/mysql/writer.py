@@ -40,19 +40,17 @@ class MySQLWriter(Writer):
 
     overlaps = True
 
-    def _write(self, rows: Sequence[Row]) -> None:
+    def _write(self, rows: Sequence[Row]) -> int:
         columns = list(zip(*(key + values for key, values in rows), strict=True))
         kinds = [set(map(type, column)) for column in columns]
         if measure(columns, kinds) > self._max_bytes and len(rows) > 1:
             middle = len(rows) // 2
-            self._write(rows[:middle])
-            self._write(rows[middle:])
-        elif self._is_range(columns, kinds):
-            self._write_range(*columns)
-        elif json_types := self._get_json_types(kinds):
-            self._write_json(rows, json_types)
-        else:
-            self._write_union(rows)
+            return self._write(rows[:middle]) + self._write(rows[middle:])
+        if self._is_range(columns, kinds):
+            return self._write_range(*columns)
+        if json_types := self._get_json_types(kinds):
+            return self._write_json(rows, json_types)
+        return self._write_union(rows)
 
     def _is_range(
         self, columns: Sequence[Sequence[Any]], kinds: Sequence[set[type]]
@@ -68,7 +66,7 @@ class MySQLWriter(Writer):
         keys = columns[0]
         return keys == tuple(range(keys[0], keys[0] + len(keys)))
 
-    def _write_range(self, keys: Sequence[int], texts: Sequence[str]) -> None:
+    def _write_range(self, keys: Sequence[int], texts: Sequence[str]) -> int:
         key, column = self.quote(self.keys[0]), self.quote(self.fields[0])
         assignments = [
             f"{column} = ELT({key} - %s + 1, {', '.join(['%s'] * len(texts))})",
@@ -81,8 +79,9 @@ class MySQLWriter(Writer):
                 f"WHERE {' AND '.join(conditions)}",
                 [keys[0], *texts, keys[0], keys[-1]],
             )
+            return int(cursor.rowcount)
 
-    def _write_json(self, rows: Sequence[Row], kinds: Sequence[str]) -> None:
+    def _write_json(self, rows: Sequence[Row], kinds: Sequence[str]) -> int:
         columns = ", ".join(
             f"{name} {kind} PATH '$[{position}]'"
             for position, (name, kind) in enumerate(
@@ -91,9 +90,9 @@ class MySQLWriter(Writer):
         )
         # ASCII alone, whatever the character set of the connection.
         document = json.dumps([key + values for key, values in rows])
-        self._execute(f"JSON_TABLE(%s, '$[*]' COLUMNS ({columns}))", [document])
+        return self._execute(f"JSON_TABLE(%s, '$[*]' COLUMNS ({columns}))", [document])
 
-    def _write_union(self, rows: Sequence[Row]) -> None:
+    def _write_union(self, rows: Sequence[Row]) -> int:
         selects: list[str] = []
         parameters: list[Any] = []
         for row in rows:
@@ -105,9 +104,9 @@ class MySQLWriter(Writer):
                 ]
             selects.append(f"SELECT {', '.join(places)}")
             parameters += [value for part in values for value in part]
-        self._execute(f"({' UNION ALL '.join(selects)})", parameters)
+        return self._execute(f"({' UNION ALL '.join(selects)})", parameters)
 
-    def _execute(self, source: str, parameters: Sequence[Any]) -> None:
+    def _execute(self, source: str, parameters: Sequence[Any]) -> int:
         count = len(self.keys)
         conditions = [
             f"{self.table}.{self.quote(field)} = {self._collate(field.column, name)}"
@@ -124,6 +123,7 @@ class MySQLWriter(Writer):
         )
         with self.connection.cursor() as cursor:
             cursor.execute(sql, parameters)
+            return int(cursor.rowcount)
 
     @cached_property
     def _names(self) -> list[str]:

@@ -36,10 +36,9 @@ class PostgreSQLWriter(Writer):
 
     overlaps = True
 
-    def _write(self, rows: Sequence[Row]) -> None:
+    def _write(self, rows: Sequence[Row]) -> int:
         if self.is_placed or any(column.nests for column in self._types):
-            self._write_values(rows)
-            return
+            return self._write_values(rows)
         keys, values = zip(*rows, strict=True)
         arrays = [
             to_array(column)
@@ -47,29 +46,31 @@ class PostgreSQLWriter(Writer):
             for column in columns
         ]
         source = ", ".join(f"%s::{column.kind}[]" for column in self._types)
-        self._execute(f"unnest({source})", arrays, rows)
+        return self._execute(f"unnest({source})", arrays, rows)
 
-    def _write_values(self, rows: Sequence[Row]) -> None:
+    def _write_values(self, rows: Sequence[Row]) -> int:
         """Write with VALUES: unnest() flattens arrays of arrays."""
         placed = [self.place_row(row) for row in rows]
         size = (MAX_PARAMETERS - 2) // max(
             sum(map(len, parameters)) for _, parameters in placed
         )
+        count = 0
         for start in range(0, len(rows), size):
             part = placed[start : start + size]
             source = ", ".join(
                 "(" + ", ".join(map(_cast, places, self._types)) + ")"
                 for places, _ in part
             )
-            self._execute(
+            count += self._execute(
                 f"(VALUES {source})",
                 [value for _, row in part for values in row for value in values],
                 rows[start : start + size],
             )
+        return count
 
     def _execute(
         self, source: str, parameters: Sequence[Any], rows: Sequence[Row]
-    ) -> None:
+    ) -> int:
         keys = [f"key{position}" for position in range(len(self.keys))]
         values = [f"value{position}" for position in range(len(self.fields))]
         assignments = [
@@ -91,6 +92,7 @@ class PostgreSQLWriter(Writer):
         )
         with self.connection.cursor() as cursor:
             cursor.execute(sql, [*parameters, *limits])
+            return int(cursor.rowcount)
 
     def _get_range(self, rows: Sequence[Row]) -> tuple[str, list[Any]]:
         """
