@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from decimal import Decimal
 from enum import IntEnum
 from typing import Any
 
 import pytest
-from django.db import connections, migrations, models
+from django.db import (
+    DatabaseError,
+    DataError,
+    IntegrityError,
+    connections,
+    migrations,
+    models,
+)
 from django.test.utils import CaptureQueriesContext
 
+import safefield
 from safefield.acceptance import get_acceptor, is_stock_integer
 from safefield.backends import get_backend
-from safefield.backends.mysql.writer import MySQLWriter
+from safefield.backends.mysql.writer import MySQLWriter, Settings
 from safefield.backends.postgresql.writer import PostgreSQLWriter, to_array
 from safefield.exceptions import BackfillError
-from safefield.operations import AddFieldWithBackfill
+from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
 from tests.history import History
 from tests.sessions import Session
 
@@ -176,25 +185,50 @@ def test_keys_that_are_texts(alias: str) -> None:
     assert dict(read(history, "pk", "text")) == {key: f"<{key}>" for key in keys}
 
 
+@pytest.mark.parametrize("names", [["text"], ["text", "number"]], ids="-".join)
 @pytest.mark.parametrize("collation", ["utf8mb4_bin", "utf8mb4_german2_ci"])
-def test_text_keys_of_another_collation(mariadb_alias: str, collation: str) -> None:
+def test_text_keys_of_another_collation(
+    mariadb_alias: str, collation: str, names: list[str]
+) -> None:
+    """Fails if the keys of the batch are compared in their own collation."""
     history = History(mariadb_alias)
     key = models.CharField(primary_key=True, max_length=20, db_collation=collation)
     create_movies(history, key, ["a", "ä"])
+    count = len(names)
 
-    write(history, ["text", "number"], [(("a",), ("A", 1)), (("ä",), ("Ä", None))])
+    # JSON_TABLE for texts alone, UNION for the None among the numbers.
+    write(history, names, [(("a",), ("A", 1)[:count]), (("ä",), ("Ä", None)[:count])])
 
     assert set(read(history, "pk", "text")) == {("a", "A"), ("ä", "Ä")}
 
 
 def test_text_keys_of_another_collation_on_postgresql(postgresql_alias: str) -> None:
+    """Fails if the first and the last key are not those of the column's collation."""
     history = History(postgresql_alias)
-    key = models.CharField(primary_key=True, max_length=20, db_collation="C")
-    create_movies(history, key, ["a", "B", "ä"])
+    with history.connection.cursor() as cursor:
+        # "a" < "B" < "ä", whatever the server's own collation is.
+        cursor.execute("CREATE COLLATION by_letter (provider = icu, locale = 'und')")
+    for table, collation in {"Movie": "by_letter", "Film": "C"}.items():
+        key = models.CharField(primary_key=True, max_length=9, db_collation=collation)
+        history.apply(
+            migrations.CreateModel(
+                table, [("id", key), ("text", models.TextField(null=True))]
+            )
+        )
+        history.rows(table).bulk_create(
+            history.model(table)(pk=key) for key in ["a", "B", "ä", "Z"]
+        )
+        model = history.model(table)
+        PostgreSQLWriter(
+            history.connection, model, [model._meta.get_field("text")]
+        ).write([((key,), (key * 2,)) for key in ("a", "B", "ä", "Z")])
 
-    write(history, ["text"], [((key,), (key * 2,)) for key in ("a", "B", "ä")])
-
-    assert set(read(history, "pk", "text")) == {("a", "aa"), ("B", "BB"), ("ä", "ää")}
+        assert set(history.rows(table).values_list("pk", "text")) == {
+            ("a", "aa"),
+            ("B", "BB"),
+            ("ä", "ää"),
+            ("Z", "ZZ"),
+        }
 
 
 def test_keys_that_are_uuids(alias: str) -> None:
@@ -212,13 +246,16 @@ def test_keys_that_are_uuids(alias: str) -> None:
     assert dict(read(history, "pk", "text")) == {key: str(key) for key in keys}
 
 
-def test_rows_that_have_a_value_are_passed_over(alias: str) -> None:
+@pytest.mark.parametrize("second", [2, 3], ids=["keys-without-gaps", "keys-with-gaps"])
+def test_rows_that_have_a_value_are_passed_over(alias: str, second: int) -> None:
+    """Fails if one of the ways to write forgets the condition."""
     history = History(alias)
-    create_movies(history, models.BigAutoField(primary_key=True), [1, 2])
+    create_movies(history, models.BigAutoField(primary_key=True), [1, second])
     history.rows("Movie").filter(pk=1).update(text="theirs")
     text = history.model("Movie")._meta.get_field("text")
+    rows = [((1,), ("ours",)), ((second,), ("ours",))]
 
-    write(history, ["text"], [((1,), ("ours",)), ((2,), ("ours",))], only_null=text)
+    write(history, ["text"], rows, only_null=text)
 
     assert read(history, "text") == ["theirs", "ours"]
 
@@ -263,6 +300,306 @@ def test_text_that_cannot_be_sent_is_the_fault_of_its_row(alias: str) -> None:
         history.apply(operation)
 
     assert [row.pk for row in caught.value.rows] == [2]
+
+
+# Names of ours that are names of theirs
+
+#: What the statements call their own rows and columns, or may have called them.
+NAMES = [
+    "batch",
+    "Batch",
+    "source",
+    "safefield_batch",
+    "Safefield_Batch",
+    "safefield_batch_",
+    "unnest",
+    "json_table",
+    "key0",
+    "value0",
+]
+
+
+@pytest.mark.parametrize("step", [1, 2], ids=["keys-without-gaps", "keys-with-gaps"])
+@pytest.mark.parametrize("name", NAMES)
+def test_any_name_of_a_table(alias: str, name: str, step: int) -> None:
+    """Fails if a statement's own rows have the name of the table."""
+    history = History(alias)
+    history.apply(
+        migrations.CreateModel(
+            "Movie",
+            [
+                ("id", models.BigAutoField(primary_key=True)),
+                ("key0", models.CharField(max_length=9)),
+                ("batch", models.IntegerField(null=True)),
+            ],
+            options={"db_table": name},
+        )
+    )
+    movie = history.model("Movie")
+    keys = [1, 1 + step, 1 + 2 * step]
+    history.rows("Movie").bulk_create(movie(pk=key, key0=f"k{key}") for key in keys)
+
+    history.apply(
+        AddFieldWithBackfill(
+            "Movie",
+            "value0",
+            models.CharField(max_length=9, unique=True),
+            lambda movie: "same",
+            lambda movie: {"key0": movie.value0, "batch": -movie.pk},
+            deduplicate=safefield.numbered,
+        ),
+        AddFieldWithBackfill(
+            "Movie", "source", models.IntegerField(), lambda movie: movie.pk
+        ),
+        AlterFieldWithBackfill(
+            "Movie", "batch", models.IntegerField(), lambda movie: movie.pk
+        ),
+    )
+    filled = list(history.rows("Movie").values_list("value0", "source", "batch"))
+    history.unapply()
+
+    assert filled == [
+        ("same", keys[0], keys[0]),
+        ("same-2", keys[1], keys[1]),
+        ("same-3", keys[2], keys[2]),
+    ]
+    assert list(history.rows("Movie").values_list("key0", "batch")) == [
+        ("same", -keys[0]),
+        ("same-2", -keys[1]),
+        ("same-3", -keys[2]),
+    ]
+
+
+def test_table_of_that_name_in_a_schema(postgresql_alias: str) -> None:
+    """Fails if the schema in db_table hides that the name is ours."""
+    history = History(postgresql_alias)
+    with history.connection.cursor() as cursor:
+        cursor.execute("CREATE SCHEMA safefield_names")
+    try:
+        history.apply(
+            migrations.CreateModel(
+                "Movie",
+                [("id", models.BigAutoField(primary_key=True))],
+                options={"db_table": '"safefield_names"."safefield_batch"'},
+            )
+        )
+        history.rows("Movie").bulk_create(history.model("Movie")() for _ in range(3))
+        history.apply(
+            AddFieldWithBackfill(
+                "Movie", "rank", models.IntegerField(), lambda movie: movie.pk
+            )
+        )
+
+        assert list(history.rows("Movie").values_list("pk", "rank")) == [
+            (1, 1),
+            (2, 2),
+            (3, 3),
+        ]
+    finally:
+        with history.connection.cursor() as cursor:
+            cursor.execute("DROP SCHEMA safefield_names CASCADE")
+
+
+# Columns of types of their own: Django's update() is what says how a value ends
+
+
+class TypedField(models.Field):
+    """A column of any type, with the values as they are."""
+
+    def __init__(self, kind: str, **options: Any) -> None:
+        self.kind = kind
+        super().__init__(**options)
+
+    def deconstruct(self) -> Any:
+        name, path, _, options = super().deconstruct()
+        return name, path, [self.kind], options
+
+    def db_type(self, connection: Any) -> str:
+        return self.kind
+
+
+def create_pairs(history: History, kind: str, keys: Any, key: Any = None) -> None:
+    """Make a table with two columns of one type, for ours and for Django's."""
+    history.apply(
+        migrations.CreateModel(
+            "Movie",
+            [
+                ("id", key or models.BigAutoField(primary_key=True)),
+                ("ours", TypedField(kind, null=True)),
+                ("theirs", TypedField(kind, null=True)),
+            ],
+        )
+    )
+    history.rows("Movie").bulk_create(history.model("Movie")(pk=key) for key in keys)
+
+
+def write_pairs(history: History, values: dict[Any, Any]) -> None:
+    """Let Django write into the one column what the writer writes into the other."""
+    for key, value in values.items():
+        history.rows("Movie").filter(pk=key).update(theirs=value)
+    write(history, ["ours"], [((key,), (value,)) for key, value in values.items()])
+
+
+def count_differences(history: History, spelling: str) -> int:
+    """Return in how many rows the columns differ, or are empty."""
+    ours, theirs = spelling.format("ours"), spelling.format("theirs")
+    with history.connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT count(*) FROM films_movie WHERE ours IS NULL OR theirs IS NULL "
+            f"OR {ours} <> {theirs}"
+        )
+        return int(cursor.fetchone()[0])
+
+
+TYPES = {
+    "char(3)": ["DEU", "D", "\u00e9\u00df\u4e03", ""],
+    "char(3)[]": [["DEU", "FR"], ["D"], []],
+    "varchar(3)": ["DEU", "D", "abc   "],
+    "bit(5)": ["10110", "00000"],
+    "bit(3)[]": [["101", "010"], ["111"]],
+    "bit varying(8)": ["10110", "1", ""],
+    '"char"': ["a", "b"],
+    "name": ["a" * 63, "b"],
+    "citext": ["DEU", "deu"],
+    "money": ["12.50", "-1"],
+    "numeric(5,2)": [Decimal("1.005"), Decimal("-999.99"), 7],
+    "mood": ["sad", "happy"],
+    "pair": ["(1,x)", '(2,"a,b")'],
+    "code": ["DEU", "D"],
+    "code_of_code": ["DEU", "D"],
+    "code[]": [["DEU", "FR"], ["D"]],
+    "short": ["DEU", "D"],
+    "timetz": ["10:00:00+05:30", "23:59:59.999999-12"],
+    "time(0)": ["10:00:00.6", "10:00:00.4"],
+    "timestamp(3)": ["2020-01-02 03:04:05.678901"],
+    "interval hour to minute": ["1 day 02:03:04.5", "-00:59:59"],
+    "interval(0)": ["00:00:01.6"],
+    "inet": ["1.2.3.4/24", "::1"],
+    "macaddr": ["08:00:2b:01:02:03"],
+    "tsvector": ["a fat cat"],
+    "xml": ["<a>b</a>"],
+    "point": ["(1,2)"],
+    "int4range": ["[1,3)", "empty"],
+    "oid": [1, 2**32 - 1],
+    "real": [0.1, 16777217.0],
+    "hstore": ['"a"=>"b"', ""],
+}
+
+
+@pytest.fixture
+def types(postgresql_alias: str) -> str:
+    """Make types of all kinds."""
+    with connections[postgresql_alias].cursor() as cursor:
+        for statement in (
+            "CREATE EXTENSION IF NOT EXISTS citext",
+            "CREATE EXTENSION IF NOT EXISTS hstore",
+            "CREATE TYPE mood AS ENUM ('sad', 'happy')",
+            "CREATE TYPE pair AS (number integer, letter char(3))",
+            "CREATE DOMAIN code AS char(3)",
+            "CREATE DOMAIN code_of_code AS code",
+            "CREATE DOMAIN short AS varchar(3) CHECK (VALUE <> 'bad')",
+        ):
+            cursor.execute(statement)
+    return postgresql_alias
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_any_type_of_column(types: str, kind: str) -> None:
+    """Fails if a cast cuts values, as `character` and a domain do."""
+    history = History(types)
+    values = dict(enumerate(TYPES[kind], 1))
+    create_pairs(history, kind, values)
+
+    write_pairs(history, values)
+
+    assert count_differences(history, "{}::text") == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        pytest.param("char(3)", "DEUX", id="char"),
+        pytest.param("char(3)[]", ["DEUX"], id="array of char"),
+        pytest.param("varchar(80)", "x" * 81, id="varchar"),
+        pytest.param("varchar(3)[]", ["DEUX"], id="array of varchar"),
+        pytest.param("bit(5)", "101101", id="bit"),
+        pytest.param("bit(5)", "1", id="shorter bit"),
+        pytest.param("bit varying(5)", "101101", id="varbit"),
+        pytest.param("code", "DEUX", id="domain"),
+        pytest.param("code_of_code", "DEUX", id="domain of a domain"),
+        pytest.param("code[]", ["DEUX"], id="array of a domain"),
+        pytest.param("short", "DEUX", id="domain with a check"),
+        pytest.param("short", "bad", id="check of a domain"),
+        pytest.param("pair", "(1,DEUX)", id="record"),
+        pytest.param("numeric(5,2)", Decimal(1000), id="numeric"),
+    ],
+)
+def test_what_the_column_refuses(types: str, kind: str, value: Any) -> None:
+    """Fails if a value is made to fit: Django's update() is refused, too."""
+    history = History(types)
+    create_pairs(history, kind, [1, 2])
+
+    with pytest.raises((DataError, IntegrityError)):
+        history.rows("Movie").filter(pk=1).update(theirs=value)
+    with pytest.raises((DataError, IntegrityError)):
+        write(history, ["ours"], [((1,), (value,))])
+    # Another value takes it out of the quick way.
+    with pytest.raises((DataError, IntegrityError)):
+        write(history, ["ours"], [((1,), (value,)), ((2,), (None,))])
+
+    assert read(history, "ours", "theirs") == [(None, None), (None, None)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "keys"),
+    [
+        pytest.param("char(3)", ["DEU", "FRA", "D  ", "X"], id="char"),
+        pytest.param("bit(5)", ["10110", "10111", "00000"], id="bit"),
+        pytest.param("code", ["DEU", "FRA"], id="domain"),
+        pytest.param("citext", ["a", "B", "c"], id="citext"),
+        pytest.param("money", ["1.50", "12.00"], id="money"),
+        pytest.param("mood", ["sad", "happy"], id="enum"),
+        pytest.param("timetz", ["10:00:00+05:30", "10:00:00+00"], id="timetz"),
+        pytest.param("interval hour to minute", ["01:02:00", "1 day"], id="interval"),
+        pytest.param("numeric(5,2)", [Decimal("1.50"), Decimal(-7)], id="numeric"),
+        pytest.param("real", [0.5, 2.0], id="real"),
+    ],
+)
+def test_any_type_of_key(types: str, kind: str, keys: list[Any]) -> None:
+    """Fails if the keys are cut or changed, so that rows are not found."""
+    history = History(types)
+    create_pairs(history, "text", keys, TypedField(kind, primary_key=True))
+
+    write_pairs(history, {key: f"<{key}>" for key in keys})
+
+    assert count_differences(history, "{}") == 0
+
+
+def test_foreign_key_to_a_char(types: str) -> None:
+    """Fails if the key of the other table is cut."""
+    history = History(types)
+    history.apply(
+        migrations.CreateModel(
+            "Country", [("code", TypedField("char(3)", primary_key=True))]
+        ),
+        migrations.CreateModel(
+            "Movie", [("id", models.BigAutoField(primary_key=True))]
+        ),
+    )
+    country = history.model("Country")
+    history.rows("Country").bulk_create(country(pk=pk) for pk in ("DEU", "FRA"))
+    history.rows("Movie").bulk_create(history.model("Movie")() for _ in range(2))
+
+    history.apply(
+        AddFieldWithBackfill(
+            "Movie",
+            "country",
+            models.ForeignKey("films.Country", models.CASCADE),
+            lambda movie: "FRA",
+        )
+    )
+
+    assert read(history, "country_id") == ["FRA", "FRA"]
 
 
 # PostgreSQL
@@ -427,13 +764,138 @@ def test_statements_fit_into_a_packet(
     history = History(mariadb_alias)
     create_movies(history, models.BigAutoField(primary_key=True), range(1, 9))
     rows = [((n,), ('"' * 10_000,)) for n in range(1, 9)]
-    monkeypatch.setattr(MySQLWriter, "_max_bytes", 150_000)
+    monkeypatch.setattr(MySQLWriter, "_settings", Settings(150_000, "utf8mb4"))
 
     statements = write(history, ["text"], rows)
 
     assert len(statements) == 4
     assert max(map(len, statements)) < 150_000
     assert set(read(history, "text")) == {'"' * 10_000}
+
+
+@pytest.mark.parametrize(
+    ("kind", "numbers"),
+    [
+        pytest.param("bigint", [-(2**63), 2**63 - 1, 0], id="signed"),
+        pytest.param("bigint unsigned", [0, 2**63, 2**64 - 1], id="unsigned"),
+        pytest.param("decimal(30)", [-1, 2**63, 2**64, 10**29], id="decimal"),
+        pytest.param("varchar(30)", [2**63, -1, 2**64 + 1], id="text"),
+    ],
+)
+def test_integers_of_any_size(
+    mariadb_alias: str, kind: str, numbers: list[int]
+) -> None:
+    """Fails if JSON_TABLE clips an integer to the largest that it has."""
+    history = History(mariadb_alias)
+    values = dict(zip(range(1, 99, 2), numbers, strict=False))
+    create_pairs(history, kind, values)
+
+    write_pairs(history, values)
+
+    assert count_differences(history, "{}") == 0
+
+
+def test_integer_that_the_column_refuses(mariadb_alias: str) -> None:
+    """Fails if 2**63 becomes 2**63 - 1, as it did in a DurationField."""
+    history = History(mariadb_alias)
+    create_pairs(history, "bigint", [1, 3])
+
+    with pytest.raises(DataError):
+        history.rows("Movie").filter(pk=1).update(theirs=2**63)
+    with pytest.raises(DataError):
+        write(history, ["ours"], [((1,), (2**63,)), ((3,), (1,))])
+
+    assert read(history, "ours") == [None, None]
+
+
+@pytest.mark.parametrize("step", [1, 2], ids=["keys-without-gaps", "keys-with-gaps"])
+@pytest.mark.parametrize("value", ["x", 5, None], ids=repr)
+def test_keys_above_the_signed_integers(
+    mariadb_alias: str, step: int, value: Any
+) -> None:
+    """Fails if the keys are clipped, so that their rows are not found."""
+    history = History(mariadb_alias)
+    keys = range(2**63 - 3, 2**63 + 4, step)
+    create_pairs(
+        history, "varchar(9)", keys, TypedField("bigint unsigned", primary_key=True)
+    )
+
+    write(history, ["ours"], [((key,), (value,)) for key in keys])
+    write(history, ["theirs"], [((2**64 - 1,), ("x",)), ((keys[0],), ("x",))])
+
+    expected = None if value is None else str(value)
+    assert read(history, "ours") == [expected] * len(keys)
+
+
+@pytest.fixture(params=["latin1", "utf8mb3", "utf8mb4"])
+def charset(mariadb_alias: str, request: pytest.FixtureRequest) -> Iterator[str]:
+    """Give the database another character set; return an alias of it."""
+    connection = connections[mariadb_alias]
+    name = connection.ops.quote_name(connection.settings_dict["NAME"])
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT @@character_set_database, @@collation_database")
+        before = cursor.fetchone()
+        cursor.execute(f"ALTER DATABASE {name} CHARACTER SET {request.param}")
+    # A session notes the character set of its database when it begins.
+    connection.close()
+    yield mariadb_alias
+    connection.close()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"ALTER DATABASE {name} CHARACTER SET {before[0]} COLLATE {before[1]}"
+        )
+    connection.close()
+
+
+@pytest.mark.parametrize("connected", ["utf8mb4", "utf8mb3", "latin1"])
+@pytest.mark.parametrize("of_column", ["utf8mb4", "utf8mb3", "latin1", "binary"])
+def test_characters_that_a_character_set_lacks(
+    charset: str, of_column: str, connected: str
+) -> None:
+    """Fails if a way to write turns them into question marks, as JSON_TABLE does."""
+    history = History(charset)
+    values = {1: "e", 3: "\u00e9", 5: "\u2192", 7: "\U0001f389", 9: "?"}
+    create_pairs(history, f"varchar(9) CHARACTER SET {of_column}", values)
+    connection = history.connection
+    connection.close()
+    options = connection.settings_dict["OPTIONS"]
+    before = options.get("charset")
+    options["charset"] = connected
+    taken, refused = {}, {}
+    try:
+        for key, value in values.items():
+            try:
+                history.rows("Movie").filter(pk=key).update(theirs=value)
+            except (DatabaseError, UnicodeEncodeError):
+                refused[key] = value
+                with pytest.raises((DatabaseError, UnicodeEncodeError)):
+                    write(history, ["ours"], [((1,), ("e",)), ((key,), (value,))])
+                with pytest.raises((DatabaseError, UnicodeEncodeError)):
+                    write(history, ["ours"], [((key,), (value,))])
+            else:
+                taken[key] = value
+        rows = [((key,), (value,)) for key, value in taken.items()]
+        try:
+            write(history, ["ours"], rows)
+        except DatabaseError:
+            # As the fill does then.
+            for row in rows:
+                write(history, ["ours"], [row])
+    finally:
+        connection.close()
+        if before is None:
+            del options["charset"]
+        else:
+            options["charset"] = before
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT id, HEX(ours), HEX(theirs) FROM films_movie ORDER BY id")
+        rows = {key: pair for key, *pair in cursor}
+    assert {
+        key: ours == theirs for key, (ours, theirs) in rows.items()
+    } == dict.fromkeys(values, True)
+    assert [key for key, (ours, _) in rows.items() if ours is None] == list(refused)
+    assert 1 in taken
 
 
 def test_union_where_there_is_no_json_table(

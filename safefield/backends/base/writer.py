@@ -66,6 +66,9 @@ class Writer:
         Returns:
             int: Rows that the database says it has changed.
         """
+        if len(rows) == 1:
+            # As save() does, so that it is refused or not as save() would be.
+            return self._write_singly(rows)
         return self._write(rows) if rows else 0
 
     @cached_property
@@ -80,6 +83,9 @@ class Writer:
         )
 
     def _write(self, rows: Sequence[Row]) -> int:
+        return self._write_singly(rows)
+
+    def _write_singly(self, rows: Sequence[Row]) -> int:
         # One prepared statement, run once a row.
         if not self.is_placed:
             return self._write_many(
@@ -110,7 +116,10 @@ class Writer:
             f"WHERE {' AND '.join(conditions + self.extra_conditions())}"
         )
         with self.connection.cursor() as cursor:
-            cursor.executemany(sql, parameters)
+            if len(parameters) == 1:
+                cursor.execute(sql, parameters[0])
+            else:
+                cursor.executemany(sql, parameters)
             return int(cursor.rowcount)
 
     def extra_assignments(self) -> list[str]:
@@ -157,6 +166,15 @@ class Writer:
     def table(self) -> str:
         """The quoted table."""
         return self.quote_name(self.model._meta.db_table)
+
+    @cached_property
+    def batch(self) -> str:
+        """What the rows to be written are called in a statement."""
+        name = "safefield_batch"
+        # Without regard to case or to the schema that db_table may have.
+        while name in self.model._meta.db_table.lower():
+            name += "_"
+        return name
 
     def quote_name(self, name: str) -> str:
         """Return `name` quoted for the database."""
