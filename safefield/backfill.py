@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -13,6 +14,8 @@ from django.db.models.expressions import Col
 from django.db.models.lookups import IsNull
 
 from safefield.acceptance import is_stock_integer
+from safefield.assignment import Assignment, CompanionWriter
+from safefield.attributes import has_own_attribute
 from safefield.backends.base.schema import Schema
 from safefield.backends.base.writer import Row, Writer
 from safefield.exceptions import BackfillError, BadRow
@@ -48,7 +51,13 @@ class Backfill(Pass):
         super().__init__(plan, schema, plan.model)
         self.values = Values(plan.field, self.connection, allow_blank=plan.allow_blank)
         self.queries = QueryWatch(self.connection, plan.source_name)
-        self.writer: Writer = self.writer_class(
+        writer_class: Callable[..., Writer] = self.writer_class
+        #: What assigns the values, where that does more than set the column.
+        self.assignment: Assignment | None = None
+        if has_own_attribute(plan.new_model, plan.field):
+            self.assignment = Assignment(plan.new_model, self.connection)
+            writer_class = partial(CompanionWriter, writer_class)
+        self.writer: Writer = writer_class(
             self.connection,
             plan.new_model,
             [plan.field],
@@ -252,13 +261,20 @@ class Backfill(Pass):
         accepts = self.values.accepts
         key_of = self.writer.key_of
         source = self.plan.source_name
+        assignment = self.assignment
         computed: list[tuple[Model, Row]] = []
         value: Any
+        prepared: tuple[Any, ...]
         for row in rows:
             value = NOT_PROVIDED
             try:
+                # A copy: populate may change the row.
+                instance = None if assignment is None else assignment.copy(row)
                 value = value_of(row)
-                prepared = value if accepts(value) else prepare(value)
+                if instance is not None:
+                    prepared = self.assign(instance, value)
+                else:
+                    prepared = (value if accepts(value) else prepare(value),)
             except DatabaseError as exc:
                 if not savepoints:
                     raise
@@ -266,5 +282,29 @@ class Backfill(Pass):
             except Exception as exc:
                 self.note_bad(row, source, exc, value)
             else:
-                computed.append((row, (key_of(row), (prepared,))))
+                computed.append((row, (key_of(row), prepared)))
         return computed
+
+    def assign(self, instance: Model, value: Any) -> tuple[Any, ...]:
+        """
+        Return what assigning `value` to a row makes of it, ready for the database.
+
+        Args:
+            instance (Model): The row, from Assignment.copy().
+            value (Any): From populate.
+
+        Returns:
+            tuple: The value of the column and, if others change, theirs by field.
+
+        Raises:
+            ValidationError: A column does not take what it gets.
+        """
+        assert self.assignment is not None
+        field = self.plan.field
+        if value is None and not field.null:
+            return (self.values.prepare(None),)
+        columns = self.assignment.assign(instance, {self.plan.field_name: value})
+        prepared = self.values.prepare(columns.pop(field))
+        return prepared, {
+            other: self.assignment.prepare(other, columns[other]) for other in columns
+        }

@@ -221,8 +221,23 @@ class Deduplication(Backfill):
         raise ValidationError(f"none of {MAX_NUMBER:,} answers is free")
 
     def _ask(self, row: Model, value: Any, number: int) -> Any:
-        """Return the answer for one number, ready for the database."""
-        return self.values.prepare(self.answer(row, value, number))
+        """
+        Return the answer for one number, ready for the database.
+
+        Raises:
+            ValidationError: It is not a good value, or means other columns too.
+        """
+        prepared, *others = self._ask_for_columns(row, value, number)
+        if names := ", ".join(field.name for other in others for field in other):
+            raise ValidationError(f"assigning it also changes {names}")
+        return prepared
+
+    def _ask_for_columns(self, row: Model, value: Any, number: int) -> tuple[Any, ...]:
+        """Return the answer as compute() does a value: all that it means."""
+        answer = self.answer(row, value, number)
+        if self.assignment is None:
+            return (self.values.prepare(answer),)
+        return self.assign(self.assignment.copy(row), answer)
 
     def _learn(self, answers: Iterable[Any]) -> None:
         """Ask the database which of the answers are free."""
@@ -271,20 +286,18 @@ class Deduplication(Backfill):
         Raises:
             IntegrityError: The refusal was not about the value being taken.
         """
-        loser = _Loser(prepared[1][0])
-        value = loser.original
+        key, values = prepared
+        loser = _Loser(values[0])
         while True:
             try:
                 with transaction.atomic(using=self.alias):
-                    self.writer.write([(prepared[0], (value,))])
+                    self.writer.write([(key, values)])
                 return
             except IntegrityError as exc:
                 is_taken = find_violation(exc) is Violation.UNIQUE
                 if not is_taken or loser.number > MAX_NUMBER:
                     raise
-                value = self.values.prepare(
-                    self.answer(row, loser.original, loser.number)
-                )
+                values = self._ask_for_columns(row, loser.original, loser.number)
                 loser.number += 1
 
 

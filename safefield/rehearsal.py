@@ -15,6 +15,8 @@ from django.db.models import Model, QuerySet
 from django.db.models.expressions import Col
 from django.db.models.lookups import IsNull
 
+from safefield.assignment import refuse_assignment
+from safefield.attributes import has_own_attribute
 from safefield.backends import get_backend
 from safefield.backends.base.column import LiveColumn
 from safefield.backends.base.schema import Schema
@@ -146,6 +148,7 @@ class Stage:
         column = self.schema.live_column()
         try:
             refuse_unwritten(self.plan)
+            refuse_assignment(self.plan)
             self.schema.check_table()
             if column is not None and self.plan.old_field is None:
                 self.schema.check_column(column)
@@ -206,9 +209,7 @@ class Stage:
         losers: dict[Any, Any] = {}
         if engine is not None:
             values = self._rows().filter(**{f"{self._column}__isnull": False})
-            samples = list(
-                values.order_by("pk").values_list("pk", self._column)[:SAMPLES]
-            )
+            samples = self._read_samples(values.order_by("pk")[:SAMPLES])
             if isinstance(engine, Deduplication):
                 losers = engine.losers
         final = dict(
@@ -234,6 +235,13 @@ class Stage:
             seconds=seconds * self.shadow.slowdown * rows / max(rehearsed, 1),
             writes=False,
         )
+
+    def _read_samples(self, rows: QuerySet[Any, Any]) -> list[tuple[Any, Any]]:
+        """Return key and value of some rows, as the application will see them."""
+        field = self.shadow_plan.field
+        if not has_own_attribute(self.shadow_plan.new_model, field):
+            return list(rows.values_list("pk", self._column))
+        return [(row.pk, getattr(row, field.name)) for row in rows]
 
     # The temporary table
 

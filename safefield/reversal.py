@@ -11,6 +11,8 @@ from django.db.models import Field, Model
 from django.db.models.expressions import Col
 from django.db.models.lookups import IsNull
 
+from safefield.assignment import Assignment
+from safefield.attributes import has_own_attribute
 from safefield.backends.base.schema import Schema
 from safefield.backends.base.writer import Row
 from safefield.passes import Pass
@@ -34,6 +36,14 @@ class Reversal(Pass):
         self.done: Field[Any, Any] | None = (
             plan.loose_field if plan.old_field is None else None
         )
+
+        #: What assigns the values, where that may do more than set columns.
+        self.assignment: Assignment | None = None
+        if any(
+            has_own_attribute(self.model, field)
+            for field in self.model._meta.concrete_fields
+        ):
+            self.assignment = Assignment(self.model, self.connection)
 
     def wanted(self) -> Any:
         """Return the condition that a row is not reversed yet."""
@@ -72,8 +82,11 @@ class Reversal(Pass):
         reverse = self.guard(self.reverse, savepoints)
         for row in self.size.take(rows):
             try:
-                answer = reverse(row) or {}
-                names = tuple(sorted(self._checked(answer)))
+                copy = None if self.assignment is None else self.assignment.copy(row)
+                answer = self._checked(reverse(row) or {})
+                if copy is not None:
+                    answer = self._assign(copy, answer)
+                names = tuple(sorted(answer))
             except DatabaseError as exc:
                 if not savepoints:
                     raise
@@ -84,6 +97,20 @@ class Reversal(Pass):
                 groups.setdefault(names, []).append((row, answer))
         for names, answers in groups.items():
             self._write(names, answers)
+
+    def _assign(self, copy: Model, answer: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return `answer` with all that assigning its values to `copy` changes."""
+        assert self.assignment is not None
+        fields = [self.model._meta.get_field(name) for name in answer]
+        if not any(has_own_attribute(self.model, field) for field in fields):
+            return answer
+        found = self.assignment.assign(copy, answer)
+        return {
+            field.name: value
+            for field, value in found.items()
+            # It goes away.
+            if field.name in answer or field != self.done
+        }
 
     def _checked(self, answer: Any) -> Mapping[str, Any]:
         if not isinstance(answer, Mapping):

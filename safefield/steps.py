@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db import DatabaseError, DataError, IntegrityError
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 
+from safefield.assignment import refuse_assignment
 from safefield.backends import get_backend
 from safefield.backends.base.schema import Schema
 from safefield.backfill import Backfill
@@ -40,6 +41,7 @@ def forwards(plan: Plan, editor: BaseDatabaseSchemaEditor) -> None:
         return
     refuse_unwritten(plan)
     refuse_another_column(plan)
+    refuse_assignment(plan)
     with show_progress(), schema.unit():
         if plan.old_field is None and schema.add_at_once():
             return

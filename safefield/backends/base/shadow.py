@@ -9,6 +9,7 @@ from typing import Any
 from django.db import DatabaseError, transaction
 from django.db.models import AutoField, CheckConstraint
 
+from safefield.attributes import has_own_attribute
 from safefield.fields import AnyField
 from safefield.plan import Plan
 
@@ -69,7 +70,8 @@ class Shadow:
         quote = self.connection.ops.quote_name
         keys = list(self.shadow_plan.new_model._meta.pk_fields)
         field = self.shadow_plan.field
-        copied = keys + [item for item in self._checked_fields() if item not in keys]
+        others = self._checked_fields() + self._get_companions()
+        copied = keys + [item for item in dict.fromkeys(others) if item not in keys]
         definitions = [
             f"{self._define(item)} {'NOT NULL' if item in keys else 'NULL'}"
             for item in [*copied, field]
@@ -109,7 +111,18 @@ class Shadow:
                         model._meta.get_field(name)
                         for name in sorted(names - {self.plan.field_name, "pk"})
                     ]
-        return list(dict.fromkeys(fields))
+        return fields
+
+    def _get_companions(self) -> list[AnyField]:
+        """Return the other fields that assigning the field may set."""
+        model, field = self.shadow_plan.new_model, self.shadow_plan.field
+        if not has_own_attribute(model, field):
+            return []
+        return [
+            other
+            for other in model._meta.local_concrete_fields
+            if other != field and not other.generated
+        ]
 
     def _define(self, field: AnyField) -> str:
         """Return column and type, for a table that fills nothing by itself."""
