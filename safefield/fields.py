@@ -5,15 +5,26 @@ from __future__ import annotations
 import copy
 from typing import Any, TypeAlias
 
-from django.db.models import NOT_PROVIDED, AutoField, Field, ForeignKey, ForeignObject
+from django.db.models import (
+    NOT_PROVIDED,
+    AutoField,
+    Field,
+    ForeignKey,
+    ForeignObject,
+    Value,
+)
 from django.utils.functional import cached_property
 
-__all__ = ["AnyField", "copy_field", "loosen", "refusal", "strip_default"]
+__all__ = ["NULL", "AnyField", "copy_field", "loosen", "refusal", "strip_default"]
 
 
 #: A model field. django-stubs leaves out db_index, db_constraint, target_field
 #: and others that every column, or every foreign key, has.
 AnyField: TypeAlias = Any
+
+#: NULL for QuerySet.update(). Of None a field may make something else, such as
+#: JSON's null or an empty text.
+NULL = Value(None)
 
 
 def refusal(field: Any, *, needs_values: bool) -> str | None:
@@ -95,14 +106,23 @@ def strip_default(field: AnyField) -> AnyField:
     Return a copy of `field` that makes Django's schema editor write no value.
 
     The schema editor takes a constant from default, from blank (the empty
-    string) and from auto_now and auto_now_add.
+    string), from auto_now and auto_now_add, and from what the field stores for
+    None. A class of the project's own may always say that it has a default.
     """
     bare = copy_field(field)
     bare.default = NOT_PROVIDED
+    bare.has_default = lambda: False
     bare.blank = False
     for name in ("auto_now", "auto_now_add"):
         if hasattr(bare, name):
             setattr(bare, name, False)
+
+    def get_db_prep_save(value: Any, connection: Any) -> Any:
+        if value is None:
+            return None
+        return field.get_db_prep_save(value, connection)
+
+    bare.get_db_prep_save = get_db_prep_save
     return bare
 
 

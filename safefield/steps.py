@@ -57,6 +57,7 @@ def _forwards(plan: Plan, schema: Schema) -> None:
         schema.warn_of_locks()
         backfill.preflight()
         schema.add()
+        schema.check_bare()
     elif plan.old_field is None:
         schema.check_column(column)
         backfill.note_resuming()

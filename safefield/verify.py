@@ -22,6 +22,7 @@ from django.db.models.functions import RowNumber
 from safefield.backends import get_backend
 from safefield.backends.base.schema import Schema
 from safefield.exceptions import BadRow
+from safefield.fields import NULL
 from safefield.plan import Plan
 from safefield.reports import MAX_BAD_ROWS, Finding, make_error
 
@@ -244,4 +245,4 @@ def empty_rows(plan: Plan, schema: Schema, problems: list[Problem]) -> None:
             with transaction.atomic(using=schema.connection.alias):
                 QuerySet(plan.new_model, using=schema.connection.alias).filter(
                     pk__in=keys
-                ).update(**{plan.field_name: None})
+                ).update(**{plan.field_name: NULL})

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
 from typing import Any
 
 from django.db import DatabaseError
-from django.db.backends.base.schema import BaseDatabaseSchemaEditor
-from django.db.models import NOT_PROVIDED, QuerySet
+from django.db.models import F, QuerySet
+from django.db.models.lookups import IsNull
 
 from safefield.backends.base.column import LiveColumn
-from safefield.backends.base.locks import Locks
+from safefield.backends.base.live import LiveSchema
 from safefield.exceptions import BackfillError
 from safefield.fields import AnyField, copy_field
-from safefield.plan import Plan
 
 __all__ = ["Schema"]
 
 
-class Schema:
+class Schema(LiveSchema):
     """
     The column of one plan, on one database.
 
@@ -31,27 +29,6 @@ class Schema:
         editor (BaseDatabaseSchemaEditor): Django's schema editor.
         plan (Plan): What the operation asks for.
     """
-
-    #: How the database waits for locks.
-    locks_class: type[Locks] = Locks
-
-    #: Whether enforce() builds the unique index before the column becomes required.
-    #: Where it does, the index finds what verify() would have to read the whole
-    #: column for: 1.8 µs a row of 1,000,000 slugs on MariaDB, 0.7 on PostgreSQL
-    #: (2026-11-21).
-    is_unique_first = False
-
-    #: Whether COUNT(DISTINCT ...) is quicker than GROUP BY, as it mostly is.
-    counts_distinct_quickly = True
-
-    def __init__(self, editor: BaseDatabaseSchemaEditor, plan: Plan) -> None:
-        #: Any, because the stubs leave out the private methods that build SQL.
-        self.editor: Any = editor
-        self.connection: Any = editor.connection
-        self.plan = plan
-        #: Whether each batch and each statement is committed on its own.
-        self.commits = not self.connection.in_atomic_block
-        self.locks = self.locks_class(self.connection, plan)
 
     def unit(self) -> AbstractContextManager[Any]:
         """Return the context that the whole operation has to be in."""
@@ -66,135 +43,8 @@ class Schema:
         """
         return self.locks.alone() if self.commits else nullcontext()
 
-    def estimated_rows(self) -> int:
-        """Return about how many rows the table has."""
-        return QuerySet(self.plan.model, using=self.connection.alias).count()
-
     def warn_of_locks(self) -> None:
         """Say what an atomic migration will lock, and for about how long."""
-
-    # What is there
-
-    def is_empty(self) -> bool:
-        """Return whether the table has no rows."""
-        return not QuerySet(self.plan.model, using=self.connection.alias).exists()
-
-    def can_add_at_once(self) -> bool:
-        """
-        Return whether the table has neither rows nor the column.
-
-        It may leave the column to add_final(), where that fails as a whole.
-        """
-        return self.live_column() is None and self.is_empty()
-
-    def live_column(self) -> LiveColumn | None:
-        """Return what the catalogue says of the column; None if it is not there."""
-        introspection = self.connection.introspection
-        wanted = introspection.identifier_converter(self.plan.field.column)
-        with self.connection.cursor() as cursor:
-            for column in introspection.get_table_description(cursor, self.plan.table):
-                if introspection.identifier_converter(column.name) == wanted:
-                    return LiveColumn(bool(column.null_ok), column.default is not None)
-        return None
-
-    def expected_type(self) -> str | None:
-        """Return the type that the column is to have, spelled as LiveColumn.type."""
-        return None
-
-    def live_field(self, column: LiveColumn) -> AnyField:
-        """Return the field as the catalogue has it: what is enforced already."""
-        constraints = self._live_constraints().values()
-        live = copy_field(self.plan.loose_field)
-        live.null = column.null
-        live._unique = any(
-            constraint["unique"] and not constraint["primary_key"]
-            for constraint in constraints
-        )
-        live.db_index = any(
-            constraint["index"] and not constraint["unique"]
-            for constraint in constraints
-        )
-        if live.remote_field is not None:
-            live.db_constraint = any(
-                constraint["foreign_key"] for constraint in constraints
-            )
-        live.db_default = NOT_PROVIDED
-        if column.has_default:
-            live.db_default = self.plan.loose_field.db_default
-            if live.db_default is NOT_PROVIDED:
-                live.db_default = self.plan.strict_field.db_default
-        return live
-
-    def _live_constraints(self) -> dict[str, dict[str, Any]]:
-        """Return what the catalogue has on this column alone, but for Meta's."""
-        introspection = self.connection.introspection
-        name = introspection.identifier_converter(self.plan.field.column)
-        options = self.plan.model._meta
-        mine = {item.name for item in (*options.constraints, *options.indexes)}
-        with self.connection.cursor() as cursor:
-            found = introspection.get_constraints(cursor, self.plan.table)
-        return {
-            key: constraint
-            for key, constraint in found.items()
-            if constraint["columns"] == [name] and key not in mine
-        }
-
-    def leftover_indexes(self) -> list[str]:
-        """Return the names of the indexes that an altered column had and loses."""
-        old = self.plan.old_field
-        if old is None or not old.db_index or old.unique or self.wants_index():
-            return []
-        # Not the one of PostgreSQL for LIKE, which a unique text has too.
-        wanted = {
-            str(statement.parts["name"]).strip('"')
-            for statement in self.editor._field_indexes_sql(
-                self.plan.model, self.plan.strict_field
-            )
-        }
-        return [
-            name
-            for name, constraint in self._live_constraints().items()
-            if constraint["index"] and not constraint["unique"] and name not in wanted
-        ]
-
-    def default_changes(self) -> bool:
-        """Return whether an altered column gets or loses a default."""
-        old = self.plan.old_field
-        return old is not None and old.db_default != self.plan.strict_field.db_default
-
-    def is_enforced(self, live: AnyField) -> bool:
-        """Return whether the catalogue has all that the final field asks for."""
-        strict = self.plan.strict_field
-        return (
-            live.null == strict.null
-            and (live.unique or not strict.unique)
-            and (live.db_index or not self.wants_index())
-            and (getattr(live, "db_constraint", False) or not self.wants_foreign_key())
-            and (
-                live.db_default is not NOT_PROVIDED or strict.db_default is NOT_PROVIDED
-            )
-        )
-
-    def has_unique(self) -> bool:
-        """Return whether the column is unique already."""
-        column = self.live_column()
-        return column is not None and bool(self.live_field(column).unique)
-
-    def wants_index(self) -> bool:
-        """Return whether the final field has an index that is not unique."""
-        return bool(
-            self.editor._field_should_be_indexed(
-                self.plan.model, self.plan.strict_field
-            )
-        )
-
-    def wants_foreign_key(self) -> bool:
-        """Return whether the final field has a constraint to another table."""
-        return bool(
-            self.connection.features.supports_foreign_keys
-            and self.plan.strict_field.remote_field
-            and getattr(self.plan.strict_field, "db_constraint", False)
-        )
 
     def check_column(self, column: LiveColumn) -> None:
         """
@@ -229,51 +79,6 @@ class Schema:
         Raises:
             BackfillError: Something would break, or be lost with the column.
         """
-
-    def is_restored(self, column: LiveColumn) -> bool:
-        """Return whether the definition from before an alteration stands."""
-        old = self.plan.old_field
-        assert old is not None
-        live = self.live_field(column)
-        has_constraint = bool(getattr(old, "db_constraint", False))
-        backwards = replace(
-            self.plan, model=self.plan.new_model, new_model=self.plan.model
-        )
-        return (
-            column.null == old.null
-            and column.type == type(self)(self.editor, backwards).expected_type()
-            and column.has_default == (old.db_default is not NOT_PROVIDED)
-            and (old.unique or not live.unique)
-            # MySQL indexes a foreign key by itself.
-            and (
-                has_constraint
-                or bool(self.editor._field_indexes_sql(self.plan.model, old))
-                or not live.db_index
-            )
-            and (has_constraint or not getattr(live, "db_constraint", False))
-            and self._has_texts_of(old)
-        )
-
-    def _has_texts_of(self, field: AnyField) -> bool:
-        """Return whether the column has the comment and the collation of a field."""
-        introspection = self.connection.introspection
-        name = introspection.identifier_converter(field.column)
-        with self.connection.cursor() as cursor:
-            (info,) = (
-                info
-                for info in introspection.get_table_description(cursor, self.plan.table)
-                if introspection.identifier_converter(info.name) == name
-            )
-        if self.connection.features.supports_comments and (info.comment or "") != (
-            field.db_comment or ""
-        ):
-            return False
-        collation = getattr(field, "db_collation", None)
-        # None stands for the collation of the table, whichever that is.
-        return (
-            collation == getattr(self.plan.field, "db_collation", None)
-            or collation == info.collation
-        )
 
     # What is done
 
@@ -321,6 +126,29 @@ class Schema:
     def add(self) -> None:
         """Add the column, nullable and bare."""
         self.editor.add_field(self.plan.model, self.plan.loose_field)
+
+    def check_bare(self) -> None:
+        """
+        Refuse a column that had values as it came, and remove it again.
+
+        Raises:
+            BackfillError: So it was: its type brings a default, as serial does.
+        """
+        rows: Any = QuerySet(self.plan.new_model, using=self.connection.alias)
+        is_null = IsNull(F(self.plan.field.attname), True)
+        first = rows.order_by("pk").annotate(safefield_null=is_null)[:1]
+        # Such a value is in all rows, so one row says it.
+        if False not in first.values_list("safefield_null", flat=True):
+            return
+        self.drop()
+        raise BackfillError(
+            f"{self.plan.title} cannot be filled: the database wrote values of its own "
+            f"into column {self.plan.field.column} as it was added. Take the default "
+            f"out of {type(self.plan.field).__name__}.db_type(), or use "
+            f"migrations.AddField. The column was removed again.",
+            model=self.plan.label,
+            field=self.plan.field_name,
+        )
 
     def widen(self) -> None:
         """Give an existing column its new type, still nullable."""
