@@ -15,7 +15,6 @@ from django.db.models import Model, QuerySet
 from django.db.models.expressions import Col
 from django.db.models.lookups import IsNull
 
-from safefield.assignment import refuse_assignment
 from safefield.attributes import has_own_attribute
 from safefield.backends import get_backend
 from safefield.backends.base.column import LiveColumn
@@ -27,8 +26,7 @@ from safefield.exceptions import BackfillError, SafefieldError
 from safefield.history import Entry, History
 from safefield.pages import Page
 from safefield.plan import Plan
-from safefield.steps import get_backfill, refuse_unwritten
-from safefield.verify import verify
+from safefield.steps import fill_and_check, find_column, get_backfill, refuse_plan
 
 __all__ = ["Rehearsal", "Stage", "rehearse"]
 
@@ -145,15 +143,11 @@ class Stage:
     def rehearse(self) -> Rehearsal:
         """Return what migrate would do."""
         self._refuse_missing_columns()
-        column = self.schema.live_column()
         try:
-            refuse_unwritten(self.plan)
-            refuse_assignment(self.plan)
-            self.schema.check_table()
-            if column is not None and self.plan.old_field is None:
-                self.schema.check_column(column)
+            refuse_plan(self.plan)
+            column = find_column(self.plan, self.schema)
         except BackfillError as exc:
-            return self._report(column, error=exc)
+            return self._report(error=exc)
         # An expression calls no Python that could write.
         if self.plan.is_expression:
             return self._perform(column, may_write=True)
@@ -173,28 +167,16 @@ class Stage:
             engine = self._make_engine(schema, column)
             filled = self._rows().filter(**{f"{self._column}__isnull": False}).count()
             started = time.perf_counter()
-            error = self._run(engine, schema, column)
+            error = None
+            try:
+                fill_and_check(engine, column, prepare=lambda: None)
+            except BackfillError as exc:
+                error = exc
             seconds = time.perf_counter() - started
-            return self._report(column, error, engine, filled, seconds)
-
-    def _run(
-        self, engine: Backfill, schema: Schema, column: LiveColumn | None
-    ) -> BackfillError | None:
-        """Do what steps.forwards() does, and return what it would raise."""
-        try:
-            if column is None:
-                engine.preflight()
-            if column is None or column.null:
-                engine.fill()
-            engine.resolve()
-            verify(self.shadow_plan, schema)
-        except BackfillError as exc:
-            return exc
-        return None
+            return self._report(error, engine, filled, seconds)
 
     def _report(
         self,
-        column: LiveColumn | None,
         error: BackfillError | None = None,
         engine: Backfill | None = None,
         filled: int = 0,

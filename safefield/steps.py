@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from django.db import DatabaseError, DataError, IntegrityError
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 
 from safefield.assignment import refuse_assignment
 from safefield.backends import get_backend
+from safefield.backends.base.column import LiveColumn
 from safefield.backends.base.schema import Schema
 from safefield.backfill import Backfill
 from safefield.deduplicate import Deduplication
@@ -39,35 +42,29 @@ def forwards(plan: Plan, editor: BaseDatabaseSchemaEditor) -> None:
     if editor.collect_sql:
         schema.collect()
         return
-    refuse_unwritten(plan)
-    refuse_another_column(plan)
-    refuse_assignment(plan)
+    refuse_plan(plan)
     with show_progress(), schema.unit():
         if plan.old_field is None and schema.add_at_once():
             return
-        schema.check_table()
         with schema.alone():
             _forwards(plan, schema)
 
 
 def _forwards(plan: Plan, schema: Schema) -> None:
-    column = schema.live_column()
+    column = find_column(plan, schema)
     backfill = get_backfill(plan, schema)
-    if column is None:
-        schema.warn_of_locks()
-        backfill.preflight()
-        schema.add()
-        schema.check_bare()
-    elif plan.old_field is None:
-        schema.check_column(column)
-        backfill.note_resuming()
-    else:
-        schema.widen()
-    if column is None or column.null:
-        backfill.fill()
-    step(f"Checking {plan.title}")
-    backfill.resolve()
-    verify(plan, schema, leaves_duplicates=schema.commits and schema.is_unique_first)
+
+    def prepare() -> None:
+        if column is None:
+            schema.warn_of_locks()
+            schema.add()
+            schema.check_bare()
+        elif plan.old_field is None:
+            backfill.note_resuming()
+        else:
+            schema.widen()
+
+    fill_and_check(backfill, column, prepare)
 
     def sweep() -> None:
         backfill.sweep()
@@ -82,6 +79,45 @@ def _forwards(plan: Plan, schema: Schema) -> None:
         schema.enforce(sweep, check)
     except (DataError, IntegrityError) as exc:
         raise _refused(plan, schema, exc) from exc
+
+
+def find_column(plan: Plan, schema: Schema) -> LiveColumn | None:
+    """
+    Return what the catalogue says of the column; None if it is not there.
+
+    Raises:
+        BackfillError: The table cannot have the column, or has another one.
+    """
+    schema.check_table()
+    column = schema.live_column()
+    if column is not None and plan.old_field is None:
+        schema.check_column(column)
+    return column
+
+
+def fill_and_check(
+    backfill: Backfill, column: LiveColumn | None, prepare: Callable[[], None]
+) -> None:
+    """
+    Do what migrate and a rehearsal both do, up to the final definition.
+
+    Args:
+        backfill (Backfill): The engine.
+        column (LiveColumn | None): What the catalogue says of the column.
+        prepare (Callable[[], None]): Makes room for the values.
+
+    Raises:
+        BackfillError: Rows cannot be filled, or constraints would refuse them.
+    """
+    plan, schema = backfill.plan, backfill.schema
+    if column is None:
+        backfill.preflight()
+    prepare()
+    if column is None or column.null:
+        backfill.fill()
+    step(f"Checking {plan.title}")
+    backfill.resolve()
+    verify(plan, schema, leaves_duplicates=schema.commits and schema.is_unique_first)
 
 
 def get_backfill(plan: Plan, schema: Schema) -> Backfill:
@@ -148,6 +184,18 @@ def backwards(plan: Plan, editor: BaseDatabaseSchemaEditor) -> None:
             schema.drop()
         else:
             schema.restore()
+
+
+def refuse_plan(plan: Plan) -> None:
+    """
+    Refuse what cannot be done, whatever is in the database.
+
+    Raises:
+        BackfillError: The text says why, and what to do.
+    """
+    refuse_unwritten(plan)
+    refuse_another_column(plan)
+    refuse_assignment(plan)
 
 
 def refuse_unwritten(plan: Plan) -> None:
