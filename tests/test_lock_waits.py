@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -9,7 +10,7 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from django.db import DatabaseError
+from django.db import DatabaseError, connections
 
 from safefield import BackfillError
 from safefield.backends.base import locks, retries
@@ -77,6 +78,45 @@ def test_gives_up_on_a_long_report_and_names_it(
     history.apply(add_slug())
 
     assert len(get_rows(history)) == 40
+
+
+@pytest.fixture
+def ordinary_user(mariadb_alias: str) -> Iterator[None]:
+    """Let the connection be that of a user who has all rights on its database alone."""
+    connection: Any = connections[mariadb_alias]
+    name = f"safefield_{os.getpid()}"
+    database = connection.ops.quote_name(connection.settings_dict["NAME"])
+    with connection.cursor() as cursor:
+        cursor.execute(f"CREATE USER {name} IDENTIFIED BY ''")
+        cursor.execute(f"GRANT ALL ON {database}.* TO {name}")
+    root = connection.settings_dict["USER"]
+    connection.close()
+    connection.settings_dict["USER"] = name
+    yield
+    connection.close()
+    connection.settings_dict["USER"] = root
+    with connection.cursor() as cursor:
+        cursor.execute(f"DROP USER {name}")
+
+
+def test_gives_up_on_a_report_that_it_may_not_see(
+    mariadb_alias: str, ordinary_user: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Fails if the list of sessions is asked for and its refusal (1227) passed on.
+    monkeypatch.setattr(locks, "STRONG_LOCK", retries.Patience(2, 0.0, 0.0))
+    history = History(mariadb_alias)
+    create_movies(history, 2)
+
+    with Session(history.connection) as other:
+        start_report(other)
+        with pytest.raises(BackfillError) as caught:
+            history.apply(add_slug())
+
+    assert str(caught.value) == (
+        "films.Movie.slug: others held locks on table films_movie each time it was "
+        "tried. Wait for them or end them, then run migrate again: it goes on from "
+        "here."
+    )
 
 
 @on_servers

@@ -25,8 +25,13 @@ LOCK_WAIT_SECONDS = 1
 WAIT_VARIABLES = ("lock_wait_timeout", "innodb_lock_wait_timeout")
 
 #: Name of the lock that a run of migrate holds. Of a hash, because a lock's
-#: name may have 64 characters and that of a table alone as many.
-CLAIM = "CONCAT('safefield', SHA1(CONCAT(DATABASE(), '.', %s)))"
+#: name may have 64 characters and that of a table alone as many. Of SHA2(), because
+#: MySQL 9.6 and later have no other by themselves.
+CLAIM = "CONCAT('safefield', LEFT(SHA2(CONCAT(DATABASE(), '.', %s), 256), 40))"
+
+#: ER_SPECIFIC_ACCESS_DENIED_ERROR: an ordinary user may not see what others do.
+#: Source: mysqld_error.h.
+NOT_ALLOWED = 1227
 
 
 class MySQLLocks(Locks):
@@ -101,6 +106,14 @@ class MySQLLocks(Locks):
         return bool(exc.args) and exc.args[0] in PASSING
 
     def blockers(self) -> Sequence[str]:
+        try:
+            return self._find_blockers()
+        except DatabaseError as exc:
+            if exc.args[0] != NOT_ALLOWED:
+                raise
+            return []
+
+    def _find_blockers(self) -> Sequence[str]:
         # The servers do not say alike who holds a lock on the definition of a
         # table, but any open transaction of this database that has read it does.
         with self.connection.cursor() as cursor:
