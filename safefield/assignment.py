@@ -191,7 +191,8 @@ class CompanionWriter(Writer):
         self._writer_class = writer_class
         self._writers: dict[tuple[AnyField, ...], Writer] = {}
 
-    def _write(self, rows: Sequence[Row]) -> int:
+    def write(self, rows: Sequence[Row]) -> int:
+        """Write `rows`, see Writer."""
         groups: dict[tuple[AnyField, ...], list[Row]] = {}
         for key, (value, *others) in rows:
             companions: Mapping[AnyField, Any] = others[0] if others else {}
