@@ -7,14 +7,11 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from itertools import groupby
 from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
-from django.db.models import F, Model, QuerySet
-from django.db.models.expressions import Window
-from django.db.models.functions import DenseRank
+from django.db.models import Model, QuerySet
 
 from safefield.backends.base.schema import Schema
 from safefield.backends.base.writer import Row
@@ -22,7 +19,7 @@ from safefield.backfill import Backfill
 from safefield.plan import Plan
 from safefield.populate import function_name
 from safefield.reports import Finding
-from safefield.verify import has_sharing_rows, sharing_rows
+from safefield.verify import find_losers, has_sharing_rows
 from safefield.violations import Violation, find_violation
 
 __all__ = ["Deduplication"]
@@ -132,21 +129,9 @@ class Deduplication(Backfill):
         column = self.plan.field.attname
         if not has_sharing_rows(self._column_values(), column):
             return []
-        rows = (
-            sharing_rows(self._column_values(), column)
-            # Which values are equal is for the database to say: its collation
-            # may take "a" and "A" for the same.
-            .annotate(safefield_group=Window(DenseRank(), order_by=F(column).asc()))
-            .values_list("safefield_group", "pk", column)
-            .order_by("safefield_group", "pk")
+        return find_losers(
+            self._column_values(), column, lambda key: key in self.losers
         )
-        losers: list[tuple[Any, Any]] = []
-        for _, group in groupby(rows.iterator(), key=lambda row: row[0]):
-            members = [(pk, value) for _, pk, value in group]
-            # sort() keeps the order by key among equals.
-            members.sort(key=lambda member: member[0] in self.losers)
-            losers += members[1:]
-        return losers
 
     # Numbering
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,15 +11,28 @@ from django.core.exceptions import FieldError
 from django.db import DatabaseError, transaction
 from django.db.models import F, OuterRef, QuerySet, Subquery
 from django.db.models.expressions import RawSQL
-from django.db.models.functions import Length
+from django.db.models.fields import BooleanField
+from django.db.models.lookups import IsNull
 from django.db.models.sql import Query, UpdateQuery
 
+from safefield.backends import get_backend
+from safefield.backends.base.schema import Schema
+from safefield.backends.base.values_table import ValuesTable
 from safefield.backfill import PREFLIGHT_ROWS, Backfill
 from safefield.deduplicate import Deduplication
 from safefield.exceptions import BackfillError, BadRow
-from safefield.pages import Page
+from safefield.fields import NULL, AnyField
+from safefield.pages import Page, Pages
+from safefield.plan import Plan
 from safefield.reports import MAX_BAD_ROWS
-from safefield.verify import Problem, empty_rows
+from safefield.verify import (
+    BLANK,
+    key_names,
+    lock_rows,
+    must_not_be_blank,
+    read_values,
+)
+from safefield.violations import find_violation
 
 __all__ = ["DeduplicatedExpression", "ExpressionBackfill"]
 
@@ -26,8 +40,14 @@ __all__ = ["DeduplicatedExpression", "ExpressionBackfill"]
 #: limits them.
 MAX_UPDATED_ROWS = 1_000_000
 
-#: Where values wait that only the table as a whole has.
-VALUES_TABLE = "safefield_values"
+#: The same where their keys are read and sent back. Below the 32,766 parameters, and
+#: the 1,000 levels of an OR of composite keys, that SQLite takes. Source:
+#: https://www.sqlite.org/limits.html.
+MAX_KNOWN_ROWS = 10_000
+MAX_KNOWN_COMPOSITES = 500
+
+#: What the value is called in a query: the hyphen keeps it from meeting a field.
+VALUE = "safefield-value"
 
 #: Fields whose values are texts with a length.
 TEXT_TYPES = {"CharField", "EmailField", "FileField", "SlugField", "URLField"}
@@ -44,13 +64,31 @@ class ExpressionBackfill(Backfill):
         3. Windows, and whatever is left, are computed once over the whole
            table into a temporary table, from which UPDATE reads by key.
 
+    Each UPDATE is followed, in its transaction, by a look at what it has written.
+
     Re-run: only rows that have no value yet are written. Windows are computed
     anew, over all rows.
 
     Locks held: as in the fill from Python, those of one batch.
     """
 
-    max_rows = MAX_UPDATED_ROWS
+    def __init__(self, plan: Plan, schema: Schema) -> None:
+        super().__init__(plan, schema)
+        field = plan.field
+        #: The length to which the column itself holds no text, if there is one.
+        self.max_length = None
+        if field.max_length and field.get_internal_type() in TEXT_TYPES:
+            kind = str(field.db_type(self.connection))
+            if not (schema.limits_texts and f"({field.max_length})" in kind):
+                self.max_length = field.max_length
+        self.refuses_blank = must_not_be_blank(plan, schema)
+        #: Whether the rows of an UPDATE have to be known. Rows of a new column are
+        #: all of this backfill, and an empty text in them is for verify() to find.
+        self.needs_keys = bool(plan.old_field or field.choices or self.max_length)
+        self.max_rows = MAX_UPDATED_ROWS
+        if self.needs_keys:
+            is_composite = len(self.writer.keys) > 1
+            self.max_rows = MAX_KNOWN_COMPOSITES if is_composite else MAX_KNOWN_ROWS
 
     def preflight(self) -> None:
         """
@@ -59,25 +97,49 @@ class ExpressionBackfill(Backfill):
         Raises:
             BackfillError: The expression cannot be computed, or gives nothing.
         """
-        queryset: QuerySet[Any] = QuerySet(self.model, using=self.alias)
+        rows: QuerySet[Any] = QuerySet(self.model, using=self.alias).order_by("pk")
+        keys = list(rows.values_list("pk", flat=True)[:PREFLIGHT_ROWS])
         try:
-            values = list(
-                queryset.annotate(safefield_value=self.plan.populate)
-                .order_by("pk")
-                .values_list("pk", "safefield_value")[:PREFLIGHT_ROWS]
-            )
-        except (DatabaseError, FieldError, TypeError, ValueError) as exc:
-            raise BackfillError(
-                f"{self.plan.title}: {self.plan.source_name} cannot be computed: "
-                f"{exc} Mend it and run migrate again. Nothing was changed.",
-                model=self.plan.label,
-                field=self.plan.field_name,
-            ) from exc
-        if values and not self.plan.field.null:
-            bad = [pk for pk, value in values if value is None]
-            if len(bad) == len(values):
-                self.bad_rows = [self._null(pk) for pk in bad]
-                self.raise_useless()
+            self._note_nulls(rows, PREFLIGHT_ROWS)
+            if self._needs_table():
+                with self._open_table([]):
+                    pass
+        except DatabaseError as exc:
+            if not find_violation(exc):
+                raise self._cannot_compute(exc) from exc
+            # Of some rows, perhaps.
+            self._try_singly(rows, keys, self._note_nulls)
+        except BackfillError:
+            raise
+        except Exception as exc:
+            # Whatever the parts of an expression raise while they become SQL.
+            raise self._cannot_compute(exc) from exc
+        bad_rows, self.bad_rows = self.bad_rows, []
+        if len(bad_rows) == len(keys) > 0:
+            self.bad_rows = bad_rows
+            self.raise_useless()
+
+    def _cannot_compute(self, exc: Exception) -> BackfillError:
+        text = str(exc)
+        if not isinstance(exc, (DatabaseError, FieldError)):
+            text = f"{type(exc).__name__}: {exc}"
+        return BackfillError(
+            f"{self.plan.title}: {self.plan.source_name} cannot be computed: {text} "
+            f"Mend it and run migrate again. Nothing was changed.",
+            model=self.plan.label,
+            field=self.plan.field_name,
+        )
+
+    def _note_nulls(self, rows: QuerySet[Any], limit: int | None = None) -> None:
+        """Take note of those of the first rows for which nothing is computed."""
+        is_null = IsNull(_Saved(self.plan.populate), True)
+        computed = rows.annotate(**{VALUE: is_null})
+        with transaction.atomic(using=self.alias), warnings.catch_warnings():
+            # A datetime without a time zone, of which Django only warns.
+            warnings.filterwarnings("error", ".*received a naive datetime")
+            for pk, is_nothing in read_values(computed[:limit], VALUE):
+                if is_nothing and not self.plan.field.null:
+                    self._note_null(pk)
 
     def fill(self) -> None:
         """
@@ -89,23 +151,31 @@ class ExpressionBackfill(Backfill):
         self._fill(f"Filling {self.plan.title}")
 
     def run_pages(self, title: str) -> None:
-        """Update all rows, then look for those without a good value."""
-        with self._updatable() as self._value:
-            super().run_pages(title)
-        if not self.bad_rows:
-            self._note_bad_values()
+        """Update all rows."""
+        with self._updatable() as (self._value, self._is_null):
+            # A window over other rows than all of them is another one.
+            if not (self.bad_rows and self._has_window()):
+                super().run_pages(title)
 
     def all_rows(self) -> QuerySet[Any]:
         """Return the rows that are cut into pages: those that are updated."""
         return QuerySet(self.plan.new_model, using=self.alias)
 
     def _try_page(self, page: Page, *, savepoints: bool) -> tuple[int, Any, bool]:
-        rows = page.bound(self.all_rows()).filter(self.wanted())
+        rows = page.bound(self.all_rows())
         with transaction.atomic(using=self.alias):
             if self.schema.commits:
                 self.schema.locks.limit_wait()
+            if self.needs_keys:
+                empty = lock_rows(rows.filter(self.wanted()).order_by("pk"))
+                keys = list(empty.values_list("pk", flat=True))
+                if self.plan.old_field is not None:
+                    self.remember(keys)
+                rows = self.all_rows().filter(pk__in=keys)
             if savepoints:
-                self._update_singly(rows)
+                empty = rows.filter(self.wanted()).order_by("pk")
+                keys = list(empty.values_list("pk", flat=True))
+                self._try_singly(rows, keys, self._update)
             else:
                 self._update(rows)
         self.size.taken = page.size
@@ -113,37 +183,89 @@ class ExpressionBackfill(Backfill):
             return 0, page.after, True
         return page.size, page.last, False
 
-    def _update(self, rows: QuerySet[Any]) -> int:
-        return rows.order_by().update(**{self.plan.field_name: self._value})
+    def _update(self, rows: QuerySet[Any]) -> None:
+        """Update the rows that have no value, and look at what they have then."""
+        empty = rows.filter(self.wanted())
+        empty.order_by().update(**{self.plan.field_name: self._value})
+        if self.needs_keys:
+            self._refuse_values(rows)
+        if not self.plan.field.null:
+            nulls = empty.filter(self._is_null).order_by("pk")
+            for pk in nulls.values_list("pk", flat=True)[:MAX_BAD_ROWS]:
+                self._note_null(pk)
 
-    def _update_singly(self, rows: QuerySet[Any]) -> None:
-        """Update row by row, to find those whose values the database refuses."""
-        for pk in list(rows.order_by("pk").values_list("pk", flat=True)):
+    def _try_singly(
+        self,
+        rows: QuerySet[Any],
+        keys: Sequence[Any],
+        function: Callable[[QuerySet[Any]], None],
+    ) -> None:
+        """Call `function` row by row, to find those that the database refuses."""
+        for pk in keys:
+            bad_before = len(self.bad_rows)
             try:
                 with transaction.atomic(using=self.alias):
-                    self._update(rows.filter(pk=pk))
+                    function(rows.filter(pk=pk))
             except DatabaseError as exc:
-                self.note_bad(self.plan.new_model(pk=pk), "the database", exc)
+                del self.bad_rows[bad_before:]
+                self.note_refused(self.plan.new_model(pk=pk), exc)
+
+    # What Field.clean() would have refused
+
+    def _refuse_values(self, rows: QuerySet[Any]) -> None:
+        """Empty those of the rows just filled whose value the field refuses."""
+        column = self.plan.field.attname
+        bad = [
+            BadRow(pk, fault)
+            for pk, value in read_values(rows.order_by("pk"), column)
+            if value is not None and (fault := self._find_fault(value))
+        ]
+        self.bad_rows += bad
+        refused = self.all_rows().filter(pk__in=[row.pk for row in bad])
+        refused.update(**{self.plan.field_name: NULL})
+
+    def _find_fault(self, value: Any) -> str | None:
+        field, source = self.plan.field, self.plan.source_name
+        if self.refuses_blank and value == "":
+            return BLANK
+        if self.max_length and len(str(value)) > self.max_length:
+            return f"{source} gave a text of more than {self.max_length} characters"
+        if field.choices and value not in field.empty_values:
+            known = [choice for choice, _ in field.flatchoices]
+            if value not in known:
+                return f"{source} gave a value that is not one of the choices"
+        return None
+
+    def _note_null(self, pk: Any) -> None:
+        reason = f"{self.plan.source_name} gave no value (NULL)"
+        self.bad_rows.append(BadRow(pk, reason))
 
     # From the expression to one that UPDATE takes
 
     @contextmanager
-    def _updatable(self) -> Iterator[Any]:
-        """Yield what UPDATE is to set the column to."""
-        if self._is_plain():
-            yield self.plan.populate
-        elif self.connection.features.update_can_self_select and not self._has_window():
-            yield Subquery(
+    def _updatable(self) -> Iterator[tuple[Any, Any]]:
+        """Yield what UPDATE is to set the column to, and whether that is nothing."""
+        if self._needs_table():
+            with self._values_table() as found:
+                yield found
+            return
+        value = self.plan.populate
+        if not self._is_plain():
+            names = key_names(self.all_rows())
+            value = Subquery(
                 QuerySet(self.model, using=self.alias)
-                .filter(pk=OuterRef("pk"))
+                .filter(**{name: OuterRef(name) for name in names})
                 .order_by()
-                .annotate(safefield_value=self.plan.populate)
-                .values("safefield_value"),
+                .annotate(**{VALUE: _Saved(self.plan.populate)})
+                .values(VALUE),
                 output_field=self.plan.field,
             )
-        else:
-            with self._values_table() as value:
-                yield value
+        yield value, IsNull(_Saved(value), True)
+
+    def _needs_table(self) -> bool:
+        """Return whether no UPDATE computes the expression itself."""
+        takes_subquery = self.connection.features.update_can_self_select
+        return not self._is_plain() and (not takes_subquery or self._has_window())
 
     def _is_plain(self) -> bool:
         """Return whether UPDATE takes the expression as it is."""
@@ -168,90 +290,114 @@ class ExpressionBackfill(Backfill):
         return bool(resolved.contains_over_clause)
 
     @contextmanager
-    def _values_table(self) -> Iterator[Any]:
-        """Yield the expression that reads from a table of all values."""
-        names = [f"key{position}" for position in range(len(self.writer.keys))]
-        queryset: QuerySet[Any] = QuerySet(self.model, using=self.alias)
-        queryset = queryset.order_by().annotate(
-            **{
-                f"safefield_{name}": F(field.name)
-                for name, field in zip(names, self.writer.keys, strict=True)
-            },
-            safefield_value=self.plan.populate,
-        )
-        columns = [f"safefield_{name}" for name in names]
-        select = queryset.values_list(*columns, "safefield_value").query
-        sql, params = select.get_compiler(using=self.alias).as_sql()
-        if hasattr(self.connection.ops, "compose_sql"):
-            # Statements that define tables take no parameters from psycopg when
-            # the server binds them.
-            sql, params = self.connection.ops.compose_sql(sql, params), None
-        drop = f"DROP TABLE IF EXISTS {VALUES_TABLE}"
-        with self.connection.cursor() as cursor:
-            cursor.execute(drop)
-            cursor.execute(f"CREATE TEMPORARY TABLE {VALUES_TABLE} AS {sql}", params)
-            cursor.execute(
-                f"CREATE UNIQUE INDEX {VALUES_TABLE}_key ON {VALUES_TABLE} "
-                f"({', '.join(columns)})"
+    def _values_table(self) -> Iterator[tuple[Any, Any]]:
+        """Yield the expressions that read from a table of all values."""
+        with self._open_table([self.plan.field]) as table:
+            self._insert(table)
+            table.index()
+            yield (
+                RawSQL(table.value_sql, (), output_field=self.plan.field),
+                RawSQL(table.is_null_sql, (), output_field=BooleanField()),
             )
-        conditions = " AND ".join(
-            f"{VALUES_TABLE}.{column} = {self.writer.table}.{self.writer.quote(field)}"
-            for column, field in zip(columns, self.writer.keys, strict=True)
-        )
+
+    @contextmanager
+    def _open_table(self, fields: Sequence[AnyField]) -> Iterator[ValuesTable]:
+        """
+        Yield a temporary table, empty.
+
+        Raises:
+            BackfillError: It cannot be made.
+        """
+        if self.schema.commits and self.schema.locks.is_pooled:
+            raise self._cannot_have_table(
+                "DISABLE_SERVER_SIDE_CURSORS says that the connection is that of a "
+                "pooler, which may hand out another one for the next statement. "
+                "Connect to the database itself"
+            )
+        table = get_backend(self.connection).values_table(self.writer, fields)
         try:
-            yield RawSQL(
-                f"SELECT safefield_value FROM {VALUES_TABLE} WHERE {conditions}",
-                [],
-                output_field=self.plan.field,
-            )
+            with transaction.atomic(using=self.alias):
+                table.create()
+        except DatabaseError as exc:
+            raise self._cannot_have_table(
+                f"the database refused it: {exc}. Let this user create temporary tables"
+            ) from exc
+        try:
+            yield table
         finally:
             if self.connection.is_usable():
-                with self.connection.cursor() as cursor:
-                    cursor.execute(drop)
+                table.drop()
 
-    # What Field.clean() would have refused
+    def _cannot_have_table(self, why: str) -> BackfillError:
+        return BackfillError(
+            f"{self.plan.title}: {self.plan.source_name} needs a temporary table, and "
+            f"{why}, or give a function of one row as populate, then run migrate "
+            f"again.",
+            model=self.plan.label,
+            field=self.plan.field_name,
+        )
 
-    def _note_bad_values(self) -> None:
-        """Take note of the rows that have no value, or one that the field refuses."""
-        problems = [problem for problem in self._possible() if problem.rows.exists()]
-        for problem in problems:
-            self.bad_rows += problem.bad_rows()
-        if self.schema.commits:
-            # So that the next run fills them.
-            empty_rows(self.plan, self.schema, problems)
+    def _insert(self, table: ValuesTable) -> None:
+        """Insert all values, or all that the database does not refuse."""
+        rows: QuerySet[Any] = QuerySet(self.model, using=self.alias)
 
-    def _possible(self) -> Iterator[Problem]:
-        field, name = self.plan.field, self.plan.field_name
-        source = self.plan.source_name
-        rows: QuerySet[Any] = QuerySet(self.plan.new_model, using=self.alias).order_by()
-        if not field.null:
-            keys = rows.filter(self.wanted()).values_list("pk", flat=True)
-            self.bad_rows += [
-                self._null(pk) for pk in keys.order_by("pk")[:MAX_BAD_ROWS]
-            ]
-        if field.max_length and field.get_internal_type() in TEXT_TYPES:
-            # SQLite does not care.
-            yield Problem(
-                f"{source} gave a text of more than {field.max_length} characters",
-                rows.annotate(safefield_length=Length(name)).filter(
-                    safefield_length__gt=field.max_length
-                ),
-            )
-        if field.choices:
-            known = [value for value, _ in field.flatchoices]
-            yield Problem(
-                f"{source} gave a value that is not one of the choices",
-                rows.filter(**{f"{name}__isnull": False}).exclude(
-                    **{f"{name}__in": known}
-                ),
-            )
+        def insert(some: QuerySet[Any]) -> None:
+            with transaction.atomic(using=self.alias):
+                table.insert(self._computed(some))
 
-    def _null(self, pk: Any) -> BadRow:
-        return BadRow(pk, f"{self.plan.source_name} gave no value (NULL)")
+        try:
+            insert(rows)
+        except DatabaseError as exc:
+            if find_violation(exc) is None:
+                raise
+            pages = Pages(rows)
+            page = pages.find(None, MAX_KNOWN_ROWS)
+            while len(self.bad_rows) < MAX_BAD_ROWS:
+                some = page.bound(rows)
+                try:
+                    insert(some)
+                except DatabaseError:
+                    keys = list(some.order_by("pk").values_list("pk", flat=True))
+                    self._try_singly(some, keys, insert)
+                if page.last is None:
+                    break
+                page = pages.find(page.last, MAX_KNOWN_ROWS)
+            if not self.bad_rows:
+                raise
+
+    def _computed(self, rows: QuerySet[Any]) -> QuerySet[Any]:
+        """Return keys and values."""
+        keys = {
+            f"safefield-key{position}": F(name)
+            for position, name in enumerate(key_names(rows))
+        }
+        computed: QuerySet[Any] = rows.order_by().annotate(
+            **keys, **{VALUE: _Saved(self.plan.populate)}
+        )
+        return computed.values_list(*keys, VALUE)
 
 
 class DeduplicatedExpression(ExpressionBackfill, Deduplication):
     """Fill from an expression, then renumber the rows that collide."""
+
+
+class _Saved:
+    """An expression whose values are prepared for a column, as UPDATE has them."""
+
+    def __init__(self, expression: Any) -> None:
+        self.expression = expression
+
+    def resolve_expression(
+        self,
+        query: Any = None,
+        allow_joins: bool = True,
+        reuse: Any = None,
+        summarize: bool = False,
+        for_save: bool = False,
+    ) -> Any:
+        return self.expression.resolve_expression(
+            query, allow_joins, reuse, summarize, True
+        )
 
 
 def has_subquery(expression: Any) -> bool:

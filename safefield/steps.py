@@ -72,13 +72,13 @@ def _forwards(plan: Plan, schema: Schema) -> None:
 
     def check() -> None:
         if plan.strict_field.unique and plan.deduplicate is None:
-            verify(plan, schema)
+            verify(plan, schema, backfill.filled)
 
     step(f"Enforcing {plan.title}")
     try:
         schema.enforce(sweep, check)
     except (DataError, IntegrityError) as exc:
-        raise _refused(plan, schema, exc) from exc
+        raise _refused(plan, schema, exc, backfill) from exc
 
 
 def find_column(plan: Plan, schema: Schema) -> LiveColumn | None:
@@ -117,7 +117,12 @@ def fill_and_check(
         backfill.fill()
     step(f"Checking {plan.title}")
     backfill.resolve()
-    verify(plan, schema, leaves_duplicates=schema.commits and schema.is_unique_first)
+    verify(
+        plan,
+        schema,
+        backfill.filled,
+        leaves_duplicates=schema.commits and schema.is_unique_first,
+    )
 
 
 def get_backfill(plan: Plan, schema: Schema) -> Backfill:
@@ -130,12 +135,14 @@ def get_backfill(plan: Plan, schema: Schema) -> Backfill:
     return engine(plan, schema)
 
 
-def _refused(plan: Plan, schema: Schema, exc: DatabaseError) -> BackfillError:
+def _refused(
+    plan: Plan, schema: Schema, exc: DatabaseError, backfill: Backfill
+) -> BackfillError:
     """Return what to say of a constraint that the database refused to set."""
     if schema.commits:
         # Rows share a value, or somebody else's row came in between: find them.
         try:
-            verify(plan, schema)
+            verify(plan, schema, backfill.filled)
         except BackfillError as found:
             return found
     violation = find_violation(exc)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from django.db import connections, transaction
 from django.db.models import (
+    BooleanField,
     CheckConstraint,
     Count,
     Exists,
@@ -17,19 +20,37 @@ from django.db.models import (
     QuerySet,
     Window,
 )
-from django.db.models.functions import RowNumber
+from django.db.models.functions import Coalesce, DenseRank, Length, RowNumber
+from django.db.models.lookups import Exact
 
 from safefield.backends import get_backend
 from safefield.backends.base.schema import Schema
-from safefield.exceptions import BadRow
 from safefield.fields import NULL
 from safefield.plan import Plan
 from safefield.reports import MAX_BAD_ROWS, Finding, make_error
 
-__all__ = ["Problem", "empty_rows", "find_problems", "sharing_rows", "verify"]
+__all__ = [
+    "BLANK",
+    "Problem",
+    "find_losers",
+    "find_problems",
+    "has_sharing_rows",
+    "key_names",
+    "lock_rows",
+    "must_not_be_blank",
+    "read_values",
+    "tell",
+    "verify",
+]
 
-#: Rows emptied in one statement, see BATCH_SECONDS in batches.py.
+#: Rows emptied in one transaction, see BATCH_SECONDS in batches.py.
 EMPTIED_ROWS = 500
+
+#: What is found: the primary key of a row and its value.
+Found = tuple[Any, Any]
+
+
+# The hyphen in the names of annotations keeps them from meeting a field's.
 
 
 @dataclass(frozen=True)
@@ -40,70 +61,203 @@ class Problem:
     Args:
         reason (str): A clause that says what is wrong with each row.
         rows (QuerySet): The rows.
+        column (str): Attribute of the field.
     """
 
     reason: str
     rows: QuerySet[Any, Any]
+    column: str
 
-    def finding(self) -> Finding:
-        """Return how many rows there are, and the keys of the first."""
-        keys = self.rows.order_by("pk").values_list("pk", flat=True)
-        return Finding(self.reason, self.rows.count(), list(keys[:MAX_BAD_ROWS]))
+    def exists(self) -> bool:
+        """Return whether there are such rows."""
+        return self.rows.exists()
 
-    def bad_rows(self) -> list[BadRow]:
-        """Return the first rows, by key."""
-        return [BadRow(pk, self.reason) for pk in self.finding().keys]
+    def read(self) -> Iterator[Found]:
+        """Return the rows, by key, in one query."""
+        return read_values(self.rows.order_by("pk"), self.column)
 
 
-def verify(plan: Plan, schema: Schema, *, leaves_duplicates: bool = False) -> None:
+@dataclass(frozen=True)
+class Sharing(Problem):
+    """
+    Rows whose value another row has, which may keep it.
+
+    Args:
+        filled (Collection): Keys of rows that give way to those not among them.
+    """
+
+    filled: Collection[Any] = ()
+
+    def exists(self) -> bool:
+        return has_sharing_rows(self.rows, self.column)
+
+    def read(self) -> Iterator[Found]:
+        if self.filled:
+            losers = find_losers(self.rows, self.column, self.filled.__contains__)
+            return iter(sorted(losers, key=lambda found: found[0]))
+        # Which values are equal is for the database to say: its collation may
+        # take "a" and "A" for the same.
+        number = Window(
+            RowNumber(),
+            partition_by=[F(self.column)],
+            order_by=[F(name) for name in key_names(self.rows)],
+        )
+        rows = sharing_rows(self.rows, self.column)
+        later = rows.annotate(**{"safefield-number": number}).filter(
+            **{"safefield-number__gt": 1}
+        )
+        return read_values(later.order_by("pk"), self.column)
+
+
+def read_values(rows: QuerySet[Any, Any], column: str) -> Iterator[Found]:
+    """Return the key of each row, a tuple if it is composite, and its value."""
+    # By the parts of the key: Django loses some of "pk" behind a window.
+    for *key, value in rows.values_list(*key_names(rows), column).iterator():
+        yield join_key(key), value
+
+
+def lock_rows(rows: QuerySet[Any, Any]) -> QuerySet[Any, Any]:
+    """Return `rows`, to be read in a transaction that keeps others from them."""
+    features = connections[rows.db].features
+    if not features.has_select_for_update:
+        return rows
+    return rows.select_for_update(no_key=features.has_select_for_no_key_update)
+
+
+def join_key(parts: Sequence[Any]) -> Any:
+    """Return a primary key as Django has it."""
+    return parts[0] if len(parts) == 1 else tuple(parts)
+
+
+def key_names(rows: QuerySet[Any, Any]) -> list[str]:
+    """Return the names of the parts of the primary key."""
+    return [field.attname for field in rows.model._meta.pk_fields]
+
+
+def verify(
+    plan: Plan,
+    schema: Schema,
+    filled: Collection[Any] = (),
+    *,
+    leaves_duplicates: bool = False,
+) -> None:
     """
     Refuse a filled column that its constraints would refuse.
 
-    In a column that is being added, the rows that would be refused are
-    emptied again where what was filled stays, so that the next run fills them.
+    Rows that were filled and would be refused are emptied again where what was
+    filled stays, so that the next run fills them.
 
     Args:
         plan (Plan): What the operation asks for.
         schema (Schema): The column on its database.
+        filled (Collection): Keys of the rows that were filled, in a column that
+            was there before.
         leaves_duplicates (bool): Whether rows that share a value are left to
             the unique index to find.
 
     Raises:
         BackfillError: Such rows were found; all reasons are in one error.
     """
-    problems = find_problems(plan, schema, leaves_duplicates=leaves_duplicates)
+    problems = find_problems(plan, schema, filled, leaves_duplicates=leaves_duplicates)
     if problems and leaves_duplicates:
-        problems = find_problems(plan, schema)
+        problems = find_problems(plan, schema, filled)
     if not problems:
         return
-    findings = [problem.finding() for problem in problems]
-    is_emptied = schema.commits and plan.old_field is None
-    if is_emptied:
-        empty_rows(plan, schema, problems)
-    kept = {
-        (True, True): "The other rows keep their values, and these are empty again.",
-        (True, False): "Their values were not changed.",
-    }.get((schema.commits, is_emptied), "Nothing was changed.")
+    findings, advice = tell(plan, schema, problems, filled)
     raise make_error(
-        plan,
-        " has values that its constraints would refuse",
-        findings,
-        f"{kept} {_advice(plan)}, then run migrate again.",
+        plan, " has values that its constraints would refuse", findings, advice
     )
 
 
-def _advice(plan: Plan) -> str:
-    if plan.strict_field.unique and plan.deduplicate is None:
-        return (
-            f"Make {plan.source_name} give each row its own value, or add "
-            f"deduplicate=safefield.numbered to the operation"
+def tell(
+    plan: Plan, schema: Schema, problems: Sequence[Problem], filled: Collection[Any]
+) -> tuple[list[Finding], str]:
+    """
+    Return what to say of rows that would be refused, and empty those that were filled.
+
+    Returns:
+        tuple[list[Finding], str]: The rows, and what to do next.
+    """
+    findings: list[Finding] = []
+    is_new = plan.old_field is None
+    has_ours = has_theirs = False
+    for problem in problems:
+        ours = _Tally(problem.reason)
+        theirs = _Tally(f"{problem.reason}, and this value was there before")
+        emptied: list[Found] = []
+        for found in problem.read():
+            is_ours = is_new or found[0] in filled
+            (ours if is_ours else theirs).add(found[0])
+            if is_ours and schema.commits:
+                emptied.append(found)
+            if len(emptied) == EMPTIED_ROWS:
+                _empty(plan, schema, emptied)
+                emptied = []
+        _empty(plan, schema, emptied)
+        findings += [tally.finding() for tally in (ours, theirs) if tally.rows]
+        has_ours, has_theirs = has_ours or ours.rows > 0, has_theirs or theirs.rows > 0
+    kept = "Nothing was changed."
+    if schema.commits:
+        kept = (
+            "The other rows keep their values, and these are empty again"
+            + (", but for values that were there before." if has_theirs else ".")
+            if has_ours
+            else "Their values were not changed."
         )
+    advice = [_advice(plan, is_ours=True)] if has_ours else []
+    advice += [_advice(plan, is_ours=False)] if has_theirs else []
+    return findings, f"{kept} {'. '.join(advice)}, then run migrate again."
+
+
+class _Tally:
+    """Counts rows, and keeps the keys of the first."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        self.rows = 0
+        self.keys: list[Any] = []
+
+    def add(self, key: Any) -> None:
+        self.rows += 1
+        if len(self.keys) < MAX_BAD_ROWS:
+            self.keys.append(key)
+
+    def finding(self) -> Finding:
+        return Finding(self.reason, self.rows, self.keys)
+
+
+def _empty(plan: Plan, schema: Schema, found: Sequence[Found]) -> None:
+    """Set the column to NULL in rows that still have the value that was found."""
+    if not found:
+        return
+    alias = schema.connection.alias
+    rows: QuerySet[Any, Any] = QuerySet(plan.new_model, using=alias)
+
+    def empty() -> None:
+        with transaction.atomic(using=alias):
+            schema.locks.limit_wait()
+            locked = lock_rows(rows.filter(pk__in=[pk for pk, _ in found]))
+            live = dict(read_values(locked, plan.field.attname))
+            same = [pk for pk, value in found if pk in live and live[pk] == value]
+            rows.filter(pk__in=same).update(**{plan.field_name: NULL})
+
+    schema.locks.change_rows(empty)
+
+
+def _advice(plan: Plan, *, is_ours: bool) -> str:
+    is_alone = plan.strict_field.unique and plan.deduplicate is None
+    numbered = ", or add deduplicate=safefield.numbered to the operation"
+    if not is_ours:
+        return "Correct the values that were there before" + numbered * is_alone
+    if is_alone:
+        return f"Make {plan.source_name} give each row its own value{numbered}"
     return f"Mend {plan.source_name}"
 
 
 def find_problems(
     plan: Plan,
     schema: Schema,
+    filled: Collection[Any] = (),
     *,
     is_filled: bool = True,
     leaves_duplicates: bool = False,
@@ -114,20 +268,19 @@ def find_problems(
     Args:
         plan (Plan): What the operation asks for.
         schema (Schema): The column on its database.
+        filled (Collection): As in verify().
         is_filled (bool): Whether every row ought to have a value.
         leaves_duplicates (bool): Whether not to look for rows that share a value.
     """
     return [
         problem
-        for problem in _possible(
-            plan, schema, is_filled=is_filled, leaves_duplicates=leaves_duplicates
-        )
-        if problem.rows.exists()
+        for problem in _possible(plan, schema, filled, is_filled=is_filled)
+        if not (leaves_duplicates and isinstance(problem, Sharing)) and problem.exists()
     ]
 
 
 def _possible(
-    plan: Plan, schema: Schema, *, is_filled: bool, leaves_duplicates: bool
+    plan: Plan, schema: Schema, keys: Collection[Any], *, is_filled: bool
 ) -> Iterator[Problem]:
     field = plan.field
     column = field.attname
@@ -138,31 +291,18 @@ def _possible(
     if is_filled and not field.null and not schema.commits:
         # Where others write meanwhile, a row without a value is one that the
         # sweep comes back for.
-        yield Problem("there is no value", rows.filter(**{f"{column}__isnull": True}))
-    if _must_not_be_blank(plan, schema):
         yield Problem(
-            "the value is an empty text, and the field is required: if it is meant, "
-            "add allow_blank=True to the operation",
-            filled.filter(**{column: ""}),
+            "there is no value", rows.filter(**{f"{column}__isnull": True}), column
         )
-    if (
-        plan.strict_field.unique
-        and not leaves_duplicates
-        and has_sharing_rows(filled, column)
-    ):
-        # Which values are equal is for the database to say: its collation may
-        # take "a" and "A" for the same.
-        yield Problem(
+    # A text that an existing field has already is not this operation's to judge.
+    if plan.old_field is None and must_not_be_blank(plan, schema):
+        yield Problem(BLANK, filled.filter(*is_blank(column)), column)
+    if plan.strict_field.unique:
+        yield Sharing(
             "an earlier row has the same value, and the field is unique",
-            sharing_rows(filled, column)
-            .annotate(
-                safefield_number=Window(
-                    RowNumber(),
-                    partition_by=[F(column)],
-                    order_by=[F(key.attname) for key in plan.new_model._meta.pk_fields],
-                )
-            )
-            .filter(safefield_number__gt=1),
+            filled,
+            column,
+            keys,
         )
     if schema.wants_foreign_key():
         target = field.target_field
@@ -175,13 +315,22 @@ def _possible(
                     )
                 )
             ),
+            column,
         )
     for constraint in plan.new_model._meta.constraints:
         if isinstance(constraint, CheckConstraint) and _names(plan, constraint):
+            # SQL takes what a NULL leaves open, and exclude() alone would not.
+            condition = Coalesce(
+                constraint.condition, True, output_field=BooleanField()
+            )
             yield Problem(
                 f"the check constraint {constraint.name} is broken",
-                filled.exclude(constraint.condition),
+                filled.exclude(condition),
+                column,
             )
+
+
+# Rows that share a value
 
 
 def has_sharing_rows(rows: QuerySet[Any, Any], column: str) -> bool:
@@ -194,10 +343,13 @@ def has_sharing_rows(rows: QuerySet[Any, Any], column: str) -> bool:
     schema = get_backend(connections[rows.db]).schema
     if not schema.counts_distinct_quickly:
         return shared_values(rows, column).exists()
-    counts = rows.aggregate(
-        safefield_all=Count(column), safefield_distinct=Count(column, distinct=True)
-    )
-    return bool(counts["safefield_all"] != counts["safefield_distinct"])
+    total, distinct = rows.aggregate(
+        **{
+            "safefield-all": Count(column),
+            "safefield-distinct": Count(column, distinct=True),
+        }
+    ).values()
+    return bool(total != distinct)
 
 
 def shared_values(rows: QuerySet[Any, Any], column: str) -> QuerySet[Any, Any]:
@@ -205,8 +357,8 @@ def shared_values(rows: QuerySet[Any, Any], column: str) -> QuerySet[Any, Any]:
     shared: QuerySet[Any, Any] = (
         rows.order_by()
         .values(column)
-        .annotate(safefield_rows=Count("*"))
-        .filter(safefield_rows__gt=1)
+        .annotate(**{"safefield-rows": Count("*")})
+        .filter(**{"safefield-rows__gt": 1})
     )
     return shared
 
@@ -217,16 +369,62 @@ def sharing_rows(rows: QuerySet[Any, Any], column: str) -> QuerySet[Any, Any]:
     return rows.filter(**{f"{column}__in": shared.values(column)})
 
 
-def _must_not_be_blank(plan: Plan, schema: Schema) -> bool:
-    # A text that an existing field has already is not this operation's to judge.
+def find_losers(
+    rows: QuerySet[Any, Any], column: str, gives_way: Callable[[Any], bool]
+) -> list[Found]:
+    """
+    Return the rows that must give way to another one with the same value.
+
+    Args:
+        rows (QuerySet): All rows with a value.
+        column (str): Attribute of the field.
+        gives_way (Callable[[Any], bool]): Says of a key that its row gives way to
+            those of which it is not said. Among equals the earliest key keeps
+            the value.
+    """
+    keys = key_names(rows)
+    rank = Window(DenseRank(), order_by=F(column).asc())
+    sharing = (
+        sharing_rows(rows, column)
+        .annotate(**{"safefield-group": rank})
+        .order_by("safefield-group", *keys)
+        .values_list("safefield-group", column, *keys)
+    )
+    losers: list[Found] = []
+    for _, group in groupby(sharing.iterator(), key=itemgetter(0)):
+        members = [(join_key(key), value) for _, value, *key in group]
+        # sort() keeps the order by key among equals.
+        members.sort(key=lambda found: gives_way(found[0]))
+        losers += members[1:]
+    return losers
+
+
+# Texts
+
+
+#: What is wrong with an empty text.
+BLANK = (
+    "the value is an empty text, and the field is required: if it is meant, add "
+    "allow_blank=True to the operation"
+)
+
+
+def is_blank(column: str) -> tuple[Any, ...]:
+    """Return the conditions that a text is empty, in the eyes of Python."""
+    # A collation may take a text of blanks for one of no characters.
+    return Exact(F(column), ""), Exact(Length(column), 0)
+
+
+def must_not_be_blank(plan: Plan, schema: Schema) -> bool:
+    """Return whether an empty text is no value of the field."""
+    field = plan.field
     return (
-        plan.old_field is None
-        and not (plan.field.blank or plan.allow_blank)
+        not (field.blank or plan.allow_blank)
         # What each new row of the application gets cannot be wrong in old ones.
-        and not (plan.field.has_default() and plan.field.get_default() == "")
-        and not plan.field.is_relation
+        and not (field.has_default() and field.get_default() == "")
+        and not field.is_relation
         and not schema.connection.features.interprets_empty_strings_as_nulls
-        and plan.field.get_internal_type()
+        and field.get_internal_type()
         in {"CharField", "EmailField", "SlugField", "TextField", "URLField"}
     )
 
@@ -234,15 +432,3 @@ def _must_not_be_blank(plan: Plan, schema: Schema) -> bool:
 def _names(plan: Plan, constraint: CheckConstraint) -> bool:
     references = plan.new_model._get_expr_references(constraint.condition)  # type: ignore[attr-defined]  # private, see test_django_contract.py
     return any(names[0] == plan.field_name for names in references)
-
-
-def empty_rows(plan: Plan, schema: Schema, problems: list[Problem]) -> None:
-    """Set the column to NULL in the rows of the problems."""
-    for problem in problems:
-        while keys := list(
-            problem.rows.order_by("pk").values_list("pk", flat=True)[:EMPTIED_ROWS]
-        ):
-            with transaction.atomic(using=schema.connection.alias):
-                QuerySet(plan.new_model, using=schema.connection.alias).filter(
-                    pk__in=keys
-                ).update(**{plan.field_name: NULL})

@@ -9,9 +9,11 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from safefield.backends.base.census import Census
 from safefield.backends.base.schema import Schema
 from safefield.backends.base.shadow import Shadow
+from safefield.backends.base.values_table import ValuesTable
 from safefield.backends.base.writer import Writer
 from safefield.backends.mysql.schema import MySQLSchema
 from safefield.backends.mysql.shadow import MySQLShadow
+from safefield.backends.mysql.values_table import MySQLValuesTable
 from safefield.backends.mysql.writer import MySQLWriter
 from safefield.backends.postgresql.census import PostgreSQLCensus
 from safefield.backends.postgresql.schema import PostgreSQLSchema
@@ -29,11 +31,17 @@ class Backend(NamedTuple):
     writer: type[Writer]
     census: type[Census] = Census
     shadow: type[Shadow] = Shadow
+    values_table: type[ValuesTable] = ValuesTable
 
 
 #: By connection.vendor. MariaDB's vendor is "mysql".
 BACKENDS = {
-    "mysql": Backend(MySQLSchema, MySQLWriter, shadow=MySQLShadow),
+    "mysql": Backend(
+        MySQLSchema,
+        MySQLWriter,
+        shadow=MySQLShadow,
+        values_table=MySQLValuesTable,
+    ),
     "postgresql": Backend(
         PostgreSQLSchema, PostgreSQLWriter, PostgreSQLCensus, PostgreSQLShadow
     ),

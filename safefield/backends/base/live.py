@@ -34,6 +34,9 @@ class LiveSchema:
     #: (2026-11-21).
     is_unique_first = False
 
+    #: Whether a column refuses a text that is longer than its type says.
+    limits_texts = True
+
     #: Whether COUNT(DISTINCT ...) is quicker than GROUP BY, as it mostly is.
     counts_distinct_quickly = True
 

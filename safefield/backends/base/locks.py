@@ -32,6 +32,9 @@ class Locks:
         plan (Plan): What the operation asks for.
     """
 
+    #: Whether the next statement may go over another connection to the server.
+    is_pooled = False
+
     #: Waits, in seconds; replaced in tests.
     sleep: Callable[[float], object] = staticmethod(time.sleep)
 

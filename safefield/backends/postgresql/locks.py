@@ -29,16 +29,16 @@ class PostgreSQLLocks(Locks):
     """The locks on PostgreSQL."""
 
     def claim(self) -> bool:
-        if self._is_pooled:
+        if self.is_pooled:
             return True
         return self._call("pg_try_advisory_lock")
 
     def release(self) -> None:
-        if not self._is_pooled:
+        if not self.is_pooled:
             self._call("pg_advisory_unlock")
 
     @property
-    def _is_pooled(self) -> bool:
+    def is_pooled(self) -> bool:  # type: ignore[override]  # an attribute in Locks
         # Behind a pooler that hands out a connection for each transaction, a
         # lock of the session would be left with somebody else. This setting is
         # how Django is told of such a pooler.

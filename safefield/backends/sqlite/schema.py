@@ -25,6 +25,7 @@ class SQLiteSchema(Schema):
     """The column on SQLite."""
 
     counts_distinct_quickly = False
+    limits_texts = False
 
     @contextmanager
     def unit(self) -> Iterator[None]:
