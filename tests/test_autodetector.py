@@ -391,6 +391,33 @@ def test_plain_field_that_takes_the_column_of_an_old_one_comes_after_it() -> Non
     ]
 
 
+def test_column_that_differs_by_case_is_the_same() -> None:
+    """Fails if the removal comes later: to SQLite and MySQL the column is there."""
+    changes = detect([movie(Code=text())], [movie(code=models.IntegerField())])
+
+    assert describe(changes["films"]) == [
+        "0002_remove_movie_code: Remove field Code from movie",
+        "0003_movie_code: Add field code to movie, backfilled by populate_movie_code",
+    ]
+
+
+def test_generated_field_goes_before_the_column_that_it_is_made_of() -> None:
+    """Fails if it goes later: databases refuse to alter what it is generated from."""
+    generated = models.GeneratedField(
+        expression=models.F("note"), output_field=text(), db_persist=True
+    )
+
+    changes = detect(
+        [movie(note=text(null=True), copy=generated)], [movie(note=text())]
+    )
+
+    assert describe(changes["films"]) == [
+        "0002_remove_movie_copy: Remove field copy from movie",
+        "0003_alter_movie_note: Alter field note on movie, "
+        "backfilled by populate_movie_note",
+    ]
+
+
 def test_many_to_many_becomes_a_column() -> None:
     cast = models.ManyToManyField("films.Movie")
     remake = models.ForeignKey("films.Movie", models.CASCADE)
@@ -513,6 +540,31 @@ def test_model_renamed_in_the_same_run() -> None:
     assert describe(changes["films"]) == [
         "0002_rename_movie_film: Rename model Movie to Film",
         "0003_cast_film: Add field film to cast, backfilled by populate_cast_film",
+    ]
+
+
+@pytest.mark.skipif(
+    hasattr(
+        MigrationAutodetector, "_get_generated_field_dependencies_for_removed_field"
+    ),
+    reason="Django raises a KeyError itself, where it looks for generated fields",
+)
+def test_field_removed_from_a_model_that_is_renamed() -> None:
+    """Fails with a KeyError if the field is looked for under the new name."""
+
+    class Answering(NoQuestions):
+        def ask_rename_model(self, *args: Any) -> bool:
+            return True
+
+    before = [model("Movie", id=pk(), code=text(), title=text())]
+    after = [model("Film", id=pk(), cool=text(), title=text())]
+
+    changes = detect(before, after, questioner=Answering())
+
+    assert describe(changes["films"]) == [
+        "0002_rename_movie_film: Rename model Movie to Film",
+        "0003_film_cool: Add field cool to film, backfilled by populate_film_cool",
+        "0004_remove_film_code: Remove field code from film",
     ]
 
 

@@ -506,6 +506,25 @@ def test_what_populate_raised_is_shown(history: History) -> None:
     assert caught.value.rows == [BadRow(2, "fail() raised ValueError", "secret")]
 
 
+def test_details_of_postgresql_are_not_shown(postgresql_alias: str) -> None:
+    """Fails if what is below its first line is, which may be a whole row."""
+    history = History(postgresql_alias)
+    history.apply(MOVIE)
+    history.rows("Movie").bulk_create([history.model("Movie")(pk=2, title="bad")])
+
+    def refuse(movie: Any) -> str:
+        with history.connection.cursor() as cursor:
+            cursor.execute(
+                "DO $$ BEGIN RAISE 'too late' USING DETAIL = 'Failing row'; END $$"
+            )
+        return "not reached"
+
+    with pytest.raises(BackfillError) as caught:
+        history.apply(AddFieldWithBackfill("Movie", "extra", text(), refuse))
+
+    assert [row.detail for row in caught.value.rows] == ["too late"]
+
+
 def test_stops_after_a_thousand_bad_rows_and_says_so(alias: str) -> None:
     history = History(alias)
     history.apply(MOVIE)

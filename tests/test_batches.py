@@ -5,8 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.db import models
 
+from safefield import passes
 from safefield.batches import BATCH_SECONDS, FIRST_ROWS, MAX_ROWS, BatchSize
+from safefield.operations import AddFieldWithBackfill
+from tests.history import History
+from tests.test_contract import create_movies, values
 
 
 class Clock:
@@ -155,3 +160,19 @@ def test_heavy_rows_make_small_batches(size: BatchSize, clock: Clock) -> None:
 
 def test_first_batch_is_small() -> None:
     assert BatchSize().rows == FIRST_ROWS
+
+
+@pytest.mark.parametrize("atomic", [False, True], ids=["own-commits", "atomic"])
+def test_a_batch_that_ran_out_of_time(
+    alias: str, monkeypatch: pytest.MonkeyPatch, atomic: bool
+) -> None:
+    """Fails if the next begins behind the page, or one row late: NULL would stay."""
+    monkeypatch.setattr(passes, "BATCH_SECONDS", 0.0)
+    monkeypatch.setattr(passes, "UNLOCKED_SECONDS", 0.0)
+    history = History(alias, atomic=atomic)
+    create_movies(history, 25)
+    field = models.CharField(max_length=80, null=True)
+
+    history.apply(AddFieldWithBackfill("Movie", "copy", field, lambda row: row.title))
+
+    assert values(history, "copy") == [f"Film Number {n}" for n in range(25)]

@@ -120,6 +120,46 @@ def test_gives_up_on_a_report_that_it_may_not_see(
 
 
 @on_servers
+def test_queries_of_others_are_not_shown_where_logs_must_not_hold_them(
+    history: History, other: Session, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    """Fails if the text of a query is in the error: it may have anybody's data."""
+    settings.SAFEFIELD = {"SHOW_VALUES": False}
+    monkeypatch.setattr(locks, "STRONG_LOCK", retries.Patience(2, 0.0, 0.0))
+    reading: list[Future[None]] = []
+    if other.vendor == "postgresql":
+        start_report(other)
+    else:
+        # MariaDB shows what a session runs, not what it ran.
+        other.execute("BEGIN")
+        with Session(history.connection) as blocker:
+            query = "SELECT COUNT(*), SLEEP(60) FROM films_movie"
+            reading.append(other.start(query))
+            wait_until(
+                lambda: blocker.fetch(
+                    "SELECT 1 FROM information_schema.PROCESSLIST WHERE INFO = %s",
+                    [query],
+                )
+            )
+
+    with pytest.raises(BackfillError) as caught:
+        history.apply(add_slug())
+
+    for future in reading:
+        with Session(history.connection) as killer:
+            killer.execute("KILL QUERY %s", [other.pid])
+        future.exception()
+    session = {
+        "postgresql": f"process {other.pid} (report), idle in transaction, in a "
+        "transaction for N s, holds AccessShareLock",
+        "mysql": f"connection {other.pid} (Query), in a transaction for N s",
+    }[other.vendor]
+    assert re.sub(r"for \d+ s", "for N s", str(caught.value)).splitlines()[1:2] == [
+        f"  {session}"
+    ]
+
+
+@on_servers
 def test_goes_on_once_a_long_report_is_over(
     history: History, other: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -181,12 +221,21 @@ def test_waits_where_keys_are_looked_up(
 
 
 @on_servers
-def test_deadlock(history: History, other: Session, watcher: Session) -> None:
+def test_deadlock(
+    history: History,
+    other: Session,
+    watcher: Session,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """
     The application has the studios and wants a movie; a batch, the other way round.
 
-    The application has changed more, so the batch is the one that must give way.
+    The application has changed more, so the batch is the one that must give way. Fails
+    if a deadlock is taken for the fault of a row: the batch is not tried again then,
+    after a pause, but goes row by row.
     """
+    pauses: list[float] = []
+    monkeypatch.setattr(locks.Locks, "sleep", staticmethod(pauses.append))
     studios = [(pk, f"Studio {pk}") for pk in range(1, 301)]
     with history.connection.cursor() as cursor:
         cursor.executemany("INSERT INTO films_studio VALUES (%s, %s)", studios)
@@ -231,6 +280,7 @@ def test_deadlock(history: History, other: Session, watcher: Session) -> None:
 
     rows = get_rows(history)
     assert ["eadlock" in error for error in errors] == [True]
+    assert len(pauses) == 1
     assert rows[1:4] == [
         (2, "Film Number 1", "film-number-1-2"),
         (3, "Mine", "mine-3"),
@@ -279,6 +329,34 @@ def test_two_runs_at_once(history: History) -> None:
     assert get_rows(history) == [
         (n + 1, f"Film Number {n}", f"film-number-{n}-{n + 1}") for n in range(40)
     ]
+
+
+#: Locks of a session of PostgreSQL that it keeps beyond its transactions.
+CLAIMS = (
+    "SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database "
+    "WHERE locktype = 'advisory' AND datname = current_database()"
+)
+
+
+@pytest.mark.parametrize(("is_pooled", "claims"), [(False, 1), (True, 0)])
+def test_no_claim_behind_a_pooler(
+    postgresql_alias: str, is_pooled: bool, claims: int
+) -> None:
+    """Fails if a lock of the session is left with the next one who gets it."""
+    history = History(postgresql_alias)
+    create_movies(history, 3)
+    settings = history.connection.settings_dict
+    found: list[int] = []
+    with Session(history.connection) as other:
+        populate = At(2, lambda: found.append(other.fetch(CLAIMS)[0][0]))
+        settings["DISABLE_SERVER_SIDE_CURSORS"] = is_pooled
+        try:
+            history.apply(add_slug(populate))
+        finally:
+            settings["DISABLE_SERVER_SIDE_CURSORS"] = False
+        left = other.fetch(CLAIMS)[0][0]
+
+    assert (found, left) == ([claims], 0)
 
 
 def test_two_runs_at_once_on_an_empty_table(alias: str) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
+from decimal import Decimal
 from itertools import repeat
 from typing import Any
 
@@ -122,6 +124,34 @@ def test_a_gap_among_keys_without_one(dense_rows: QuerySet[Any], gone: int) -> N
     ]
     assert keys == list(dense_rows.order_by("pk").values_list("pk", flat=True))
     assert sizes == [4] * 14 + [3]
+
+
+@pytest.mark.parametrize(
+    ("key", "keys"),
+    [
+        (models.UUIDField(primary_key=True), [uuid.UUID(int=n) for n in range(1, 31)]),
+        (
+            models.CharField(max_length=9, primary_key=True),
+            [f"{n:02}" for n in range(1, 31)],
+        ),
+        (
+            models.DecimalField(max_digits=9, decimal_places=1, primary_key=True),
+            [n + Decimal("0.5") * (n % 2) for n in range(1, 31)],
+        ),
+    ],
+    ids=["uuid", "text", "decimal"],
+)
+def test_keys_that_are_no_integers(alias: str, key: Any, keys: list[Any]) -> None:
+    """Fails if they are counted, or if one is taken from another."""
+    history = History(alias)
+    history.apply(migrations.CreateModel("Movie", [("id", key)]))
+    model = history.model("Movie")
+    rows: QuerySet[Any] = QuerySet(model, using=alias)
+    rows.bulk_create(model(pk=key) for key in keys)
+
+    cut = walk(Pages(rows), repeat(4))
+
+    assert [page.last for page in cut] == [*keys[3::4], None]
 
 
 def test_rows_that_come_and_go_meanwhile(rows: QuerySet[Any]) -> None:

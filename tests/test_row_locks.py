@@ -1,0 +1,274 @@
+"""What a backfill locks, and how long it waits for what others have locked."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.db import DatabaseError, migrations, models
+from django.db.models import F
+from django.db.models.functions import Lower
+
+import safefield
+from safefield.backends.base import locks
+from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
+from tests.history import History
+from tests.ledger import NO_WAITING, At, add_slug, on_servers, populate_slug
+from tests.sessions import Session
+from tests.test_contract import create_movies, values
+from tests.test_inheritance import FAMILY
+
+pytestmark = on_servers
+
+#: How long the session waits for a lock.
+WAITS = {
+    "postgresql": "SELECT current_setting('lock_timeout')",
+    "mysql": "SELECT @@lock_wait_timeout, @@innodb_lock_wait_timeout",
+}
+
+#: Statements that may have to wait for others, and what they are called here. On
+#: PostgreSQL a batch of the fill waits for nobody: it passes over locked rows.
+LOCKING = {
+    "rebuild": re.compile(r"ALTER TABLE \S+ MODIFY .* NOT NULL"),
+    "table": re.compile(r"ALTER TABLE (?!.* VALIDATE )"),
+    "rows": re.compile(r"SELECT .* FOR (NO KEY )?UPDATE(?!.* SKIP)|UPDATE "),
+}
+
+
+@pytest.fixture
+def history(alias: str) -> History:
+    return History(alias)
+
+
+@pytest.fixture
+def other(history: History) -> Iterator[Session]:
+    """A session that gives up at once what somebody else has locked."""
+    with Session(history.connection) as session:
+        session.execute(NO_WAITING[session.vendor])
+        yield session
+
+
+class WaitWatch:
+    """Asks the server, before each statement that locks, how long it may wait."""
+
+    def __init__(self, history: History) -> None:
+        self.sql = WAITS[history.connection.vendor]
+        self.found: dict[str, set[Any]] = {}
+
+    def __call__(self, execute: Any, sql: Any, params: Any, *rest: Any) -> Any:
+        text = str(sql)
+        kind = next((k for k, pattern in LOCKING.items() if pattern.match(text)), None)
+        if kind is not None:
+            # Past Django, so that nobody is asked about this question.
+            with rest[-1]["connection"].connection.cursor() as cursor:
+                cursor.execute(self.sql)
+                self.found.setdefault(kind, set()).add(cursor.fetchone())
+        return execute(sql, params, *rest)
+
+
+def insert_late(history: History, *, is_tried_first: bool = True) -> At:
+    """Return a populate; a row comes in behind it, for which the sweep comes back."""
+
+    def insert() -> None:
+        with Session(history.connection) as session:
+            session.execute(
+                "INSERT INTO films_movie (id, title, year) VALUES (-1, 'Late', 1999)"
+            )
+
+    populate = At(3, insert)
+    populate.calls = 0 if is_tried_first else 1
+    return populate
+
+
+OPERATIONS: dict[str, Callable[[History], Any]] = {
+    "function": lambda history: add_slug(insert_late(history), batch_size=3),
+    "deduplicate": lambda history: add_slug(
+        lambda movie: "same", deduplicate=safefield.numbered
+    ),
+    "expression": lambda history: AddFieldWithBackfill(
+        "Movie", "slug", models.CharField(max_length=200), Lower(F("title"))
+    ),
+    "alteration": lambda history: AlterFieldWithBackfill(
+        "Movie",
+        "note",
+        models.CharField(max_length=80, unique=True),
+        insert_late(history, is_tried_first=False),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_no_wait_is_long(history: History, name: str) -> None:
+    """
+    Fails if a limit is gone, also on the way back, or ten times as large.
+
+    The rebuild of MariaDB takes a lock once more at its end, and may wait a little
+    longer, so as not to lose its work.
+    """
+    create_movies(history, 9)
+    history.apply(
+        migrations.AddField(
+            "Movie", "note", models.CharField(max_length=80, null=True, db_index=True)
+        )
+    )
+    watch = WaitWatch(history)
+
+    with history.connection.execute_wrapper(watch):
+        history.apply(OPERATIONS[name](history))
+        history.unapply()
+
+    expected: dict[str, dict[str, set[Any]]] = {
+        "postgresql": {"table": {("50ms",)}, "rows": {("50ms",)}},
+        "mysql": {"table": {(1, 1)}, "rows": {(1, 1)}, "rebuild": {(5, 5)}},
+    }
+    assert watch.found == expected[history.connection.vendor]
+
+
+def test_a_row_that_is_locked_when_the_sweep_begins(
+    history: History, other: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fails if the sweep passes over locked rows, or waits for them without end."""
+    create_movies(history, 7)
+    pauses: list[float] = []
+    is_locked = False
+
+    def lock(execute: Any, sql: Any, *rest: Any) -> Any:
+        nonlocal is_locked
+        if "SKIP LOCKED" in str(sql) and not is_locked:
+            is_locked = True
+            other.execute("BEGIN")
+            other.fetch("SELECT 1 FROM films_movie WHERE id = 5 FOR UPDATE")
+        return execute(sql, *rest)
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        other.execute("COMMIT")
+
+    monkeypatch.setattr(locks.Locks, "sleep", staticmethod(pause))
+    field = models.CharField(max_length=80, null=True)
+
+    with history.connection.execute_wrapper(lock):
+        history.apply(
+            AddFieldWithBackfill("Movie", "slug", field, populate_slug, batch_size=3)
+        )
+
+    assert len(pauses) == 1
+    assert values(history, "slug") == [f"film-number-{n}-{n + 1}" for n in range(7)]
+
+
+@pytest.mark.parametrize(
+    ("field", "keys", "first"),
+    [
+        (
+            models.UUIDField(primary_key=True),
+            [uuid.UUID(int=n) for n in range(11, 18)],
+            uuid.UUID(int=1).hex,
+        ),
+        (models.CharField(max_length=9, primary_key=True), "bcdefgh", "a"),
+    ],
+    ids=["uuid", "text"],
+)
+def test_keys_that_do_not_grow(
+    history: History, other: Session, field: Any, keys: Any, first: str
+) -> None:
+    """Fails if rows without a value are looked for behind the last whole page only."""
+    history.apply(
+        migrations.CreateModel(
+            "Movie", [("id", field), ("year", models.IntegerField())]
+        )
+    )
+    history.rows("Movie").bulk_create(
+        history.model("Movie")(pk=key, year=number) for number, key in enumerate(keys)
+    )
+
+    inserted: list[str] = []
+
+    def populate(movie: Any) -> int:
+        # In the last batch, which preflight does not see.
+        if movie.year == 6 and not inserted:
+            inserted.append(first)
+            other.execute("INSERT INTO films_movie (id, year) VALUES (%s, 7)", inserted)
+        return int(movie.year)
+
+    history.apply(
+        AddFieldWithBackfill(
+            "Movie", "rank", models.IntegerField(null=True), populate, batch_size=3
+        )
+    )
+
+    assert values(history, "rank") == [7, 0, 1, 2, 3, 4, 5, 6]
+
+
+def test_a_child_may_be_inserted_meanwhile(history: History, other: Session) -> None:
+    """Fails if PostgreSQL is asked for FOR UPDATE, for which foreign keys wait."""
+    if other.vendor != "postgresql":
+        pytest.skip("InnoDB lets nobody refer to a row that is locked for writing")
+    create_movies(history, 5)
+    movie = models.ForeignKey("films.Movie", models.CASCADE)
+    history.apply(
+        migrations.CreateModel(
+            "Review", [("id", models.BigAutoField(primary_key=True)), ("movie", movie)]
+        )
+    )
+
+    def insert() -> None:
+        other.execute("INSERT INTO films_review (movie_id) VALUES (3)")
+
+    history.apply(add_slug(At(3, insert)))
+
+    assert list(history.rows("Review").values_list("movie", flat=True)) == [3]
+
+
+def test_what_a_row_is_related_to_is_not_locked(
+    history: History, other: Session
+) -> None:
+    """Fails if FOR UPDATE is not OF the table; PostgreSQL refuses it of outer joins."""
+    if not history.connection.features.has_select_for_update_of:
+        pytest.skip("MariaDB has no FOR UPDATE OF")
+    create_movies(history, 5)
+    studio = models.ForeignKey("films.Studio", models.CASCADE, null=True)
+    history.apply(migrations.AddField("Movie", "studio", studio))
+    owner = (
+        history.model("Studio").objects.using(other.connection.alias).create(name="A")
+    )
+    history.rows("Movie").update(studio=owner.pk)
+
+    def rename() -> None:
+        other.execute("UPDATE films_studio SET name = 'B'")
+
+    populate = At(3, rename)
+    history.apply(
+        add_slug(
+            lambda movie: f"{populate(movie)}-{movie.studio.name}",
+            select_related=["studio"],
+        )
+    )
+
+    assert values(history, "slug")[2] == "film-number-2-3-A"
+    assert list(history.rows("Studio").values_list("name", flat=True)) == ["B"]
+
+
+def test_the_row_of_a_parent_is_locked(history: History, other: Session) -> None:
+    """Fails if only the child's table is: a new title would not come to the slug."""
+    history.apply(*FAMILY)
+    for title in "abc":
+        model = history.model("Movie")
+        model(title=title, year=1900).save(using=history.connection.alias)
+    refused: list[DatabaseError] = []
+
+    def rename() -> None:
+        with pytest.raises(DatabaseError) as caught:
+            other.execute("UPDATE films_work SET title = 'new' WHERE id = 2")
+        refused.append(caught.value)
+
+    history.apply(add_slug(At(2, rename)))
+
+    assert len(refused) == 1
+    assert values(history, "title", "slug") == [
+        ("a", "a-1"),
+        ("b", "b-2"),
+        ("c", "c-3"),
+    ]
