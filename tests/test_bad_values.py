@@ -531,24 +531,28 @@ def test_stops_after_a_thousand_bad_rows_and_says_so(alias: str) -> None:
     history.rows("Movie").bulk_create(
         history.model("Movie")(title=str(number)) for number in range(3_000)
     )
+    asked: list[int] = []
+
+    def populate_some(movie: Any) -> str | None:
+        asked.append(int(movie.title))
+        return "x" if int(movie.title) < 10 else None
 
     with pytest.raises(BackfillError) as caught:
         history.apply(
             AddFieldWithBackfill(
-                "Movie",
-                "extra",
-                text(),
-                lambda movie: "x" if int(movie.title) < 10 else None,
+                "Movie", "extra", text(), populate_some, batch_size=100
             )
         )
 
+    # No row behind the batch in which the thousandth is.
+    assert max(asked) == 1_099
     first = history.rows("Movie").first().pk
     keys = list(range(first + 10, first + 1_010))
     assert [row.pk for row in caught.value.rows] == keys
     assert str(caught.value).split("\n")[:2] == [
         "films.Movie.extra could not be filled in some rows. After 1,000 bad rows no "
         "more were tried:",
-        "  1,000 rows: <lambda>() gave a bad value: it is None, and the field is "
+        "  1,000 rows: populate_some() gave a bad value: it is None, and the field is "
         f"required (primary key {', '.join(map(str, keys[:20]))}, …)",
     ]
 

@@ -8,7 +8,8 @@ import pytest
 from django.db import models
 
 from safefield import passes
-from safefield.batches import BATCH_SECONDS, FIRST_ROWS, MAX_ROWS, BatchSize
+from safefield.backends.base.locks import Locks
+from safefield.batches import BATCH_SECONDS, FIRST_ROWS, BatchSize
 from safefield.operations import AddFieldWithBackfill
 from tests.history import History
 from tests.test_contract import create_movies, values
@@ -65,9 +66,10 @@ def test_grows_by_steps_to_the_target(size: BatchSize, clock: Clock) -> None:
 
 
 def test_never_exceeds_the_most_rows(size: BatchSize, clock: Clock) -> None:
+    """Fails if ten times as many rows may be in memory."""
     run_batches(size, clock, 0.0, 20)
 
-    assert size.rows == MAX_ROWS
+    assert size.rows == 10_000
 
 
 def test_shrinks_at_once(size: BatchSize, clock: Clock) -> None:
@@ -176,3 +178,26 @@ def test_a_batch_that_ran_out_of_time(
     history.apply(AddFieldWithBackfill("Movie", "copy", field, lambda row: row.title))
 
     assert values(history, "copy") == [f"Film Number {n}" for n in range(25)]
+
+
+@pytest.mark.parametrize("atomic", [False, True], ids=["own-commits", "atomic"])
+def test_pauses_between_batches(
+    alias: str, monkeypatch: pytest.MonkeyPatch, settings: Any, atomic: bool
+) -> None:
+    """Fails if there are none, or some where everything is locked anyway."""
+    settings.SAFEFIELD = {"PAUSE_RATIO": 3}
+    pauses: list[float] = []
+    monkeypatch.setattr(Locks, "sleep", staticmethod(pauses.append))
+    history = History(alias, atomic=atomic)
+    create_movies(history, 25)
+    field = models.CharField(max_length=80)
+
+    history.apply(
+        AddFieldWithBackfill(
+            "Movie", "copy", field, lambda row: row.title, batch_size=10
+        )
+    )
+
+    # MariaDB commits each batch also where the migration is called atomic.
+    is_paused = alias == "mariadb" or (alias == "postgresql" and not atomic)
+    assert len([pause for pause in pauses if pause > 0]) == (2 if is_paused else 0)

@@ -331,6 +331,54 @@ def test_two_runs_at_once(history: History) -> None:
     ]
 
 
+@on_servers
+def test_the_claim_is_given_back_after_an_error(history: History) -> None:
+    """Fails if the next run has to wait until this session ends."""
+
+    def fail(movie: Any) -> str:
+        raise ValueError("not this time")
+
+    with pytest.raises(BackfillError):
+        history.apply(add_slug(fail))
+
+    assert run_beside(history) == []
+
+
+#: The claim of a run of migrate, as releases of safefield beside this one take it.
+CLAIM = {
+    "postgresql": (
+        "SELECT {}(hashtext('safefield'), "
+        "hashtext('films_movie'::regclass::oid::text))",
+        ["pg_advisory_lock", "pg_advisory_unlock"],
+    ),
+    "mysql": (
+        "SELECT {}(CONCAT('safefield', SHA1(CONCAT(DATABASE(), '.films_movie'))){})",
+        ["GET_LOCK", "RELEASE_LOCK"],
+    ),
+}
+
+
+@on_servers
+def test_waits_a_little_for_the_session_of_a_run_that_was_killed(
+    history: History, other: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fails if the first try is the last, or if the claim is another one."""
+    sql, (take, give_back) = CLAIM[other.vendor]
+    pauses: list[float] = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 3:
+            other.fetch(sql.format(give_back, ""))
+
+    monkeypatch.setattr(locks.Locks, "sleep", staticmethod(pause))
+    other.fetch(sql.format(take, ", 0"))
+
+    history.apply(add_slug())
+
+    assert pauses == [0.2] * 3
+
+
 #: Locks of a session of PostgreSQL that it keeps beyond its transactions.
 CLAIMS = (
     "SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database "
