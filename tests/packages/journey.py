@@ -73,12 +73,50 @@ def prepare(
             reminder = rf'"Write {function}\(\) before running migrate\."'
             statement = rf" +raise NotImplementedError\(\s*{reminder}\s*\)\n"
             if re.search(statement, text):
-                body = missing.pop(function).replace("\\", r"\\")
-                text = re.sub(statement, body, text)
+                body = missing.pop(function)
+                text = re.sub(statement, lambda match, body=body: body, text)
+                if "apps." in body:
+                    text = re.sub(
+                        rf"def {function}\((\w+)\)", rf"def {function}(\1, apps)", text
+                    )
         assert "NotImplementedError" not in text, text
         site.write(f"films/migrations/{name}", text)
     assert not missing
     return site
+
+
+def replace_addition(site: Site, model_name: str, name: str, function: str) -> None:
+    """
+    Put a backfill in the place of an AddField, as a developer does by hand.
+
+    Args:
+        site (Site): From prepare().
+        model_name (str): As the operation has it.
+        name (str): The field.
+        function (str): Source of `populate_…`, or nothing for the default of the field.
+    """
+    start = rf'migrations\.AddField\(\n +model_name="{model_name}",\n +name="{name}",\n'
+    (path,) = (
+        f"films/migrations/{file}"
+        for file, text in site.read_migrations().items()
+        if re.search(start, text)
+    )
+    text = site.read(path)
+    found = re.search(rf"{start}.*?\n(?=        \),\n)", text, re.DOTALL)
+    assert found is not None
+    operation = found[0].replace("migrations.AddF", "safefield.operations.AddF")
+    operation = operation.replace("AddField(", "AddFieldWithBackfill(")
+    if function:
+        populate = re.match(r"def (\w+)", function)
+        assert populate is not None
+        operation += f"            populate={populate[1]},\n"
+    text = text.replace(found[0], operation)
+    head, _, rest = text.partition("class Migration(migrations.Migration):\n\n")
+    site.write(
+        path,
+        f"import safefield.operations\n{head}{function}\n\n"
+        f"class Migration(migrations.Migration):\n\n    atomic = False\n\n{rest}",
+    )
 
 
 def travel(site: Site, alias: str, script: str) -> dict[str, Any]:

@@ -58,11 +58,7 @@ def populate_award_type(award, apps):
     name = "oscar" if hasattr(award, "oscar") else "award"
     types = ContentType.objects.using(award._state.db)
     return types.get_or_create(app_label="films", model=name)[0]
-
-
 '''
-
-ARGUMENT = "            populate=populate_award_type,\n"
 
 SCRIPT = """
 import datetime
@@ -113,21 +109,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
         after=AFTER,
         functions=FUNCTIONS,
     )
-    (name,) = (name for name in site.list_migrations() if name.endswith("_ctype.py"))
-    text = site.read(f"films/migrations/{name}")
-    for old, new in (
-        ("class Migration(", f"{POPULATE_TYPE}class Migration("),
-        ("    dependencies", "    atomic = False\n\n    dependencies"),
-        ("migrations.AddField(", "safefield.operations.AddFieldWithBackfill("),
-        (
-            "            ),\n        ),\n    ]",
-            f"            ),\n{ARGUMENT}        ),\n    ]",
-        ),
-        ("import django", "import safefield.operations\nimport django"),
-    ):
-        assert text.count(old) == 1, old
-        text = text.replace(old, new)
-    site.write(f"films/migrations/{name}", text)
+    journey.replace_addition(site, "award", "polymorphic_ctype", POPULATE_TYPE)
     return site
 
 
