@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from operator import attrgetter
 from typing import Any, TypeVar
 
 from django.db import DatabaseError, Error, models, transaction
@@ -13,7 +12,7 @@ from safefield.backends import get_backend
 from safefield.backends.base.schema import Schema
 from safefield.batches import BATCH_SECONDS, MAX_ROWS, UNLOCKED_SECONDS, BatchSize
 from safefield.conf import get_configuration
-from safefield.exceptions import BadRow, SafefieldError
+from safefield.exceptions import BadRow
 from safefield.instances import has_relations, pause_collector, read_quickly
 from safefield.pages import Page, Pages
 from safefield.plan import Plan
@@ -59,11 +58,6 @@ class Pass:
         #: Whether rows that others have locked are left for a later pass.
         self.skips_locked = False
         self.size = BatchSize(UNMEASURED_ROWS)
-        #: The key of a row, to be read before the user's function has the row, which
-        #: may change it.
-        self.key_of: Callable[[Model], Any] = attrgetter(model._meta.pk.attname)
-        #: Key of the last row of a batch.
-        self.last_key: Any = None
 
     # What a pass does with its rows
 
@@ -72,7 +66,7 @@ class Pass:
         raise NotImplementedError
 
     def handle(self, rows: Sequence[Model], *, savepoints: bool) -> None:
-        """Compute and write one batch; note the key of its last row as last_key."""
+        """Compute and write one batch."""
         raise NotImplementedError
 
     # Paging
@@ -143,18 +137,13 @@ class Pass:
         bad_before = len(self.bad_rows)
         try:
             return self._try_page(page, savepoints=False)
-        except (MemoryError, SafefieldError):
-            raise
-        except Exception as exc:
+        except DatabaseError as exc:
             del self.bad_rows[bad_before:]
-            is_passing = isinstance(exc, DatabaseError) and (
-                self.schema.locks.is_passing(exc)
-            )
             # With needs_rollback the whole transaction is lost, as to a full disk.
-            if is_passing or self.connection.needs_rollback:
+            if self.schema.locks.is_passing(exc) or self.connection.needs_rollback:
                 raise
-        # populate() broke the transaction of the batch, or the database or its driver
-        # refused a value. Row by row it is known which one.
+        # populate() broke the transaction of the batch, or the database refused
+        # a value. Row by row it is known which one.
         return self._try_page(page, savepoints=True)
 
     def _try_page(self, page: Page, *, savepoints: bool) -> tuple[int, Any, bool]:
@@ -171,11 +160,10 @@ class Pass:
             if rows:
                 self.handle(rows, savepoints=savepoints)
                 if (taken := self.size.taken) < len(rows):
-                    return taken, self.last_key, False
+                    return taken, rows[taken - 1].pk, False
         if page.last is not None:
             return page.size, page.last, False
-        last = self.last_key if rows else page.after
-        return len(rows), last, len(rows) < page.size
+        return len(rows), rows[-1].pk if rows else page.after, len(rows) < page.size
 
     def _lock(self, queryset: QuerySet[Model]) -> QuerySet[Model]:
         """Lock the rows of a batch, so that nothing written meanwhile is lost."""
@@ -221,26 +209,23 @@ class Pass:
         return call
 
     def note_bad(
-        self, pk: Any, source: str, exc: Exception, value: Any = NOT_PROVIDED
+        self, row: Model, source: str, exc: Exception, value: Any = NOT_PROVIDED
     ) -> None:
         """
-        Take note that a row has no good value.
+        Take note that `row` has no good value.
 
         Args:
-            pk (Any): Primary key of the row.
+            row (Model): The row.
             source (str): What the value comes from.
             exc (Exception): What was raised.
             value (Any): The value that was refused, if it came to one.
 
         Raises:
-            Exception: `exc` is not about the row: the connection is lost, or there
-                is no memory.
+            Exception: `exc` is not about the row: the connection is lost.
         """
-        if isinstance(exc, MemoryError):
-            raise exc
         if isinstance(exc, Error) and not self.connection.is_usable():
             raise exc
-        self.bad_rows.append(make_bad_row(pk, source, exc, value))
+        self.bad_rows.append(make_bad_row(row.pk, source, exc, value))
 
     def raise_bad(self, head: str, advice: str, others: Sequence[Finding] = ()) -> None:
         """

@@ -13,6 +13,9 @@ from typing import Any
 import pytest
 from django.core.management.commands import makemigrations, migrate
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.sqlite3.schema import (
+    DatabaseSchemaEditor as SQLiteSchemaEditor,
+)
 from django.db.migrations import autodetector, utils, writer
 from django.db.migrations.state import ModelState
 from django.db.models.query import ModelIterable
@@ -64,6 +67,14 @@ CONTRACT: list[tuple[Any, str, list[str] | None]] = [
     (BaseDatabaseWrapper, "chunked_cursor", ["self"]),
     (BaseDatabaseWrapper, "inc_thread_sharing", ["self"]),
     (BaseDatabaseWrapper, "validate_no_broken_transaction", ["self"]),
+    # safefield/backends/sqlite/remake.py
+    (
+        SQLiteSchemaEditor,
+        "_remake_table",
+        ["self", "model", "create_field", "delete_field", "alter_fields"],
+    ),
+    (SQLiteSchemaEditor, "_field_indexes_sql", ["self", "model", "field"]),
+    (SQLiteSchemaEditor, "sql_create_column", None),
     # safefield/migration_file.py
     (makemigrations, "MigrationWriter", ["migration", "include_header"]),
     (writer.MigrationWriter, "as_string", ["self"]),

@@ -16,9 +16,15 @@ from django.db import transaction
 
 from safefield.backends.base.column import LiveColumn
 from safefield.backends.base.schema import Schema
+from safefield.backends.sqlite.definition import Definition
+from safefield.backends.sqlite.remake import remake_from_definition
 from safefield.backends.sqlite.surroundings import keep_surroundings
+from safefield.exceptions import BackfillError
 
 __all__ = ["SQLiteSchema"]
+
+#: The types of a STRICT table. Source: https://www.sqlite.org/stricttables.html.
+STRICT_TYPES = ("INT", "INTEGER", "REAL", "TEXT", "BLOB", "ANY")
 
 
 class SQLiteSchema(Schema):
@@ -33,11 +39,52 @@ class SQLiteSchema(Schema):
         self.commits = False
         with transaction.atomic(using=self.connection.alias):
             self._lock_database()
-            with keep_surroundings(self.connection, self.plan):
+            with (
+                keep_surroundings(self.connection, self.plan),
+                remake_from_definition(
+                    self.editor, self.plan.table, self.leftover_indexes
+                ),
+            ):
                 yield
                 # The schema editor checks them too, but only when it exits: after
                 # this commit where the migration is not atomic.
                 self.connection.check_constraints(table_names=[self.plan.table])
+
+    def drop(self) -> None:
+        # What SQLite itself drops must have no index by hand.
+        if self.editor.collect_sql or not self._indexes_of_column():
+            super().drop()
+        else:
+            self.editor._remake_table(self.plan.new_model, delete_field=self.plan.field)
+
+    def _indexes_of_column(self) -> bool:
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT EXISTS (SELECT 1 FROM pragma_index_list(%s) list, "
+                "pragma_index_info(list.name) info "
+                "WHERE info.name = %s COLLATE NOCASE)",
+                [self.plan.table, self.plan.field.column],
+            )
+            return bool(cursor.fetchone()[0])
+
+    def check_table(self) -> None:
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT sql FROM sqlite_master WHERE type = 'table' "
+                "AND name = %s COLLATE NOCASE",
+                [self.plan.table],
+            )
+            definition = Definition.parse(cursor.fetchone()[0])
+        kind = str(self.plan.field.db_type(self.connection))
+        if definition.is_strict and kind.upper() not in STRICT_TYPES:
+            raise BackfillError(
+                f"{self.plan.title} cannot be added: table {self.plan.table} is "
+                f"STRICT, and has no type {kind}. Use a field whose type is "
+                f"{', '.join(STRICT_TYPES[:-1])} or {STRICT_TYPES[-1]}, such as "
+                f"TextField. Nothing was changed.",
+                model=self.plan.label,
+                field=self.plan.field_name,
+            )
 
     def _lock_database(self) -> None:
         # SQLite waits for the writer who is there only as long as this

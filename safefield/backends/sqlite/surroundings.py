@@ -30,7 +30,9 @@ def keep_surroundings(connection: Any, plan: Plan) -> Iterator[None]:
     """
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT EXISTS (SELECT 1 FROM sqlite_master "
+            "SELECT EXISTS (SELECT type FROM sqlite_master "
+            "WHERE type IN ('trigger', 'view') UNION ALL "
+            "SELECT type FROM sqlite_temp_master "
             "WHERE type IN ('trigger', 'view')), legacy_alter_table "
             "FROM pragma_legacy_alter_table"
         )

@@ -1,0 +1,258 @@
+"""
+SQLite: remake a table from its own definition, with one column changed.
+
+Django remakes a table from the model, and what the model does not know is lost:
+columns, checks, collations, defaults and indexes that somebody made by hand, STRICT,
+WITHOUT ROWID, triggers, the highest key that AUTOINCREMENT has given. Here the text
+that SQLite keeps of the table is run again, and only what it says of the column is
+another one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+from django.db.backends.sqlite3.schema import DatabaseSchemaEditor
+from django.db.backends.utils import strip_quotes
+
+from safefield.backends.sqlite.definition import Definition, name_of, quote
+from safefield.fields import AnyField, strip_default
+
+__all__ = ["remake_from_definition"]
+
+#: Tables in which SQLite keeps what it knows of others, by the column with their
+#: name. What it knows of a table is dropped with it.
+NOTES = {"sqlite_sequence": "name", "sqlite_stat1": "tbl", "sqlite_stat4": "tbl"}
+
+#: Names of the number of a row, of which a column may have taken one or two.
+ROW_NUMBERS = ("rowid", "_rowid_", "oid")
+
+Alterations = Sequence[tuple[AnyField, AnyField]]
+
+
+@contextmanager
+def remake_from_definition(
+    editor: Any, table: str, leftover_indexes: Callable[[], Collection[str]]
+) -> Iterator[None]:
+    """
+    Let the schema editor remake tables as they are, not as their models are.
+
+    Args:
+        editor (BaseDatabaseSchemaEditor): Django's schema editor.
+        table (str): Table with the column that is changed.
+        leftover_indexes (Callable): Returns the names of its indexes that go.
+    """
+    stock: Any = DatabaseSchemaEditor
+    if type(editor)._remake_table is not stock._remake_table:
+        # That of SpatiaLite has tables of its own to look after.
+        yield
+        return
+
+    def remake(
+        model: Any,
+        create_field: AnyField | None = None,
+        delete_field: AnyField | None = None,
+        alter_fields: Alterations = (),
+    ) -> None:
+        if model._meta.db_table == table:
+            remaking = _Remake(editor, model, leftover_indexes())
+        else:
+            # Of another table, only what points to the column.
+            remaking = _Remake(editor, model, ())
+            alter_fields = [
+                (field, field)
+                for field in model._meta.local_concrete_fields
+                if field.is_relation
+                and field.remote_field.model._meta.db_table == table
+            ]
+        if create_field is not None:
+            remaking.create(create_field)
+        elif delete_field is not None:
+            remaking.delete(delete_field)
+        else:
+            remaking.alter(alter_fields)
+
+    editor._remake_table = remake
+    try:
+        yield
+    finally:
+        del editor._remake_table
+
+
+class _Object(NamedTuple):
+    """A line of sqlite_master."""
+
+    kind: str
+    name: str
+    sql: str
+
+
+class _Remake:
+    """One table that is remade."""
+
+    def __init__(self, editor: Any, model: Any, leftover: Collection[str]) -> None:
+        self.editor = editor
+        self.model = model
+        self.leftover = set(leftover)
+        self.objects = self._objects(strip_quotes(model._meta.db_table))
+        #: As it is spelled there, which may not be as the model has it.
+        self.table = next(
+            name for name in self._of_kind("table") if not name.startswith("sqlite_")
+        )
+        self.definition = Definition.parse(self._of_kind("table")[self.table])
+
+    def create(self, field: AnyField) -> None:
+        """Add a column to a table without rows."""
+        self._remake(self.definition.add(self._column_sql(field)))
+        self._create_indexes(self._indexes(field))
+
+    def alter(self, alterations: Alterations) -> None:
+        """Change the definition of columns, and their indexes."""
+        definition = self.definition
+        wanted: dict[str, str] = {}
+        for old, new in alterations:
+            definition = definition.change(new.column, self._column_sql(new))
+            self.leftover |= set(self._indexes(old))
+            wanted |= self._indexes(new)
+        self.leftover -= wanted.keys()
+        self._remake(definition)
+        self._create_indexes(wanted)
+
+    def delete(self, field: AnyField) -> None:
+        """Remove a column, and the indexes that need it."""
+        rows = self._fetch(
+            "SELECT list.name FROM pragma_index_list(%s) list, "
+            "pragma_index_info(list.name) info WHERE lower(info.name) = %s",
+            [self.table, field.column.lower()],
+        )
+        self.leftover |= {name for (name,) in rows}
+        self._remake(self.definition.change(field.column, None))
+
+    def _remake(self, definition: Definition) -> None:
+        notes = self._notes()
+        new, table = self._free_name(), quote(self.table)
+        self._execute(definition.rename(self.table, new).sql)
+        columns = ", ".join(self._columns(new, definition))
+        self._execute(
+            f"INSERT INTO {quote(new)} ({columns}) SELECT {columns} FROM {table}"
+        )
+        self._execute(f"DROP TABLE {table}")
+        self._execute(f"ALTER TABLE {quote(new)} RENAME TO {table}")
+        self._restore_notes(notes)
+        for name, sql in self._of_kind("index").items():
+            if name not in self.leftover:
+                self._execute(sql)
+        for sql in self._of_kind("trigger").values():
+            self._execute(sql)
+
+    def _create_indexes(self, wanted: dict[str, str]) -> None:
+        for name, sql in wanted.items():
+            if name not in self._of_kind("index"):
+                self._execute(sql)
+
+    # What is there
+
+    def _objects(self, table: str) -> list[_Object]:
+        """Return the table, its indexes and its triggers, in the order of making."""
+        rows = self._fetch(
+            "SELECT type, name, sql, '' FROM sqlite_master "
+            "WHERE tbl_name = %s COLLATE NOCASE OR name GLOB 'sqlite_*' "
+            "UNION ALL SELECT type, name, sql, 'TEMP' FROM sqlite_temp_master "
+            "WHERE tbl_name = %s COLLATE NOCASE",
+            [table, table],
+        )
+        return [
+            # The text of a temporary trigger does not say that it is.
+            _Object(kind, name, sql.replace("CREATE", f"CREATE {how}", 1))
+            for kind, name, sql, how in rows
+            # What a constraint made has no text.
+            if sql is not None
+        ]
+
+    def _of_kind(self, kind: str) -> dict[str, str]:
+        """Return the SQL of the objects of one kind by their names."""
+        return {item.name: item.sql for item in self.objects if item.kind == kind}
+
+    def _columns(self, table: str, definition: Definition) -> list[str]:
+        """Return the columns that are copied, quoted, with the number of the row."""
+        was = {name for part in self.definition.parts if (name := name_of(part))}
+        rows = [
+            row
+            for row in self._fetch(
+                "SELECT lower(name), name, upper(type), pk, hidden "
+                "FROM pragma_table_xinfo(%s)",
+                [table],
+            )
+            if row[0] in was
+        ]
+        # Those that are generated cannot be written.
+        columns = [quote(name) for _, name, _, _, hidden in rows if not hidden]
+        keys = [kind for _, _, kind, pk, _ in rows if pk]
+        if definition.has_rowid and keys != ["INTEGER"]:
+            columns += [name for name in ROW_NUMBERS if name not in was][:1]
+        return columns
+
+    def _notes(self) -> dict[str, list[Sequence[Any]]]:
+        """Return what SQLite knows of the table, by where it is kept."""
+        return {
+            notes: self._fetch(
+                f"SELECT * FROM {notes} WHERE {NOTES[notes]} = %s", [self.table]
+            )
+            for notes in NOTES.keys() & self._of_kind("table").keys()
+        }
+
+    def _restore_notes(self, found: dict[str, list[Sequence[Any]]]) -> None:
+        for notes, rows in found.items():
+            self._execute(
+                f"DELETE FROM {notes} WHERE {NOTES[notes]} = %s", [self.table]
+            )
+            for row in rows:
+                places = ", ".join(["%s"] * len(row))
+                self._execute(f"INSERT INTO {notes} VALUES ({places})", row)
+
+    def _free_name(self) -> str:
+        """Return a name that nothing has, for the new table while it is filled."""
+        name = f"new__{self.table}"
+        while self._fetch(
+            "SELECT 1 FROM sqlite_master WHERE name = %s COLLATE NOCASE UNION ALL "
+            "SELECT 1 FROM sqlite_temp_master WHERE name = %s COLLATE NOCASE",
+            [name, name],
+        ):
+            name += "_"
+        return name
+
+    # What Django makes
+
+    def _column_sql(self, field: AnyField) -> str:
+        """Return the column as Django's ADD COLUMN has it."""
+        # Not that of SQLite, which remakes the table.
+        editor: Any = self.editor.connection.schema_editor(collect_sql=True)
+        editor.deferred_sql = []
+        BaseDatabaseSchemaEditor.add_field(editor, self.model, strip_default(field))
+        sql = editor.collected_sql[0].removesuffix(";")
+        start = editor.sql_create_column % {
+            "table": editor.quote_name(self.model._meta.db_table),
+            "column": editor.quote_name(field.column),
+            "definition": "",
+        }
+        return f"{quote(field.column)} {sql.removeprefix(start)}"
+
+    def _indexes(self, field: AnyField) -> dict[str, str]:
+        """Return the indexes that Django makes of a field, by name."""
+        return {
+            str(statement.parts["name"]).strip('"'): str(statement)
+            for statement in self.editor._field_indexes_sql(self.model, field)
+        }
+
+    # The database
+
+    def _fetch(self, sql: str, params: Any = None) -> list[Any]:
+        with self.editor.connection.cursor() as cursor:
+            cursor.execute(sql, params)
+            return list(cursor.fetchall())
+
+    def _execute(self, sql: str, params: Any = None) -> None:
+        self.editor.execute(sql, params)

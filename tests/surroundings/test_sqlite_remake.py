@@ -1,0 +1,204 @@
+"""SQLite: a table is remade as it is, not as its model is."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from django.db import migrations, models
+
+from safefield import BackfillError
+from safefield.backends.sqlite.definition import Definition
+from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
+from tests.history import History
+from tests.surroundings.witness import Snapshot, take_snapshot
+
+MOVIE = migrations.CreateModel(
+    "Movie",
+    [
+        ("id", models.BigAutoField(primary_key=True)),
+        ("title", models.CharField(max_length=100)),
+    ],
+)
+
+
+@pytest.fixture(params=[False, True], ids=["own-commits", "atomic"])
+def history(sqlite_alias: str, request: pytest.FixtureRequest) -> History:
+    return History(sqlite_alias, atomic=request.param)
+
+
+def make(history: History, *statements: str) -> None:
+    """Create the table by hand: the model knows only a key and a title."""
+    history.apply(
+        migrations.SeparateDatabaseAndState(
+            database_operations=[migrations.RunSQL(list(statements))],
+            state_operations=[MOVIE],
+        )
+    )
+
+
+def look(history: History) -> Snapshot:
+    return take_snapshot(history.connection, "slug")
+
+
+def add(field: Any = None, populate: Any = None) -> AddFieldWithBackfill:
+    return AddFieldWithBackfill(
+        "Movie",
+        "slug",
+        field or models.TextField(unique=True),
+        populate or (lambda movie: f"film-{movie.pk}"),
+        batch_size=2,
+    )
+
+
+def check_both_ways(history: History, operation: Any) -> None:
+    before = look(history)
+
+    history.apply(operation)
+    after = look(history)
+    assert before.catalogue - after.catalogue == set()
+    assert (after.rows, after.session) == (before.rows, before.session)
+
+    history.unapply()
+    assert look(history) == before
+
+
+TABLES = {
+    "STRICT": "CREATE TABLE films_movie (id INTEGER PRIMARY KEY, "
+    "title TEXT, extra ANY) STRICT",
+    "WITHOUT ROWID": "CREATE TABLE films_movie (id INTEGER PRIMARY KEY, title, "
+    "extra) WITHOUT ROWID",
+    "number of the row": "CREATE TABLE films_movie (id bigint PRIMARY KEY, title, "
+    "extra, oid text)",
+    "check before a column": "CREATE TABLE films_movie (id INTEGER PRIMARY KEY, "
+    "title CHECK (title <> '),('), extra, "
+    "CONSTRAINT checked CHECK (films_movie.id > 0))",
+    "spelled oddly": "create table FILMS_Movie(id integer primary key,\n"
+    "\t'title' -- ',(\n, [extra] /* ) */ default (1 + (2)))",
+}
+
+
+@pytest.mark.parametrize("is_empty", [False, True], ids=["rows", "empty"])
+@pytest.mark.parametrize("name", TABLES)
+def test_table_made_by_hand(history: History, name: str, is_empty: bool) -> None:
+    """Fails if the table is made from the model: it loses `extra`, at the least."""
+    rows = [
+        "INSERT INTO films_movie (id, title, extra) VALUES (1, 'One', x'00'), "
+        "(5, 'Five', 2.5), (9, 'Nine', NULL)",
+        "DELETE FROM films_movie WHERE id = 5",
+    ]
+    make(history, TABLES[name], *([] if is_empty else rows))
+
+    check_both_ways(history, add())
+
+    if not is_empty:
+        history.apply(add())
+        slugs = history.rows("Movie").values_list("slug", flat=True)
+        assert list(slugs) == ["film-1", "film-9"]
+
+
+def test_index_by_hand_on_the_column(history: History) -> None:
+    """Fails if the way back leaves the index to DROP COLUMN, which refuses it."""
+    history.apply(MOVIE)
+    history.rows("Movie").create(title="One")
+    before = look(history)
+    history.apply(add(models.TextField()))
+    with history.connection.cursor() as cursor:
+        cursor.execute("CREATE INDEX by_hand ON films_movie (title, slug)")
+        cursor.execute("CREATE INDEX of_title ON films_movie (title)")
+
+    history.unapply()
+
+    assert look(history).catalogue - before.catalogue == {
+        "sqlite_master index of_title on films_movie: "
+        "CREATE INDEX of_title ON films_movie (title)"
+    }
+
+
+def test_table_that_points_to_a_column_with_another_type(history: History) -> None:
+    """Fails if the other table is made from its model, without its trigger."""
+    history.apply(
+        migrations.CreateModel(
+            "Movie",
+            [
+                ("id", models.BigAutoField(primary_key=True)),
+                ("code", models.IntegerField(unique=True, null=True)),
+            ],
+        ),
+        migrations.CreateModel(
+            "Ticket",
+            [
+                ("id", models.BigAutoField(primary_key=True)),
+                (
+                    "movie",
+                    models.ForeignKey("films.Movie", models.CASCADE, to_field="code"),
+                ),
+            ],
+        ),
+    )
+    with history.connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE TRIGGER sold AFTER INSERT ON films_ticket BEGIN "
+            "DELETE FROM films_movie WHERE id = 99; END"
+        )
+        cursor.execute("CREATE INDEX by_hand ON films_ticket (movie_id) WHERE id > 7")
+        cursor.execute("ALTER TABLE films_ticket ADD extra text COLLATE NOCASE")
+        cursor.execute("INSERT INTO films_movie (code) VALUES (7), (NULL)")
+        cursor.execute("INSERT INTO films_ticket (movie_id, extra) VALUES (7, 'x')")
+    before = history.describe("Ticket")
+
+    history.apply(
+        AlterFieldWithBackfill(
+            "Movie", "code", models.BigIntegerField(unique=True), lambda movie: 8
+        )
+    )
+
+    after = history.describe("Ticket")
+    assert after.pop("columns")["movie_id"]["type"] == "bigint"
+    before.pop("columns")
+    assert after == before
+    assert [list(row) for row in history.rows("Ticket").values_list()] == [[1, 7]]
+
+
+def test_strict_table_does_not_take_the_type(history: History) -> None:
+    """Fails if SQLite is asked first: its error says nothing of what to do."""
+    make(
+        history,
+        "CREATE TABLE films_movie (id INTEGER PRIMARY KEY, title TEXT) STRICT",
+        "INSERT INTO films_movie VALUES (1, 'One')",
+    )
+    before = look(history)
+
+    with pytest.raises(BackfillError) as caught:
+        history.apply(add(models.CharField(max_length=20)))
+
+    assert str(caught.value) == (
+        "films.Movie.slug cannot be added: table films_movie is STRICT, and has no "
+        "type varchar(20). Use a field whose type is INT, INTEGER, REAL, TEXT, BLOB "
+        "or ANY, such as TextField. Nothing was changed."
+    )
+    assert look(history) == before
+
+
+@pytest.mark.parametrize(
+    ("sql", "parts"),
+    [
+        ('CREATE TABLE "a(b" (c)', ("c",)),
+        (
+            "CREATE TABLE a (b TEXT DEFAULT ('x,''('), c)",
+            ("b TEXT DEFAULT ('x,''(')", "c"),
+        ),
+        ("CREATE TABLE a(`b,`,[c(],'d''')", ("`b,`", "[c(]", "'d'''")),
+        (
+            "CREATE TABLE a (b, -- (\n c /* ), */ AS (b+1))",
+            ("b", "-- (\n c /* ), */ AS (b+1)"),
+        ),
+    ],
+)
+def test_pieces_of_a_definition(sql: str, parts: tuple[str, ...]) -> None:
+    """Fails if a bracket or a comma in a name, a text or a comment counts."""
+    definition = Definition.parse(sql)
+
+    assert tuple(part.strip() for part in definition.parts) == parts
+    assert re.sub(r"\s", "", definition.sql) == re.sub(r"\s", "", sql)
