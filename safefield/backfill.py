@@ -27,6 +27,7 @@ from safefield.plan import Plan
 from safefield.progress import note
 from safefield.queries import QueryWatch
 from safefield.reports import Finding
+from safefield.unfilled import BY_THE_DATABASE, Computed, Unfilled, Written
 from safefield.values import Values
 from safefield.verify import find_problems, tell
 from safefield.violations import Violation, find_violation
@@ -74,10 +75,16 @@ class Backfill(Pass):
         #: behind which one had fewer. Other keys than integers do not only grow.
         self._is_whole = is_stock_integer(plan.model._meta.pk)
         self._whole_until: Any = None
+        self.unfilled = Unfilled(self.empty_rows)
 
     def wanted(self) -> Any:
         """Return the condition that a row has no value yet."""
         return IsNull(Col(self.plan.table, self.plan.loose_field), True)
+
+    def empty_rows(self) -> QuerySet[Model]:
+        """Return the rows that have no value yet."""
+        rows: QuerySet[Model] = QuerySet(self.model, using=self.alias)
+        return rows.filter(self.wanted())
 
     def preflight(self) -> None:
         """
@@ -169,7 +176,17 @@ class Backfill(Pass):
 
     def _fill(self, title: str) -> None:
         self.bad_rows = []
+        self.unfilled.begin(
+            # Those of an expression are updated without being read.
+            awaits_rows=not (self.skips_locked or self.plan.is_expression),
+            # In a sweep there are few rows, and more of those that a trigger emptied.
+            # Without one, a required value is looked for by verify.
+            looks_always=not self.skips_locked
+            if self.schema.commits
+            else self.plan.field.null,
+        )
         self.run_pages(title)
+        self.bad_rows += self.unfilled.end(self.bad_rows)
         if not self.bad_rows:
             return
         kept = (
@@ -179,9 +196,16 @@ class Backfill(Pass):
         )
         self.raise_bad(
             " could not be filled in some rows",
-            f"{kept} Mend {self.plan.source_name} and run migrate again.",
+            f"{kept} {self._advise()} and run migrate again.",
             self.find_others(),
         )
+
+    def _advise(self) -> str:
+        """Return what to do about the bad rows."""
+        source = self.plan.source_name
+        if all(row.reason.startswith(BY_THE_DATABASE) for row in self.bad_rows):
+            return "Remove the cause"
+        return f"Mend {source}"
 
     def find_others(self) -> list[Finding]:
         """
@@ -207,57 +231,72 @@ class Backfill(Pass):
     def handle(self, rows: Sequence[Model], *, savepoints: bool) -> None:
         """Compute and write the values of one batch."""
         taken = self.size.take(rows)
-        if not savepoints:
-            self.writer.write(self._compute_and_write(rows, taken))
-            return
-        with self.queries.watch(rows):
-            computed = self.compute(taken, savepoints=True)
-        for instance, row in computed:
-            try:
-                self.write_one(instance, row)
-            except DatabaseError as exc:
-                self.note_refused(instance, exc)
+        if savepoints:
+            written, count = self._write_singly(rows, taken), 0
+        else:
+            written, count = self._compute_and_write(rows, taken)
+        self.bad_rows += self.unfilled.check(written, count)
 
     def _compute_and_write(
         self, rows: Sequence[Model], taken: Iterator[Model]
-    ) -> list[Row]:
-        """Return the values of one batch that are still to be written."""
+    ) -> tuple[Written, int]:
+        """Write one batch; return what was given, and how many rows took it."""
         size = max(len(rows) // OVERLAPPED_PARTS, FEWEST_OVERLAPPED)
+        written = Written([], [])
         left: list[Row] = []
         with self.overlap.open(), self.queries.watch(rows):
             # Once more than there are parts, so that the batch takes its end.
             for start in range(0, len(rows) + 1, size):
                 computed = self.compute(islice(taken, size), savepoints=False)
-                left += [row for _, row in computed]
+                written.add(computed)
+                left += written.rows[len(written.rows) - len(computed) :]
                 if start + size < len(rows) and self.overlap.start(left):
                     left = []
-        return left
+        return written, self.overlap.take_count() + self.writer.write(left)
+
+    def _write_singly(self, rows: Sequence[Model], taken: Iterator[Model]) -> Written:
+        """Write one batch row by row; return what the database did not refuse."""
+        with self.queries.watch(rows):
+            computed = self.compute(taken, savepoints=True)
+        written = Written([], [])
+        for each in computed:
+            instance, key, row = each
+            try:
+                self.write_one(instance, row)
+            except Exception as exc:
+                self.note_refused(key, exc)
+            else:
+                written.add([each])
+        return written
 
     def note_bad(
-        self, row: Model, source: str, exc: Exception, value: Any = NOT_PROVIDED
+        self, pk: Any, source: str, exc: Exception, value: Any = NOT_PROVIDED
     ) -> None:
-        """Take note that `row` has no good value, see Pass."""
+        """Take note that a row has no good value, see Pass."""
         # It may ask whether the connection is still there.
         self.overlap.finish()
-        super().note_bad(row, source, exc, value)
+        super().note_bad(pk, source, exc, value)
 
-    def note_refused(self, row: Model, exc: DatabaseError) -> None:
+    def note_refused(self, pk: Any, exc: Exception) -> None:
         """
-        Take note that the database refused the value of `row`.
+        Take note that the database, or its driver, refused the value of a row.
 
         Raises:
-            DatabaseError: It is not about the row.
+            Exception: It is not about the row.
         """
+        if not isinstance(exc, DatabaseError):
+            self.note_bad(pk, "the database driver", exc)
+            return
         violation = find_violation(exc)
         if violation is None:
-            self.note_bad(row, "the database", exc)
+            self.note_bad(pk, "the database", exc)
             return
         reason = f"the database refused it: {violation.value}"
         if violation is Violation.FOREIGN_KEY and self.plan.field.is_relation:
             # As verify says it, where the constraint comes after the values.
             label = self.plan.field.target_field.model._meta.label
             reason = f"there is no {label} with this key"
-        self.bad_rows.append(BadRow(row.pk, reason))
+        self.bad_rows.append(BadRow(pk, reason))
 
     def write_one(self, row: Model, prepared: Row) -> None:
         """Write one row, so that an error is about this row alone."""
@@ -267,26 +306,23 @@ class Backfill(Pass):
     def resolve(self) -> None:
         """Give rows that collide values of their own; here there is no way to."""
 
-    def compute(
-        self, rows: Iterable[Model], *, savepoints: bool
-    ) -> list[tuple[Model, Row]]:
-        """Return each row with its key and its value, the bad rows left out."""
+    def compute(self, rows: Iterable[Model], *, savepoints: bool) -> list[Computed]:
+        """Return each row, its key, and what is written; the bad rows left out."""
         value_of = self.guard(self.plan.value_of, savepoints)
         prepare = self.values.prepare
         accepts = self.values.accepts
-        key_of = self.writer.key_of
+        key_of = self.key_of
+        written_key_of = self.writer.key_of
         source = self.plan.source_name
         assignment = self.assignment
-        computed: list[tuple[Model, Row]] = []
+        computed: list[Computed] = []
         value: Any
         prepared: tuple[Any, ...]
-        is_altered = self.plan.old_field is not None
-        keys = []
         for row in rows:
+            # Both keys before populate has the row, which it may change.
+            key = self.last_key = key_of(row)
+            written_key = written_key_of(row)
             value = NOT_PROVIDED
-            if is_altered:
-                # Before populate, which may change it.
-                keys.append(row.pk)
             try:
                 # A copy: populate may change the row.
                 instance = None if assignment is None else assignment.copy(row)
@@ -298,12 +334,13 @@ class Backfill(Pass):
             except DatabaseError as exc:
                 if not savepoints:
                     raise
-                self.note_bad(row, source, exc)
+                self.note_bad(key, source, exc)
             except Exception as exc:
-                self.note_bad(row, source, exc, value)
+                self.note_bad(key, source, exc, value)
             else:
-                computed.append((row, (key_of(row), prepared)))
-        self.remember(keys)
+                computed.append((row, key, (written_key, prepared)))
+        if self.plan.old_field is not None:
+            self.remember(key for _, key, _ in computed)
         return computed
 
     def assign(self, instance: Model, value: Any) -> tuple[Any, ...]:

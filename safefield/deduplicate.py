@@ -144,7 +144,7 @@ class Deduplication(Backfill):
             try:
                 chosen.append((row, self._take(row, found[row.pk])))
             except Exception as exc:
-                self.note_bad(row, self.source, exc)
+                self.note_bad(row.pk, self.source, exc)
         return chosen
 
     def _look_ahead(self, rows: Sequence[Model], found: dict[Any, Any]) -> None:

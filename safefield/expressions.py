@@ -208,7 +208,7 @@ class ExpressionBackfill(Backfill):
                     function(rows.filter(pk=pk))
             except DatabaseError as exc:
                 del self.bad_rows[bad_before:]
-                self.note_refused(self.plan.new_model(pk=pk), exc)
+                self.note_refused(pk, exc)
 
     # What Field.clean() would have refused
 

@@ -45,7 +45,8 @@ class Overlap:
         # Of the thread alone.
         self._writer: Any = copy(writer)
         self._pool: ThreadPoolExecutor | None = None
-        self._pending: Future[None] | None = None
+        self._pending: Future[int] | None = None
+        self._count = 0
 
     @contextmanager
     def open(self) -> Iterator[None]:
@@ -59,6 +60,7 @@ class Overlap:
             yield
             return
         self._writer.connection = self._get_twin()
+        self._count = 0
         pool = ThreadPoolExecutor(1, "safefield")
         try:
             # Whatever happens, the pool waits for its thread.
@@ -100,8 +102,14 @@ class Overlap:
                 transaction, of which the thread knows nothing.
         """
         if self._pending is not None:
-            self._pending.result()
+            self._count += self._pending.result()
+            self._pending = None
             self.connection.validate_no_broken_transaction()
+
+    def take_count(self) -> int:
+        """Return how many rows the parts have changed since it was asked last."""
+        count, self._count = self._count, 0
+        return count
 
     def _is_plain(self) -> bool:
         """Return whether nobody but Django does something around the statements."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from operator import attrgetter
 from typing import Any, TypeVar
 
 from django.db import DatabaseError, Error, models, transaction
@@ -12,7 +13,7 @@ from safefield.backends import get_backend
 from safefield.backends.base.schema import Schema
 from safefield.batches import BATCH_SECONDS, MAX_ROWS, UNLOCKED_SECONDS, BatchSize
 from safefield.conf import get_configuration
-from safefield.exceptions import BadRow
+from safefield.exceptions import BadRow, SafefieldError
 from safefield.instances import has_relations, pause_collector, read_quickly
 from safefield.pages import Page, Pages
 from safefield.plan import Plan
@@ -58,6 +59,11 @@ class Pass:
         #: Whether rows that others have locked are left for a later pass.
         self.skips_locked = False
         self.size = BatchSize(UNMEASURED_ROWS)
+        #: The key of a row, to be read before the user's function has the row, which
+        #: may change it.
+        self.key_of: Callable[[Model], Any] = attrgetter(model._meta.pk.attname)
+        #: Key of the last row of a batch.
+        self.last_key: Any = None
 
     # What a pass does with its rows
 
@@ -66,7 +72,7 @@ class Pass:
         raise NotImplementedError
 
     def handle(self, rows: Sequence[Model], *, savepoints: bool) -> None:
-        """Compute and write one batch."""
+        """Compute and write one batch; note the key of its last row as last_key."""
         raise NotImplementedError
 
     # Paging
@@ -137,13 +143,18 @@ class Pass:
         bad_before = len(self.bad_rows)
         try:
             return self._try_page(page, savepoints=False)
-        except DatabaseError as exc:
+        except (MemoryError, SafefieldError):
+            raise
+        except Exception as exc:
             del self.bad_rows[bad_before:]
+            is_passing = isinstance(exc, DatabaseError) and (
+                self.schema.locks.is_passing(exc)
+            )
             # With needs_rollback the whole transaction is lost, as to a full disk.
-            if self.schema.locks.is_passing(exc) or self.connection.needs_rollback:
+            if is_passing or self.connection.needs_rollback:
                 raise
-        # populate() broke the transaction of the batch, or the database refused
-        # a value. Row by row it is known which one.
+        # populate() broke the transaction of the batch, or the database or its driver
+        # refused a value. Row by row it is known which one.
         return self._try_page(page, savepoints=True)
 
     def _try_page(self, page: Page, *, savepoints: bool) -> tuple[int, Any, bool]:
@@ -160,10 +171,11 @@ class Pass:
             if rows:
                 self.handle(rows, savepoints=savepoints)
                 if (taken := self.size.taken) < len(rows):
-                    return taken, rows[taken - 1].pk, False
+                    return taken, self.last_key, False
         if page.last is not None:
             return page.size, page.last, False
-        return len(rows), rows[-1].pk if rows else page.after, len(rows) < page.size
+        last = self.last_key if rows else page.after
+        return len(rows), last, len(rows) < page.size
 
     def _lock(self, queryset: QuerySet[Model]) -> QuerySet[Model]:
         """Lock the rows of a batch, so that nothing written meanwhile is lost."""
@@ -209,23 +221,26 @@ class Pass:
         return call
 
     def note_bad(
-        self, row: Model, source: str, exc: Exception, value: Any = NOT_PROVIDED
+        self, pk: Any, source: str, exc: Exception, value: Any = NOT_PROVIDED
     ) -> None:
         """
-        Take note that `row` has no good value.
+        Take note that a row has no good value.
 
         Args:
-            row (Model): The row.
+            pk (Any): Primary key of the row.
             source (str): What the value comes from.
             exc (Exception): What was raised.
             value (Any): The value that was refused, if it came to one.
 
         Raises:
-            Exception: `exc` is not about the row: the connection is lost.
+            Exception: `exc` is not about the row: the connection is lost, or there
+                is no memory.
         """
+        if isinstance(exc, MemoryError):
+            raise exc
         if isinstance(exc, Error) and not self.connection.is_usable():
             raise exc
-        self.bad_rows.append(make_bad_row(row.pk, source, exc, value))
+        self.bad_rows.append(make_bad_row(pk, source, exc, value))
 
     def raise_bad(self, head: str, advice: str, others: Sequence[Finding] = ()) -> None:
         """

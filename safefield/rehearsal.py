@@ -336,6 +336,10 @@ class _OverRows:
             return None
         return IsNull(Col(self.real_table, self.plan.loose_field), True)
 
+    def empty_rows(self) -> QuerySet[Model]:
+        """Return no rows: nothing undoes an UPDATE of the temporary table."""
+        return QuerySet(self.plan.model).none()
+
     def _find_page(self, after: Any, size: int) -> Page:
         if self.rows_left is not None:
             size = min(size, self.rows_left)

@@ -81,6 +81,7 @@ class Reversal(Pass):
         groups: dict[tuple[str, ...], list[tuple[Model, Mapping[str, Any]]]] = {}
         reverse = self.guard(self.reverse, savepoints)
         for row in self.size.take(rows):
+            self.last_key = self.key_of(row)
             try:
                 copy = None if self.assignment is None else self.assignment.copy(row)
                 answer = self._checked(reverse(row) or {})
@@ -90,9 +91,9 @@ class Reversal(Pass):
             except DatabaseError as exc:
                 if not savepoints:
                     raise
-                self.note_bad(row, self.source, exc)
+                self.note_bad(row.pk, self.source, exc)
             except Exception as exc:
-                self.note_bad(row, self.source, exc)
+                self.note_bad(row.pk, self.source, exc)
             else:
                 groups.setdefault(names, []).append((row, answer))
         for names, answers in groups.items():
@@ -168,7 +169,7 @@ class Reversal(Pass):
                     value.prepare(answer[value.field.name]) for value in values
                 )
             except Exception as exc:
-                self.note_bad(row, self.source, exc)
+                self.note_bad(row.pk, self.source, exc)
                 continue
             written.append((writer.key_of(row), converted))
         writer.write(written)

@@ -18,6 +18,8 @@ from django.db.models import (
     Model,
     OuterRef,
     QuerySet,
+    TextField,
+    Value,
     Window,
 )
 from django.db.models.functions import Coalesce, DenseRank, Length, RowNumber
@@ -411,8 +413,10 @@ BLANK = (
 
 def is_blank(column: str) -> tuple[Any, ...]:
     """Return the conditions that a text is empty, in the eyes of Python."""
-    # A collation may take a text of blanks for one of no characters.
-    return Exact(F(column), ""), Exact(Length(column), 0)
+    # As a text: the field may make something else of one. And a collation may take a
+    # text of blanks for one of no characters.
+    empty = Value("", TextField())
+    return Exact(F(column), empty), Exact(Length(column), 0)
 
 
 def must_not_be_blank(plan: Plan, schema: Schema) -> bool:

@@ -15,7 +15,7 @@ from django.test import override_settings
 from django.utils.translation import gettext_lazy
 
 from safefield import BackfillError, BadRow
-from safefield.operations import AddFieldWithBackfill
+from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
 from tests.history import History
 
 STUDIO = migrations.CreateModel(
@@ -580,3 +580,201 @@ def test_a_validator_that_quotes_the_value_shows_nothing(sqlite_alias: str) -> N
         BadRow(1, "<lambda>() gave a bad value: … is no good.", "")
     ]
     assert "secret" not in str(caught.value)
+
+
+def change_key(movie: Any) -> str:
+    """Answer for the row, and make it another one by the way."""
+    title: str = movie.title
+    movie.pk = movie.pk % 3 + 1
+    if title == "bad":
+        raise ValueError("bad")
+    return title
+
+
+@pytest.mark.parametrize("relates", [False, True], ids=["made again", "kept"])
+@pytest.mark.parametrize("title", ["good", "bad"])
+def test_populate_changes_the_key(alias: str, title: str, relates: bool) -> None:
+    """Fails if the key of a row is read after populate, to write it or to tell it."""
+    history = History(alias)
+    history.apply(MOVIE)
+    if relates:
+        # Instances that know of each other are kept for the whole batch.
+        history.apply(
+            migrations.AddField(
+                "Movie",
+                "sequel",
+                models.ForeignKey("films.Movie", models.CASCADE, null=True),
+            )
+        )
+    for text_ in ("one", title, "three"):
+        history.rows("Movie").create(title=text_)
+    pks = [movie.pk for movie in history.rows("Movie")]
+    operation = AddFieldWithBackfill("Movie", "extra", text(), change_key, batch_size=1)
+
+    if title == "bad":
+        with pytest.raises(BackfillError) as caught:
+            history.apply(operation)
+        assert caught.value.rows == [
+            BadRow(pks[1], "change_key() raised ValueError", "bad")
+        ]
+        if history.connection.vendor == "sqlite":
+            return
+        rows = [(pks[0], "one"), (pks[1], None), (pks[2], "three")]
+        with history.connection.cursor() as cursor:
+            cursor.execute("SELECT id, extra FROM films_movie ORDER BY id")
+            assert list(cursor.fetchall()) == rows
+        return
+    history.apply(operation)
+    assert list(history.rows("Movie").values_list("pk", "extra")) == [
+        (pks[0], "one"),
+        (pks[1], "good"),
+        (pks[2], "three"),
+    ]
+
+
+def test_populate_changes_the_key_of_a_row_that_the_database_refuses(
+    alias: str,
+) -> None:
+    """Fails if the key is read after populate where rows are written one by one."""
+    history = History(alias)
+    history.apply(MOVIE)
+    history.apply(
+        migrations.AddField("Movie", "extra", models.IntegerField(null=True)),
+        migrations.AddConstraint(
+            "Movie",
+            models.CheckConstraint(condition=~models.Q(extra=2), name="not_two"),
+        ),
+    )
+    for _ in range(3):
+        history.rows("Movie").create(title="x")
+    pks = [movie.pk for movie in history.rows("Movie")]
+
+    def populate(movie: Any) -> int:
+        number = pks.index(movie.pk) + 1
+        movie.pk = pks[2]
+        return number
+
+    with pytest.raises(BackfillError) as caught:
+        history.apply(
+            AlterFieldWithBackfill("Movie", "extra", models.IntegerField(), populate)
+        )
+
+    assert [row.pk for row in caught.value.rows] == [pks[1]]
+    if history.connection.vendor != "sqlite":
+        assert [movie.extra for movie in history.rows("Movie")] == [1, None, 3]
+
+
+@pytest.mark.parametrize("commits", [True, False], ids=["own-commits", "atomic"])
+def test_error_of_the_driver_is_about_a_row(alias: str, commits: bool) -> None:
+    """Fails if only what is a DatabaseError is taken for an error about a row."""
+
+    class Number(models.Field):  # type: ignore[type-arg] # generic in the stubs
+        """A field that asks for a number and gives the driver something else."""
+
+        def db_type(self, connection: Any) -> str:
+            return "integer"
+
+        def get_db_prep_save(self, value: Any, connection: Any) -> Any:
+            return Unreadable() if value == 2 else value
+
+    class Unreadable:
+        """Nothing that a driver knows, and no text either."""
+
+        def __str__(self) -> str:
+            raise OverflowError("there is no such number")
+
+        __repr__ = __str__
+        __conform__ = __str__
+
+    history = History(alias, atomic=not commits)
+    history.apply(MOVIE)
+    for _ in range(3):
+        history.rows("Movie").create(title="x")
+    first = history.rows("Movie").first().pk
+
+    with pytest.raises(BackfillError) as caught:
+        history.apply(
+            AddFieldWithBackfill(
+                "Movie", "extra", Number(), lambda movie: movie.pk - first + 1
+            )
+        )
+
+    assert [row.pk for row in caught.value.rows] == [first + 1]
+    assert [text.split(" raised ")[0] for _, text, _ in caught.value.rows] in (
+        ["the database"],
+        ["the database driver"],
+    )
+
+
+def test_duration_that_sqlite_cannot_hold(sqlite_alias: str) -> None:
+    """Fails if OverflowError of executemany() ends the run without a row."""
+    history = History(sqlite_alias)
+    history.apply(MOVIE)
+    for days in (1, 106751992, 2):
+        history.rows("Movie").create(title=str(days))
+
+    with pytest.raises(BackfillError) as caught:
+        history.apply(
+            AddFieldWithBackfill(
+                "Movie",
+                "extra",
+                models.DurationField(),
+                lambda movie: dt.timedelta(days=int(movie.title)),
+            )
+        )
+
+    assert caught.value.rows == [
+        BadRow(
+            2,
+            "the database driver raised OverflowError",
+            "Python int too large to convert to SQLite INTEGER",
+        )
+    ]
+
+
+def test_no_memory_is_not_about_a_row(alias: str) -> None:
+    """Fails if MemoryError is told as a bad value, row by row."""
+
+    def populate(movie: Any) -> str:
+        raise MemoryError
+
+    history = History(alias)
+    history.apply(MOVIE)
+    history.rows("Movie").create(title="x")
+
+    with pytest.raises(MemoryError):
+        history.apply(AddFieldWithBackfill("Movie", "extra", text(), populate))
+
+
+@pytest.mark.parametrize(
+    ("field", "first", "second"),
+    [
+        (text(unique=True), ["a", "a", None, "b"], ["a", "c", "d", "b"]),
+        (to_studio(), [1, 99, None, 1], [1, 1, 1, 1]),
+    ],
+    ids=["unique", "foreign key"],
+)
+def test_rows_that_are_told_are_asked_again(
+    alias: str, field: Any, first: list[Any], second: list[Any]
+) -> None:
+    """Fails if a row that a constraint refuses keeps its value beside a bad row."""
+    history = History(alias)
+    history.apply(STUDIO, MOVIE)
+    history.rows("Studio").create(pk=1)
+    for number in range(4):
+        history.rows("Movie").create(title=str(number))
+    with pytest.raises(BackfillError):
+        history.apply(
+            AddFieldWithBackfill(
+                "Movie", "extra", field.clone(), lambda movie: first[int(movie.title)]
+            )
+        )
+
+    history.apply(
+        AddFieldWithBackfill(
+            "Movie", "extra", field.clone(), lambda movie: second[int(movie.title)]
+        )
+    )
+
+    column = history.model("Movie")._meta.get_field("extra").attname
+    assert list(history.rows("Movie").values_list(column, flat=True)) == second

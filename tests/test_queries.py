@@ -33,7 +33,7 @@ BOOK = migrations.CreateModel(
         ("author", models.ForeignKey("films.Author", models.CASCADE)),
     ],
 )
-ROWS = 90
+ROWS = 60
 
 #: From Django 6.1 on, rows of one query fetch their relations together.
 needs_help = pytest.mark.skipif(
@@ -124,4 +124,5 @@ def test_relations_of_a_batch_take_one_query_each(history: History) -> None:
     with CaptureQueriesContext(history.connection) as queries:
         history.apply(add(country_of, **options, batch_size=ROWS))
 
-    assert len(queries) < ROWS
+    # One for each row and relation would be twice as many, and those of the steps.
+    assert len(queries) < 2 * ROWS

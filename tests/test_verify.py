@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 import pytest
 from django.db import migrations, models
 from django.db.models import Case, Value, When
+from django.db.models.functions import Cast
 from django.utils.text import slugify
 
 import safefield
@@ -203,3 +205,35 @@ def test_films_with_short_slugs_are_told_in_one_error(alias: str) -> None:
     assert advice.endswith("Mend slug_of_title() and run migrate again.")
     assert len(caught.value.rows) == 1_000
     assert read_films(history) == before[1]
+
+
+class DateInTextField(models.DateField):
+    """A date kept in a column for texts, as fields that encrypt do it."""
+
+    def get_internal_type(self) -> str:
+        return "TextField"
+
+    def get_db_prep_value(
+        self, value: Any, connection: Any, prepared: bool = False
+    ) -> Any:
+        value = value if prepared else self.get_prep_value(value)
+        return None if value is None else value.isoformat()
+
+
+# Fails if the field is asked to convert the empty text that is looked for.
+def test_column_for_texts_of_a_field_that_takes_none(history: History) -> None:
+    create_movies(history)
+
+    history.apply(
+        AddFieldWithBackfill(
+            "movie",
+            "released",
+            DateInTextField(),
+            lambda movie: dt.date(1950, 1, movie.pk),
+        )
+    )
+
+    texts = history.rows("Movie").values_list(
+        Cast("released", models.TextField()), flat=True
+    )
+    assert list(texts[:2]) == ["1950-01-01", "1950-01-02"]

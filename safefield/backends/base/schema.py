@@ -136,9 +136,13 @@ class Schema(LiveSchema):
         """
         rows: Any = QuerySet(self.plan.new_model, using=self.connection.alias)
         is_null = IsNull(F(self.plan.field.attname), True)
-        first = rows.order_by("pk").annotate(safefield_null=is_null)[:1]
-        # Such a value is in all rows, so one row says it.
-        if False not in first.values_list("safefield_null", flat=True):
+        first = rows.order_by("pk").annotate(**{"safefield-null": is_null})[:1]
+
+        def has_value() -> bool:
+            # Such a value is in all rows, so one row says it.
+            return False in first.values_list("safefield-null", flat=True)
+
+        if not (self.locks.change_rows(has_value) if self.commits else has_value()):
             return
         self.drop()
         raise BackfillError(

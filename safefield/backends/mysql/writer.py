@@ -63,7 +63,7 @@ class MySQLWriter(Writer):
     def _write(self, rows: Sequence[Row]) -> int:
         columns = list(zip(*(key + values for key, values in rows), strict=True))
         kinds = [set(map(type, column)) for column in columns]
-        if measure(columns, kinds) > self._settings.max_bytes:
+        if measure(columns, kinds) > self._settings.max_bytes and len(rows) > 1:
             middle = len(rows) // 2
             return self.write(rows[:middle]) + self.write(rows[middle:])
         if self._is_range(columns, kinds):

@@ -1,0 +1,109 @@
+"""Find rows that still have no value when a pass is through, and say why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+from django.db.models import Model, QuerySet
+
+from safefield.backends.base.writer import Row
+from safefield.exceptions import BadRow
+from safefield.reports import MAX_BAD_ROWS
+
+__all__ = ["BY_THE_DATABASE", "Computed", "Unfilled", "Written"]
+
+#: Reasons that no value of populate is the cause of.
+UNKEPT = "the database kept no value: a trigger or rule undoes the UPDATE"
+UNREACHED = "the database does not let it be changed: row security hides it"
+BY_THE_DATABASE = (UNKEPT, UNREACHED, "the database raised ")
+
+#: A row, its key, and what is written.
+Computed = tuple[Model, Any, Row]
+
+
+class Written(NamedTuple):
+    """
+    What the database was given for one batch.
+
+    Args:
+        keys (list): Primary keys, in their order.
+        rows (list[Row]): What was written, of each.
+    """
+
+    keys: list[Any]
+    rows: list[Row]
+
+    def add(self, computed: Sequence[Computed]) -> None:
+        """Add rows."""
+        self.keys.extend([key for _, key, _ in computed])
+        self.rows.extend([row for _, _, row in computed])
+
+
+class Unfilled:
+    """
+    Rows that an UPDATE left without a value, and rows that no batch could read.
+
+    The database says of each UPDATE how many rows it took, so that a look at the rows
+    themselves is seldom needed.
+
+    Args:
+        get_rows (Callable[[], QuerySet]): Gives the rows that have no value.
+    """
+
+    def __init__(self, get_rows: Callable[[], QuerySet[Any, Any]]) -> None:
+        self.get_rows = get_rows
+        self._awaited: set[Any] = set()
+        self._looks_always = False
+        self._looks_next = False
+
+    def begin(self, *, awaits_rows: bool, looks_always: bool) -> None:
+        """
+        Take note that a pass begins.
+
+        Args:
+            awaits_rows (bool): Whether it reads all rows, also those that others lock.
+            looks_always (bool): Whether each batch is read again when it is written,
+                and not only the first.
+        """
+        self._awaited = set(self._keys()[:MAX_BAD_ROWS]) if awaits_rows else set()
+        self._looks_always = looks_always
+        self._looks_next = True
+
+    def check(self, written: Written, count: int) -> list[BadRow]:
+        """
+        Return the rows of a batch that have kept no value.
+
+        Args:
+            written (Written): What the database was given.
+            count (int): Rows that it says it has changed.
+        """
+        self._awaited.difference_update(written.keys)
+        looks, self._looks_next = self._looks_next, self._looks_always
+        if not looks and count >= len(written.keys):
+            return []
+        keys = [
+            key
+            for key, (_, values) in zip(written.keys, written.rows, strict=True)
+            if values[0] is not None
+        ]
+        if not keys:
+            return []
+        empty = set(self._keys().filter(pk__gte=keys[0], pk__lte=keys[-1]))
+        found = [BadRow(key, UNKEPT) for key in keys if key in empty]
+        if found:
+            # Where it happens once, it happens again.
+            self._looks_next = self._looks_always = True
+        return found
+
+    def end(self, bad_rows: Iterable[BadRow]) -> list[BadRow]:
+        """Return the rows that no batch could read, `bad_rows` left out."""
+        self._awaited.difference_update([row.pk for row in bad_rows])
+        if not self._awaited:
+            return []
+        keys = list(self._keys().filter(pk__in=self._awaited))
+        self._awaited.clear()
+        return [BadRow(key, UNREACHED) for key in keys]
+
+    def _keys(self) -> QuerySet[Any, Any]:
+        return self.get_rows().order_by("pk").values_list("pk", flat=True)

@@ -1,0 +1,95 @@
+"""django-money: assigning the amount sets a second column, the currency."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.packages import films, journey
+from tests.site import Site
+
+films.require("djmoney")
+
+BEFORE = """
+from djmoney.models.fields import MoneyField
+
+class Money(MoneyField):
+    def __init__(self, *args, **kwargs):
+        kwargs.setdefault("max_digits", 10)
+        kwargs.setdefault("decimal_places", 2)
+        kwargs.setdefault("default_currency", "EUR")
+        kwargs.setdefault("currency_choices", [("EUR", "Euro"), ("USD", "Dollar")])
+        super().__init__(*args, **kwargs)
+
+class Ticket(models.Model):
+    cents = models.IntegerField()
+    code = models.CharField(max_length=3)
+    fee = Money(null=True)
+"""
+
+AFTER = BEFORE.replace("null=True", "") + "    price = Money()\n    tax = Money()\n"
+
+FUNCTIONS = {
+    # A Money, of which the currency is stored as well.
+    "populate_ticket_price": """\
+    from decimal import Decimal
+
+    from djmoney.money import Money
+
+    return Money(Decimal(ticket.cents) / 100, ticket.code)
+""",
+    # A plain number, which leaves the currency as it is: the default.
+    "populate_ticket_tax": "    return ticket.cents * 19 // 100\n",
+    "populate_ticket_fee": """\
+    from djmoney.money import Money
+
+    return Money(1, ticket.code)
+""",
+}
+
+SCRIPT = """
+from decimal import Decimal
+
+from djmoney.money import Money as Amount
+from tests.packages.journey import resave
+
+def add_rows(apps):
+    Ticket = apps.get_model("films", "Ticket")
+    for cents, code in ((105, "EUR"), (999, "USD"), (0, "USD")):
+        Ticket.objects.create(cents=cents, code=code)
+    Ticket.objects.create(cents=7, code="EUR", fee=Amount(2, "USD"))
+
+def change(ticket):
+    ticket.price = Amount(Decimal(ticket.cents) / 100, ticket.code)
+    ticket.tax = ticket.cents * 19 // 100
+    if ticket.pk != 4:
+        ticket.fee = Amount(1, ticket.code)
+
+def look():
+    filled, saved = resave(Ticket, change)
+    assert filled == saved
+    return [
+        [str(ticket.price), str(ticket.tax), str(ticket.fee)]
+        for ticket in Ticket.objects.order_by("pk")
+    ]
+"""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    path: Path = tmp_path_factory.mktemp("money")
+    return journey.prepare(
+        path, apps=["djmoney"], before=BEFORE, after=AFTER, functions=FUNCTIONS
+    )
+
+
+def test_there_and_back(site: Site, alias: str) -> None:
+    answers = journey.travel(site, alias, SCRIPT)
+
+    assert answers["forwards"] == [
+        ["€1.05", "€19.00", "€1.00"],
+        ["$9.99", "€189.00", "$1.00"],
+        ["$0.00", "€0.00", "$1.00"],
+        ["€0.07", "€1.00", "$2.00"],
+    ]

@@ -1,0 +1,169 @@
+"""Wagtail: page bodies (StreamField), children of pages, translatable snippets."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.packages import films, journey
+from tests.site import Site
+
+films.require("wagtail")
+
+BEFORE = """
+from modelcluster.fields import ParentalKey
+from wagtail import blocks
+from wagtail.fields import StreamField
+from wagtail.models import Orderable, Page, TranslatableMixin
+
+class MoviePage(Page):
+    lead = models.CharField(max_length=50)
+
+class Still(Orderable):
+    caption = models.CharField(max_length=50)
+    movie = models.CharField(max_length=50)
+
+class Country(models.Model):
+    name = models.CharField(max_length=50)
+"""
+
+AFTER = BEFORE.replace(
+    "class Still",
+    """\
+    body = StreamField([
+        ("heading", blocks.CharBlock()),
+        ("credits", blocks.ListBlock(blocks.CharBlock())),
+    ])
+    code = models.SlugField(unique=True)
+
+class Still""",
+).replace(
+    "class Country(models.Model)",
+    """\
+    page = ParentalKey(MoviePage, on_delete=models.CASCADE, related_name="stills")
+
+class Country(TranslatableMixin, models.Model)""",
+)
+
+# As docs/other-packages.md has them.
+FUNCTIONS = {
+    "populate_movie_page_body": """\
+    return [("heading", movie_page.title), ("credits", ["Ann", movie_page.lead])]
+""",
+    "populate_movie_page_code": '    return f"{movie_page.slug}-{movie_page.pk}"\n',
+    "populate_still_page": """\
+    pages = apps.get_model("films", "MoviePage")._base_manager
+    return pages.get(title=still.movie)
+""",
+    "populate_country_locale": """\
+    return apps.get_model("wagtailcore", "Locale").objects.get(language_code="en")
+""",
+}
+
+SCRIPT = """
+import json
+
+from django.db import connection
+from tests.packages.journey import read, resave
+from wagtail.models import Locale
+
+def add_rows(apps):
+    get = apps.get_model
+    locale = get("wagtailcore", "Locale").objects.get(language_code="en")
+    kinds = get("contenttypes", "ContentType").objects
+    kind = kinds.get_or_create(app_label="films", model="moviepage")[0]
+    home = get("wagtailcore", "Page").objects.get(depth=2)
+    for number in range(3):
+        get("films", "MoviePage").objects.create(
+            title=f"Movie {number}", draft_title=f"Movie {number}", slug=f"m{number}",
+            path=f"{home.path}{number + 1:04}", depth=3, numchild=0,
+            url_path=f"{home.url_path}m{number}/", locale=locale, content_type=kind,
+            lead=f"Bob \U0001f3ac {number}",
+        )
+    home.numchild = 3
+    home.save()
+    for number in (0, 0, 2):
+        get("films", "Still").objects.create(caption="c", movie=f"Movie {number}")
+    for name in ("Chile", "Peru"):
+        get("films", "Country").objects.create(name=name)
+
+def look():
+    pages = list(MoviePage.objects.order_by("pk"))
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT body FROM films_moviepage ORDER BY page_ptr_id")
+        raw = [row[0] for row in cursor.fetchall()]
+    assert all(json.loads(text) for text in raw), raw
+    # What the package stores again of what it has read is what is there.
+    filled, saved = resave(MoviePage, lambda page: None)
+    assert filled == saved
+    assert MoviePage.find_problems() == ([], [], [], [], [])
+    filled, saved = resave(Still, lambda still: None)
+    assert filled == saved
+    countries = list(Country.objects.order_by("pk"))
+    assert len({country.translation_key for country in countries}) == 2
+    with connection.cursor() as cursor:
+        constraints = connection.introspection.get_constraints(cursor, "films_country")
+    assert ["translation_key", "locale_id"] in [
+        item["columns"] for item in constraints.values() if item["unique"]
+    ]
+    # The package goes on from here.
+    german = Locale.objects.get_or_create(language_code="de")[0]
+    copy = countries[0].copy_for_translation(german)
+    copy.save()
+    assert countries[0].get_translation(german) == copy
+    copy.delete()
+    revision = pages[0].save_revision()
+    revision.publish()
+    revision.delete()
+    return [
+        [
+            page.code,
+            [[block.block_type, block.get_prep_value()["value"]
+              if block.block_type == "heading" else list(block.value)]
+             for block in page.body],
+            sorted(still.caption for still in page.stills.all()),
+        ]
+        for page in pages
+    ] + [country.locale.language_code for country in countries]
+"""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    site = journey.prepare(
+        tmp_path_factory.mktemp("wagtail"),
+        apps=[
+            "wagtail",
+            "modelcluster",
+            "taggit",
+            "django.contrib.auth",
+            "django.contrib.contenttypes",
+            "django.contrib.staticfiles",
+        ],
+        before=BEFORE,
+        after=AFTER,
+        functions=FUNCTIONS,
+        settings='WAGTAIL_SITE_NAME = "Films"\n'
+        'WAGTAILADMIN_BASE_URL = "http://localhost"\nSTATIC_URL = "/static/"\n',
+    )
+    journey.replace_addition(site, "country", "translation_key", "")
+    return site
+
+
+def test_there_and_back(site: Site, alias: str) -> None:
+    answers = journey.travel(site, alias, SCRIPT)
+
+    assert answers["forwards"] == [
+        *[
+            [
+                f"m{number}-{number + 3}",
+                [
+                    ["heading", f"Movie {number}"],
+                    ["credits", ["Ann", f"Bob \U0001f3ac {number}"]],
+                ],
+                ["c"] * stills,
+            ]
+            for number, stills in enumerate((2, 0, 1))
+        ],
+        "en",
+        "en",
+    ]
