@@ -13,6 +13,7 @@ from django.db.models import F
 from django.db.models.functions import Lower
 
 import safefield
+from safefield import BackfillError
 from safefield.backends.base import locks
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
 from tests.history import History
@@ -125,6 +126,45 @@ def test_no_wait_is_long(history: History, name: str) -> None:
         "mysql": {"table": {(1, 1)}, "rows": {(1, 1)}, "rebuild": {(5, 5)}},
     }
     assert watch.found == expected[history.connection.vendor]
+
+
+#: What an operation may set for its own statements, or for its transactions.
+SETTINGS = {
+    "postgresql": "SELECT current_setting('lock_timeout'), "
+    "current_setting('session_replication_role')",
+    "mysql": "SELECT @@lock_wait_timeout, @@innodb_lock_wait_timeout, "
+    "@@foreign_key_checks, @@sql_mode, @@autocommit",
+}
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["done", "failed"])
+def test_the_session_is_as_before(history: History, fails: bool) -> None:
+    """Fails if a setting is left behind, for the rest of migrate or for others."""
+    create_movies(history, 9)
+    history.rows("Studio").bulk_create([history.model("Studio")(pk=1, name="A")])
+    studio = models.ForeignKey("films.Studio", models.CASCADE)
+    operation = AddFieldWithBackfill(
+        "Movie",
+        "studio",
+        studio,
+        # Not in the first rows, so that the column is there when it fails.
+        lambda movie: None if fails and movie.pk == 9 else 1,
+    )
+    sql = SETTINGS[history.connection.vendor]
+
+    def ask() -> Any:
+        with history.connection.cursor() as cursor:
+            cursor.execute(sql)
+            return cursor.fetchone()
+
+    before = ask()
+    if fails:
+        with pytest.raises(BackfillError):
+            history.apply(operation)
+    else:
+        history.apply(operation)
+
+    assert ask() == before
 
 
 def test_a_row_that_is_locked_when_the_sweep_begins(
