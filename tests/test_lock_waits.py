@@ -11,11 +11,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from django.db import DatabaseError, connections
+from django.db import DatabaseError, connections, models
 
 from safefield import BackfillError
 from safefield.backends import get_backend
 from safefield.backends.base import locks, retries
+from safefield.operations import AddFieldWithBackfill
 from tests.history import History
 from tests.ledger import At, add_slug, get_rows, on_servers, populate_slug
 from tests.sessions import Session, wait_until
@@ -159,6 +160,32 @@ def test_queries_of_others_are_not_shown_where_logs_must_not_hold_them(
     assert re.sub(r"for \d+ s", "for N s", str(caught.value)).splitlines()[1:2] == [
         f"  {session}"
     ]
+
+
+def test_names_who_has_the_table_that_a_foreign_key_is_to(
+    postgresql_alias: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fails if only locks on the table of the rows are looked at."""
+    monkeypatch.setattr(locks, "STRONG_LOCK", retries.Patience(2, 0.0, 0.0))
+    history = History(postgresql_alias)
+    create_movies(history, 3)
+    history.rows("Studio").bulk_create([history.model("Studio")(pk=1, name="A")])
+    studio = models.ForeignKey("films.Studio", models.CASCADE)
+
+    with Session(history.connection) as other:
+        other.execute("BEGIN")
+        other.execute("UPDATE films_studio SET name = 'B'")
+        with pytest.raises(BackfillError) as caught:
+            history.apply(
+                AddFieldWithBackfill("Movie", "studio", studio, lambda movie: 1)
+            )
+
+    (session,) = [line for line in str(caught.value).split("\n") if "process" in line]
+    assert re.sub(r"for \d+ s", "for N s", session) == (
+        f"  process {other.pid} (no application name), idle in transaction, in a "
+        "transaction for N s, holds RowExclusiveLock: UPDATE films_studio SET name = "
+        "'B'"
+    )
 
 
 @on_servers
