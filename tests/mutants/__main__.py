@@ -208,6 +208,10 @@ def main() -> int:
         ]
         for group in options.groups
     }
+    for mutants in chosen.values():
+        for mutant in mutants:
+            # None may be for code that is there no more.
+            mutant.change((ROOT / mutant.module).read_text())
     if options.list:
         for mutants in chosen.values():
             for mutant in mutants:
