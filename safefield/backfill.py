@@ -20,11 +20,12 @@ from safefield.backends.base.schema import Schema
 from safefield.backends.base.writer import Row, Writer
 from safefield.exceptions import BackfillError, BadRow
 from safefield.instances import read_lazily
+from safefield.isolation import Trial
 from safefield.overlap import Overlap
 from safefield.pages import Page
 from safefield.passes import Pass
 from safefield.plan import Plan
-from safefield.progress import note
+from safefield.progress import note, warn
 from safefield.queries import QueryWatch
 from safefield.reports import Finding
 from safefield.unfilled import BY_THE_DATABASE, Computed, Unfilled, Written
@@ -88,16 +89,24 @@ class Backfill(Pass):
 
     def preflight(self) -> None:
         """
-        Try populate on a few rows, in a transaction that is rolled back.
+        Try populate on a few rows, and undo whatever it did.
 
         Raises:
             BackfillError: It worked on none of them.
         """
-        with transaction.atomic(using=self.alias):
+        trial = Trial(self.connection)
+        with transaction.atomic(using=self.alias), trial.open():
             rows = self._read_first_rows()
             self.compute(self.size.take(rows), savepoints=True)
             # Also what populate wrote, such as objects that it created.
             transaction.set_rollback(True, using=self.alias)
+        for alias in sorted(trial.strangers):
+            warn(
+                "%s opened a connection of its own to the %r database while it was "
+                "tried on the first rows. What it may have written through it stays.",
+                self.plan.source_name,
+                alias,
+            )
         bad_rows, self.bad_rows = self.bad_rows, []
         if len(bad_rows) == len(rows) > 0:
             self.bad_rows = bad_rows

@@ -71,7 +71,8 @@ class BatchSize:
         self.max_rows = max_rows
         self._fitting_rows = max_rows
         self._started = clock()
-        self._computing_seconds = 0.0
+        #: Seconds that populate took.
+        self.computing_seconds = 0.0
         self._overhead_seconds = float("inf")
         #: Rows that the batch took from its page.
         self.taken = 0
@@ -79,7 +80,8 @@ class BatchSize:
     def start(self) -> None:
         """Take note that a batch begins."""
         self._started = self.clock()
-        self._computing_seconds = 0.0
+        self.computing_seconds = 0.0
+        self.taken = 0
 
     def take(self, rows: Sequence[Model]) -> Iterator[Model]:
         """
@@ -98,7 +100,7 @@ class BatchSize:
             yield row
             if clock() >= end:
                 break
-        self._computing_seconds = clock() - began
+        self.computing_seconds = clock() - began
 
     def record(self, rows: int) -> float:
         """Take note that a batch of `rows` rows has ended; return its seconds."""
@@ -121,7 +123,7 @@ class BatchSize:
         is far away may take longer than the target, and smaller batches would not
         make them shorter.
         """
-        found = seconds - self._computing_seconds
+        found = seconds - self.computing_seconds
         if self.rows > FIRST_ROWS:
             # Of more rows, reading and writing count.
             found = min(found, self._overhead_seconds)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import router
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -29,12 +29,29 @@ from safefield.operations import (
 )
 from safefield.plan import Plan
 
-__all__ = ["Entry", "History", "Step", "find_other_operations"]
+__all__ = ["Change", "Entry", "History", "Step", "find_other_operations"]
 
 #: They change nothing in the database.
 STATE_OPERATIONS = (AlterModelManagers, AlterModelOptions)
 
 Backfill = AddFieldWithBackfill | AlterFieldWithBackfill
+
+
+class Change(NamedTuple):
+    """
+    One operation of a migration, and the states around it.
+
+    Args:
+        migration (Migration): The migration.
+        operation (Operation): The operation.
+        before (ProjectState): The state before it.
+        after (ProjectState): The state after it.
+    """
+
+    migration: Migration
+    operation: Operation
+    before: ProjectState
+    after: ProjectState
 
 
 @dataclass(frozen=True)
@@ -62,6 +79,17 @@ class Entry:
         key = self.migration.app_label, self.operation.model_name_lower
         return f"{key[0]}.{self.after.models[key].name}"
 
+    @property
+    def title(self) -> str:
+        """How messages name the field: "films.Movie.slug"."""
+        return f"{self.model_label}.{self.operation.name}"
+
+    def make_plan(self) -> Plan:
+        """Return what the backfill asks for."""
+        return self.operation.make_plan(
+            self.migration.app_label, self.before, self.after
+        )
+
     def is_allowed(self, connection: BaseDatabaseWrapper) -> bool:
         """Return whether the database routers allow the model on a database."""
         app_label = self.migration.app_label
@@ -79,8 +107,7 @@ class Entry:
         Raises:
             BackfillError: The catalogue cannot tell whose column it is.
         """
-        app_label = self.migration.app_label
-        plan = self.operation.make_plan(app_label, self.before, self.after)
+        plan = self.make_plan()
         if self.before is not self.start and plan.old_field is None:
             self._refuse_reuse(plan)
         return get_backend(connection).schema(editor, plan)
@@ -148,6 +175,19 @@ class History:
             else:
                 if entries:
                     yield Step(migration, entries)
+
+    def find_unapplied(self, migration: Migration) -> Iterator[Change]:
+        """Yield what `migrate` does up to a migration, and in it."""
+        applied = self.loader.applied_migrations
+        state = ProjectState(real_apps=self.loader.unmigrated_apps)
+        for other, _ in self.executor.migration_plan(
+            self.loader.graph.leaf_nodes(), clean_start=True
+        ):
+            if get_key(other) in applied:
+                other.mutate_state(state, preserve=False)
+        for other, _ in self.executor.migration_plan([get_key(migration)]):
+            yield from find_changes(other, state.clone())
+            other.mutate_state(state, preserve=False)
 
     def get_migration(self, app_label: str, name: str) -> Migration:
         """
@@ -225,15 +265,22 @@ def has_backfill(operations: Sequence[Operation]) -> bool:
 
 def find_entries(migration: Migration, start: ProjectState) -> Iterator[Entry]:
     """Yield the backfills of a migration, also within SeparateDatabaseAndState."""
+    for change in find_changes(migration, start):
+        if isinstance(change.operation, BACKFILLS):
+            yield Entry(migration, change.operation, start, change.before, change.after)
 
-    def find(operations: Sequence[Operation], before: ProjectState) -> Iterator[Entry]:
+
+def find_changes(migration: Migration, start: ProjectState) -> Iterator[Change]:
+    """Yield what a migration does, one operation after the other."""
+
+    def find(operations: Sequence[Operation], before: ProjectState) -> Iterator[Change]:
         for operation in operations:
             after = before.clone()
             operation.state_forwards(migration.app_label, after)
-            if isinstance(operation, BACKFILLS):
-                yield Entry(migration, operation, start, before, after)
-            elif isinstance(operation, SeparateDatabaseAndState):
+            if isinstance(operation, SeparateDatabaseAndState):
                 yield from find(operation.database_operations, before)
+            else:
+                yield Change(migration, operation, before, after)
             before = after
 
     yield from find(migration.operations, start)

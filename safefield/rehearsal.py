@@ -3,38 +3,30 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 from django.db import DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.migrations.state import ProjectState
-from django.db.models import Model, QuerySet
-from django.db.models.expressions import Col
-from django.db.models.lookups import IsNull
+from django.db.models import QuerySet
 
 from safefield.attributes import has_own_attribute
 from safefield.backends import get_backend
-from safefield.backends.base.column import LiveColumn
-from safefield.backends.base.schema import Schema
 from safefield.backends.base.shadow import SHADOW_TABLE, Shadow
-from safefield.backfill import Backfill
 from safefield.deduplicate import Deduplication
+from safefield.estimate import Estimate, estimate
 from safefield.exceptions import BackfillError, SafefieldError
-from safefield.history import Entry, History
-from safefield.pages import Page
-from safefield.plan import Plan
-from safefield.steps import fill_and_check, find_column, get_backfill, refuse_plan
+from safefield.history import Change, Entry, History
+from safefield.isolation import Trial
+from safefield.links import Link
+from safefield.supply import Assignment, Supply
 
 __all__ = ["Rehearsal", "Stage", "rehearse"]
 
 #: Values and renumbered rows that a rehearsal keeps to be shown.
 SAMPLES = 5
-
-#: The model of the temporary table, among the historical ones.
-SHADOW_MODEL = "SafefieldRehearsal"
 
 
 @dataclass(frozen=True)
@@ -52,21 +44,25 @@ class Rehearsal:
         renumbered (int): Rows that would get another value, for theirs is taken.
         renumbered_samples: Key, first value and last value of some of them.
         samples: Key and value of some rows.
-        seconds (float): Seconds that the real run takes, about.
-        writes (bool): Whether populate writes to the database.
+        estimate (Estimate | None): How long the real run takes, about.
+        writes (bool): Whether populate writes to a database.
+        notes (list[str]): What was not rehearsed, or could not be undone.
+        is_here (bool): Whether the model is on the database at all.
     """
 
     field: str
     source: str
-    rows: int
-    rehearsed: int
-    filled: int
-    error: BackfillError | None
-    renumbered: int
-    renumbered_samples: list[tuple[Any, Any, Any]]
-    samples: list[tuple[Any, Any]]
-    seconds: float
-    writes: bool
+    rows: int = 0
+    rehearsed: int = 0
+    filled: int = 0
+    error: BackfillError | None = None
+    renumbered: int = 0
+    renumbered_samples: Sequence[tuple[Any, Any, Any]] = ()
+    samples: Sequence[tuple[Any, Any]] = ()
+    estimate: Estimate | None = None
+    writes: bool = False
+    notes: Sequence[str] = ()
+    is_here: bool = True
 
 
 class _NeedsWriting(BaseException):
@@ -112,13 +108,35 @@ def rehearse(
         raise SafefieldError(f"There is no backfill in migration {label}.")
     if history.is_applied(step.migration):
         raise SafefieldError(f"Migration {label} is applied: nothing is to be done.")
+    here = [entry for entry in step.entries if entry.is_allowed(connection)]
+    if not here:
+        names = ", ".join(entry.title for entry in step.entries)
+        raise SafefieldError(
+            f"Nothing of migration {label} can be rehearsed on the "
+            f"{connection.alias!r} database: {names} is not on this database."
+        )
+    changes = list(history.find_unapplied(step.migration))
     for entry in step.entries:
-        if entry.is_allowed(connection):
-            yield Stage(connection, history, entry, limit).rehearse()
+        if entry not in here:
+            source = entry.make_plan().source_name
+            yield Rehearsal(entry.title, source, is_here=False)
+            continue
+        place = [change.operation for change in changes].index(entry.operation)
+        yield Stage(connection, history, entry, limit, changes[:place]).rehearse()
 
 
 class Stage:
-    """One backfill, and all that its rehearsal needs."""
+    """
+    One backfill, and all that its rehearsal needs.
+
+    Args:
+        connection (BaseDatabaseWrapper): The database.
+        history (History): The migrations of the project.
+        entry (Entry): The backfill.
+        limit (int | None): Rows to rehearse; None for all.
+        earlier (Sequence[Change]): What `migrate` does before it.
+        clock (Callable[[], float]): Gives the time in seconds.
+    """
 
     def __init__(
         self,
@@ -126,188 +144,218 @@ class Stage:
         history: History,
         entry: Entry,
         limit: int | None,
+        earlier: Sequence[Change] = (),
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.connection: Any = connection
         self.history = history
         self.entry = entry
         self.limit = limit
-        # Not entered: it only spells SQL here.
-        self.editor: Any = connection.schema_editor(atomic=False)
-        self.schema: Schema = entry.make_schema(connection, self.editor)
-        self.plan = self.schema.plan
-        self.shadow_plan = replace(self.plan, new_model=self._make_shadow_model())
-        self.shadow: Shadow = get_backend(connection).shadow(
-            connection, self.plan, self.shadow_plan
-        )
+        self.clock = clock
+        self.plan = entry.make_plan()
+        self.supply = Supply(connection, entry, self.plan, earlier)
+        self.trial = Trial(connection)
 
     def rehearse(self) -> Rehearsal:
-        """Return what migrate would do."""
+        """
+        Return what migrate would do.
+
+        Raises:
+            SafefieldError: Other operations have to run first.
+        """
         self._refuse_missing_columns()
         try:
-            refuse_plan(self.plan)
-            column = find_column(self.plan, self.schema)
+            links = self._make_links()
         except BackfillError as exc:
-            return self._report(error=exc)
-        # An expression calls no Python that could write.
-        if self.plan.is_expression:
-            return self._perform(column, may_write=True)
+            return self._report(exc)
         try:
-            return self._perform(column, may_write=False)
+            return self._perform(links, may_write=False)
         except _NeedsWriting:
-            return replace(self._perform(column, may_write=True), writes=True)
+            return replace(self._perform(links, may_write=True), writes=True)
 
-    def _perform(self, column: LiveColumn | None, *, may_write: bool) -> Rehearsal:
-        with (
-            self.shadow.open(
-                has_column=column is not None, limit=self.limit, may_write=may_write
-            ),
-            self._watch_for_writes(may_write),
-        ):
-            schema = type(self.schema)(self.editor, self.shadow_plan)
-            engine = self._make_engine(schema, column)
-            filled = self._rows().filter(**{f"{self._column}__isnull": False}).count()
-            started = time.perf_counter()
-            error = None
-            try:
-                fill_and_check(engine, column, prepare=lambda: None)
-            except BackfillError as exc:
-                error = exc
-            seconds = time.perf_counter() - started
-            return self._report(error, engine, filled, seconds)
+    def _make_links(self) -> list[Link]:
+        """Return the backfills to be run, the one that is rehearsed last."""
+        name = self._find_name()
+        actions = [*self.supply.actions, self.entry]
+        return [
+            Link(self.connection, entry, self.supply, name, self.limit, self.clock)
+            for entry in actions
+            if isinstance(entry, Entry)
+        ]
 
-    def _report(
-        self,
-        error: BackfillError | None = None,
-        engine: Backfill | None = None,
-        filled: int = 0,
-        seconds: float = 0.0,
-    ) -> Rehearsal:
-        real: QuerySet[Any, Any] = QuerySet(
-            self.plan.model, using=self.connection.alias
-        )
-        rows = real.count()
-        rehearsed = self._rows().count() if engine else 0
-        samples: list[tuple[Any, Any]] = []
-        losers: dict[Any, Any] = {}
-        if engine is not None:
-            values = self._rows().filter(**{f"{self._column}__isnull": False})
-            samples = self._read_samples(values.order_by("pk")[:SAMPLES])
-            if isinstance(engine, Deduplication):
-                losers = engine.losers
-        final = dict(
-            self._rows()
-            .filter(pk__in=sorted(losers)[:SAMPLES])
-            .order_by("pk")
-            .values_list("pk", self._column)
-            if losers
-            else ()
-        )
-        return Rehearsal(
-            field=self.plan.title,
-            source=self.plan.source_name,
-            rows=rows,
-            rehearsed=rehearsed,
-            filled=filled,
-            error=error,
-            renumbered=len(losers),
-            renumbered_samples=[
-                (pk, losers[pk].original, value) for pk, value in final.items()
-            ],
-            samples=samples,
-            seconds=seconds * self.shadow.slowdown * rows / max(rehearsed, 1),
-            writes=False,
+    def _perform(self, links: list[Link], *, may_write: bool) -> Rehearsal:
+        last = links[-1]
+        shadow = get_backend(self.connection).shadow(
+            self.connection, last.make_layout()
         )
 
-    def _read_samples(self, rows: QuerySet[Any, Any]) -> list[tuple[Any, Any]]:
-        """Return key and value of some rows, as the application will see them."""
-        field = self.shadow_plan.field
-        if not has_own_attribute(self.shadow_plan.new_model, field):
-            return list(rows.values_list("pk", self._column))
-        return [(row.pk, getattr(row, field.name)) for row in rows]
+        def prepare() -> None:
+            for link in links:
+                link.prepare(shadow)
 
-    # The temporary table
-
-    @property
-    def _column(self) -> str:
-        return str(self.plan.field.attname)
-
-    def _rows(self) -> QuerySet[Any, Any]:
-        return QuerySet(self.shadow_plan.new_model, using=self.connection.alias)
-
-    def _make_shadow_model(self) -> type[Model]:
-        """Return a model of the temporary table, beside the real one."""
-        app_label = self.entry.migration.app_label
-        after = self.entry.after
-        # Anew, because the models of `after` itself are in use.
-        state = ProjectState(
-            {key: model.clone() for key, model in after.models.items()},
-            real_apps=after.real_apps,
-        )
-        real = state.models[app_label, self.plan.new_model._meta.model_name]
-        copy = real.clone()
-        copy.name = SHADOW_MODEL
-        copy.options = {**copy.options, "db_table": SHADOW_TABLE, "indexes": []}
-        for name, field in copy.fields.items():
-            if field.remote_field and field.remote_field.model == "self":
-                field = field.clone()
-                field.remote_field.model = f"{app_label}.{real.name}"
-                copy.fields[name] = field
-        state.add_model(copy)
-        model: Any = state.apps.get_model(app_label, SHADOW_MODEL)
-        # Messages name the model that the user knows.
-        model._meta.object_name = self.plan.new_model._meta.object_name
-        return model  # type: ignore[no-any-return]  # Any, to set object_name
-
-    def _make_engine(self, schema: Schema, column: LiveColumn | None) -> Backfill:
-        """Return the engine, which reads the table and writes to the other one."""
-        plain = type(get_backfill(self.shadow_plan, schema))
-        base = _OverExpression if self.plan.is_expression else _OverRows
-        engine: Any = type("Rehearsed", (base, plain), {})(self.shadow_plan, schema)
-        engine.real_table = self.plan.table
-        engine.has_column = column is not None
-        engine.rows_left = self.limit
-        return engine  # type: ignore[no-any-return]  # a class made here
+        with ExitStack() as stack:
+            stack.enter_context(
+                shadow.open(limit=self.limit, may_write=may_write, prepare=prepare)
+            )
+            if not all(link.plan.is_expression for link in links):
+                stack.enter_context(self.trial.open())
+            stack.enter_context(self._watch_for_writes(shadow, may_write))
+            waiting = iter(links)
+            for action in [*self.supply.actions, self.entry]:
+                if isinstance(action, Assignment):
+                    action.run(self.connection, shadow.layout.name)
+                    continue
+                link = next(waiting)
+                link.run(shadow, may_write=may_write)
+                if link.error is not None and link is not last:
+                    # Where migrate would stop, too.
+                    return self._report(link.error)
+            return self._report(last.error, last, shadow)
 
     @contextmanager
-    def _watch_for_writes(self, may_write: bool) -> Iterator[None]:
+    def _watch_for_writes(self, shadow: Shadow, may_write: bool) -> Iterator[None]:
         def watch(execute: Any, *args: Any) -> Any:
             try:
                 return execute(*args)
             except DatabaseError as exc:
-                if not may_write and self.shadow.is_refused_write(exc):
+                if not may_write and shadow.is_refused_write(exc):
                     raise _NeedsWriting from exc
                 raise
 
         with self.connection.execute_wrapper(watch):
             yield
 
+    # What it says
+
+    def _report(
+        self,
+        error: BackfillError | None,
+        link: Link | None = None,
+        shadow: Shadow | None = None,
+    ) -> Rehearsal:
+        report = Rehearsal(
+            self.plan.title,
+            self.plan.source_name,
+            self._count(),
+            error=error,
+            notes=self._describe_left_out(),
+        )
+        if link is None or shadow is None:
+            return report
+        rows = link.rows()
+        values = rows.filter(**{f"{link.column_name}__isnull": False}).order_by("pk")
+        losers = link.engine.losers if isinstance(link.engine, Deduplication) else {}
+        final = rows.filter(pk__in=sorted(losers)[:SAMPLES]).order_by("pk")
+        rehearsed = rows.count()
+        return replace(
+            report,
+            rehearsed=rehearsed,
+            filled=link.filled,
+            renumbered=len(losers),
+            renumbered_samples=[
+                (pk, losers[pk].original, value)
+                for pk, value in final.values_list("pk", link.column_name)
+            ],
+            samples=self._read_samples(link, values[:SAMPLES]),
+            estimate=estimate(
+                link.batches,
+                self._count(only_empty=link.has_column),
+                batch_rows=self.plan.batch_size,
+                other_seconds=link.seconds,
+                slowdown=shadow.slowdown,
+            ),
+            writes=shadow.is_written or bool(self.trial.written),
+            notes=[
+                *report.notes,
+                *self._describe_limit(rehearsed < report.rows),
+                *self._describe_unseen(shadow),
+            ],
+        )
+
+    def _count(self, *, only_empty: bool = False) -> int:
+        """Return how many rows the table has, or how many of them have no value."""
+        quote = self.connection.ops.quote_name
+        sql = f"SELECT COUNT(*) FROM {quote(self.plan.table)}"
+        if only_empty:
+            sql += f" WHERE {quote(self.plan.field.column)} IS NULL"
+        with self.connection.cursor() as cursor:
+            cursor.execute(sql, None)
+            return int(cursor.fetchone()[0])
+
+    def _read_samples(
+        self, link: Link, rows: QuerySet[Any, Any]
+    ) -> list[tuple[Any, Any]]:
+        """Return key and value of some rows, as the application will see them."""
+        if not has_own_attribute(rows.model, link.plan.field):
+            return list(rows.values_list("pk", link.column_name))
+        return [(row.pk, getattr(row, link.plan.field_name)) for row in rows]
+
+    def _describe_left_out(self) -> list[str]:
+        """Say what was done first, and what was not, of unapplied migrations."""
+        migrations = dict.fromkeys(
+            str(each.migration)
+            for each in self.supply.actions
+            if isinstance(each, Entry)
+        )
+        done = [
+            f"What {', '.join(migrations)} is to fill was filled first, in a copy of "
+            f"the table."
+        ]
+        return (done if migrations else []) + [
+            f"{migration} is not applied, and this was not done: {'; '.join(texts)}."
+            for migration, texts in self.supply.left_out.items()
+        ]
+
+    def _describe_limit(self, is_part: bool) -> list[str]:
+        if not is_part:
+            return []
+        notes = []
+        if self.plan.field.unique:
+            notes.append(
+                "That values are unique was looked for among the rehearsed rows alone."
+            )
+        if self.supply.is_needed:
+            notes.append(
+                f"{self.plan.source_name} found only the rehearsed rows in the table."
+            )
+        return notes
+
+    def _describe_unseen(self, shadow: Shadow) -> list[str]:
+        """Say what cannot be rehearsed, or cannot be undone."""
+        notes = []
+        if triggers := shadow.find_triggers():
+            some = "1 trigger" if len(triggers) == 1 else f"{len(triggers)} triggers"
+            notes.append(
+                f"{some} of table {self.plan.table} not rehearsed: "
+                f"{', '.join(triggers)}."
+            )
+        return notes + [
+            f"{self.plan.source_name} opened a connection of its own to the {alias!r} "
+            f"database: what it may have written through it stays."
+            for alias in sorted(self.trial.strangers)
+        ]
+
+    # What is there
+
+    def _find_name(self) -> str:
+        """Return a name for the temporary table, which would hide another one."""
+        with self.connection.cursor() as cursor:
+            names = self.connection.introspection.table_names(
+                cursor, include_views=True
+            )
+        name = SHADOW_TABLE
+        while name in names:
+            name += "_"
+        return name
+
     def _refuse_missing_columns(self) -> None:
         """
-        Refuse a table that is not yet as populate is to find it.
+        Refuse a table that cannot be made what populate is to find.
 
         Raises:
             SafefieldError: Other operations have to run first.
         """
-        introspection = self.connection.introspection
-        live: dict[str, set[str]] = {}
-        missing = []
-        with self.connection.cursor() as cursor:
-            tables = set(introspection.table_names(cursor))
-            for field in self.plan.model._meta.concrete_fields:
-                table = field.model._meta.db_table
-                if table not in live:
-                    live[table] = (
-                        {
-                            column.name
-                            for column in introspection.get_table_description(
-                                cursor, table
-                            )
-                        }
-                        if table in tables
-                        else set()
-                    )
-                if field.column not in live[table]:
-                    missing.append(f"{table}.{field.column}")
+        missing = self.supply.find_missing()
         if not missing:
             return
         parents = self.history.find_unapplied_parents(self.entry.migration)
@@ -320,48 +368,3 @@ class Stage:
             f"{self.plan.title} cannot be rehearsed yet, because these columns are "
             f"not there: {', '.join(missing)}. {first}"
         )
-
-
-class _OverRows:
-    """Mixed in before an engine that calls populate for each row."""
-
-    plan: Plan
-    real_table: str
-    has_column: bool
-    rows_left: int | None
-
-    def wanted(self) -> Any:
-        """Return the condition that a row of the real table has no value yet."""
-        if not self.has_column:
-            return None
-        return IsNull(Col(self.real_table, self.plan.loose_field), True)
-
-    def empty_rows(self) -> QuerySet[Model]:
-        """Return no rows: nothing undoes an UPDATE of the temporary table."""
-        return QuerySet(self.plan.model).none()
-
-    def _find_page(self, after: Any, size: int) -> Page:
-        if self.rows_left is not None:
-            size = min(size, self.rows_left)
-        return super()._find_page(after, size)  # type: ignore[misc, no-any-return]  # mixed in
-
-    def _run_page(self, page: Page) -> tuple[int, Any, bool]:
-        rows, after, is_last = super()._run_page(page)  # type: ignore[misc]  # mixed in
-        if self.rows_left is not None:
-            self.rows_left -= rows
-            is_last = is_last or not self.rows_left
-        return rows, after, is_last
-
-    def _estimate(self) -> int | None:
-        return self.rows_left
-
-
-class _OverExpression:
-    """Mixed in before an engine whose values the database computes."""
-
-    def _updatable(self) -> Any:
-        # Of the real table, once: the other one has not the columns.
-        return self._values_table()  # type: ignore[attr-defined]  # mixed in
-
-    def _estimate(self) -> int | None:
-        return None

@@ -78,7 +78,7 @@ def _forwards(plan: Plan, schema: Schema) -> None:
     try:
         schema.enforce(sweep, check)
     except (DataError, IntegrityError) as exc:
-        raise _refused(plan, schema, exc, backfill) from exc
+        raise refused(plan, schema, exc, backfill) from exc
 
 
 def find_column(plan: Plan, schema: Schema) -> LiveColumn | None:
@@ -135,7 +135,7 @@ def get_backfill(plan: Plan, schema: Schema) -> Backfill:
     return engine(plan, schema)
 
 
-def _refused(
+def refused(
     plan: Plan, schema: Schema, exc: DatabaseError, backfill: Backfill
 ) -> BackfillError:
     """Return what to say of a constraint that the database refused to set."""

@@ -20,6 +20,7 @@ from safefield.backends.postgresql.schema import PostgreSQLSchema
 from safefield.backends.postgresql.shadow import PostgreSQLShadow
 from safefield.backends.postgresql.writer import PostgreSQLWriter
 from safefield.backends.sqlite.schema import SQLiteSchema
+from safefield.backends.sqlite.shadow import SQLiteShadow
 
 __all__ = ["Backend", "get_backend"]
 
@@ -45,7 +46,7 @@ BACKENDS = {
     "postgresql": Backend(
         PostgreSQLSchema, PostgreSQLWriter, PostgreSQLCensus, PostgreSQLShadow
     ),
-    "sqlite": Backend(SQLiteSchema, Writer),
+    "sqlite": Backend(SQLiteSchema, Writer, shadow=SQLiteShadow),
 }
 
 #: Every other database: Django's own schema editor and plain SQL.

@@ -2,127 +2,248 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from django.db import DatabaseError, transaction
-from django.db.models import AutoField, CheckConstraint
+from django.db.models import AutoField, CheckConstraint, Model
 
-from safefield.attributes import has_own_attribute
+from safefield.backends.base.schema import Schema
 from safefield.fields import AnyField
-from safefield.plan import Plan
 
-__all__ = ["SHADOW_TABLE", "Shadow"]
+__all__ = ["SHADOW_TABLE", "Layout", "Shadow"]
 
 #: The name of the temporary table. No other session sees it.
 SHADOW_TABLE = "safefield_rehearsal"
 
 
+@dataclass(frozen=True)
+class Layout:
+    """
+    What the temporary table is to be made of.
+
+    Args:
+        table (str): Unquoted name of the table it stands for.
+        name (str): Its own name.
+        model (type[Model]): A model of it, with the final columns.
+        copied (Sequence[Field]): Fields whose columns are copied from the table, the
+            key among them.
+        made (Sequence[Field]): Fields whose columns the table has not got.
+        column (Field | None): The column that is to be filled, where the table has it:
+            rows without a value in it come first, and what the table asks of its
+            values, it asks too.
+    """
+
+    table: str
+    name: str
+    model: type[Model]
+    copied: Sequence[AnyField]
+    made: Sequence[AnyField]
+    column: AnyField | None
+
+
 class Shadow:
     """
-    The keys of a table, the column that is filled, and what its checks name.
+    The rows of a table, as far as a rehearsal needs them.
 
     Args:
         connection (BaseDatabaseWrapper): Where the table is.
-        plan (Plan): What the operation asks for, of the table itself.
-        shadow_plan (Plan): The same of the temporary table.
+        layout (Layout): What it is to be made of.
     """
 
     #: How many times as long as its rehearsal a run of migrate takes: it commits
-    #: each batch, and builds the index. Measured with the 36,273 films, numbered,
-    #: on 2026-11-20: SQLite 0.9, PostgreSQL 1.6, MariaDB 1.9.
+    #: each batch, and builds the index.
     slowdown = 1.0
 
-    def __init__(self, connection: Any, plan: Plan, shadow_plan: Plan) -> None:
+    def __init__(self, connection: Any, layout: Layout) -> None:
         self.connection = connection
-        self.plan = plan
-        self.shadow_plan = shadow_plan
+        self.layout = layout
+        self.keys: list[AnyField] = list(layout.model._meta.pk_fields)
+        #: Whether other tables were written to, as far as that is noticed by itself.
+        self.is_written = False
 
     @contextmanager
     def open(
-        self, *, has_column: bool, limit: int | None, may_write: bool
+        self, *, limit: int | None, may_write: bool, prepare: Callable[[], None]
     ) -> Iterator[None]:
         """
         Provide the table in a transaction of which nothing stays.
 
         Args:
-            has_column (bool): Whether the column is there, and maybe half filled.
             limit (int | None): Rows to copy, by primary key; None for all.
             may_write (bool): Whether the transaction lets other tables be
                 written to, where the database can forbid it.
+            prepare (Callable[[], None]): Called when the table is there.
         """
         with transaction.atomic(using=self.connection.alias):
-            self._create(has_column=has_column, limit=limit)
-            if not may_write:
-                self._forbid_writes()
+            self._create(limit)
+            prepare()
             yield
             transaction.set_rollback(True, using=self.connection.alias)
+
+    @contextmanager
+    def watch(self, *, may_write: bool) -> Iterator[None]:
+        """Notice what writes to other tables in the block, or forbid it."""
+        yield
 
     def is_refused_write(self, exc: DatabaseError) -> bool:
         """Return whether `exc` says that the transaction is only for reading."""
         return False
 
-    def _forbid_writes(self) -> None:
-        """Let the transaction write to temporary tables only."""
+    @staticmethod
+    def ends_transaction(sql: str) -> bool:
+        """Return whether a statement commits what was done before it."""
+        return False
 
-    def _create(self, *, has_column: bool, limit: int | None) -> None:
-        quote = self.connection.ops.quote_name
-        keys = list(self.shadow_plan.new_model._meta.pk_fields)
-        field = self.shadow_plan.field
-        others = self._checked_fields() + self._get_companions()
-        copied = keys + [item for item in dict.fromkeys(others) if item not in keys]
-        definitions = [
-            f"{self._define(item)} {'NOT NULL' if item in keys else 'NULL'}"
-            for item in [*copied, field]
+    def widen(self, schema: Schema) -> None:
+        """Give an existing column its new type, as far as the database minds types."""
+
+    def try_definition(self, schema: Schema) -> DatabaseError | None:
+        """Return why the table could not have the final definition; None if it can."""
+        return None
+
+    def enforce(self, schema: Schema) -> None:
+        """
+        Give the filled column its final definition.
+
+        Raises:
+            DatabaseError: The database does not take it.
+        """
+
+    def find_triggers(self) -> list[str]:
+        """Return the names of what the table does by itself when rows are updated."""
+        return []
+
+    # Making it
+
+    def _create(self, limit: int | None) -> None:
+        copied = self._make()
+        if self.layout.made:
+            self._add_made()
+        columns = ", ".join(map(self._quote, copied))
+        order = ""
+        if limit is not None:
+            keys = [self._quote(key.column) for key in self.keys]
+            if self.layout.column is not None:
+                column = self._quote(self.layout.column.column)
+                keys.insert(0, f"CASE WHEN {column} IS NULL THEN 0 ELSE 1 END")
+            order = f" ORDER BY {', '.join(keys)} LIMIT {int(limit)}"
+        self._execute(
+            f"INSERT INTO {self._table} ({columns}) "
+            f"SELECT {columns} FROM {self._quote(self.layout.table)}{order}"
+        )
+        self._add_rules()
+
+    def _make(self) -> list[str]:
+        """Create the table with the columns that the real one has; return these."""
+        needed = self._needed()
+        fields = {
+            field.column: field
+            for field in [*self.layout.copied, *self._find_fields(needed)]
+        }
+        keys = [key.column for key in self.keys]
+        parts = [
+            f"{self._define(field)} {'NOT NULL' if column in keys else 'NULL'}"
+            for column, field in fields.items()
         ]
-        primary = ", ".join(quote(key.column) for key in keys)
-        if has_column:
-            copied.append(field)
-        columns = ", ".join(quote(item.column) for item in copied)
-        order = f" ORDER BY {primary} LIMIT {int(limit)}" if limit is not None else ""
-        with self.connection.cursor() as cursor:
-            cursor.execute(
-                f"CREATE TEMPORARY TABLE {quote(SHADOW_TABLE)} "
-                f"({', '.join(definitions)}, PRIMARY KEY ({primary}))"
-                f"{self._table_options()}"
+        parts.append(f"PRIMARY KEY ({', '.join(map(self._quote, keys))})")
+        self._execute(
+            f"CREATE TEMPORARY TABLE {self._table} "
+            f"({', '.join([*parts, *self._checks(fields)])})"
+        )
+        return list(fields)
+
+    def _add_made(self) -> None:
+        """Add the columns that the real table has not got."""
+        for field in self.layout.made:
+            self._execute(f"ALTER TABLE {self._table} ADD COLUMN {self._define(field)}")
+
+    def _add_rules(self) -> None:
+        """Add what the real table asks of the values that are to come."""
+        for number, rule in enumerate(self._rules()):
+            self._execute(
+                f"CREATE UNIQUE INDEX {self._quote(f'{self.layout.name}_{number}')} "
+                f"ON {self._table} {rule}"
             )
-            cursor.execute(
-                f"INSERT INTO {quote(SHADOW_TABLE)} ({columns}) "
-                f"SELECT {columns} FROM {quote(self.plan.table)}{order}"
-            )
 
-    def _table_options(self) -> str:
-        """Return what makes the table compare texts as the real one does."""
-        return ""
+    # What the real table asks of the values
 
-    def _checked_fields(self) -> list[AnyField]:
-        """Return the other fields in the check constraints that name the field."""
-        model: Any = self.shadow_plan.new_model
-        fields = []
-        for constraint in model._meta.constraints:
-            if isinstance(constraint, CheckConstraint):
-                names = {
-                    reference[0]
-                    for reference in model._get_expr_references(constraint.condition)
-                }
-                if self.plan.field_name in names:
-                    fields += [
-                        model._meta.get_field(name)
-                        for name in sorted(names - {self.plan.field_name, "pk"})
-                    ]
-        return fields
+    def _needed(self) -> set[str]:
+        """Return the columns that the rules name; others may be among them."""
+        text = "\n".join(self._rules())
+        return {name for name in self._live_columns() if name in text}
 
-    def _get_companions(self) -> list[AnyField]:
-        """Return the other fields that assigning the field may set."""
-        model, field = self.shadow_plan.new_model, self.shadow_plan.field
-        if not has_own_attribute(model, field):
+    def _rules(self) -> list[str]:
+        """Return what is unique together with the column, as SQL."""
+        if self.layout.column is None:
             return []
         return [
-            other
-            for other in model._meta.local_concrete_fields
-            if other != field and not other.generated
+            rule for rule in self._find_rules() if self.layout.column.column in rule
         ]
+
+    def _find_rules(self) -> list[str]:
+        """Return what is unique in the real table, but for its key, as SQL."""
+        with self.connection.cursor() as cursor:
+            found = self.connection.introspection.get_constraints(
+                cursor, self.layout.table
+            )
+        return [
+            f"({', '.join(map(self._quote, constraint['columns']))})"
+            for constraint in found.values()
+            if constraint["unique"]
+            and not constraint["primary_key"]
+            and all(constraint["columns"])
+        ]
+
+    def _checks(self, fields: dict[str, AnyField]) -> list[str]:
+        """Return the model's check constraints on the column, as SQL."""
+        column, model = self.layout.column, self.layout.model
+        if column is None:
+            return []
+        editor: Any = self.connection.schema_editor(atomic=False)
+        checks = [
+            str(constraint.constraint_sql(model, editor))
+            for constraint in model._meta.constraints
+            if isinstance(constraint, CheckConstraint)
+        ]
+        others = {
+            str(field.column) for field in model._meta.local_concrete_fields
+        }.difference(fields)
+        return [
+            check
+            for check in checks
+            if self._quote(column.column) in check
+            and not any(self._quote(other) in check for other in others)
+        ]
+
+    def _find_fields(self, columns: set[str]) -> list[AnyField]:
+        return [
+            field
+            for field in self.layout.model._meta.local_concrete_fields
+            if field.column in columns
+        ]
+
+    # Small things
+
+    @property
+    def _table(self) -> str:
+        return self._quote(self.layout.name)
+
+    def _quote(self, name: str) -> str:
+        return str(self.connection.ops.quote_name(name))
+
+    def _execute(self, sql: str) -> None:
+        with self.connection.cursor() as cursor:
+            cursor.execute(sql, None)
+
+    def _live_columns(self) -> list[str]:
+        with self.connection.cursor() as cursor:
+            description = self.connection.introspection.get_table_description(
+                cursor, self.layout.table
+            )
+        return [column.name for column in description]
 
     def _define(self, field: AnyField) -> str:
         """Return column and type, for a table that fills nothing by itself."""
@@ -132,6 +253,5 @@ class Shadow:
             else field.db_type(self.connection)
         )
         collation = field.db_parameters(self.connection).get("collation")
-        quote = self.connection.ops.quote_name
-        text = f"{quote(field.column)} {kind}"
-        return f"{text} COLLATE {quote(collation)}" if collation else text
+        text = f"{self._quote(field.column)} {kind}"
+        return f"{text} COLLATE {self._quote(collation)}" if collation else text

@@ -236,6 +236,16 @@ class MySQLSchema(Schema):
                 )
             )
 
+    def spell_final(self) -> list[str]:
+        """Return what ALTER TABLE has to do for the final column and its index."""
+        strict = self.plan.strict_field
+        changes = [f"MODIFY {self._definition(strict)}"]
+        if strict.unique:
+            changes.append(f"ADD UNIQUE ({self._column(strict)})")
+        elif self.wants_index():
+            changes.append(f"ADD INDEX ({self._column(strict)})")
+        return changes
+
     def collect(self) -> None:
         super_add = self.add if self.plan.old_field is None else self.widen
         super_add()

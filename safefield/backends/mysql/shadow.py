@@ -1,52 +1,123 @@
-"""MySQL and MariaDB: a read-only transaction, which may write to temporary tables."""
+"""MySQL and MariaDB: a temporary table, which no rollback removes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from django.db import DatabaseError, transaction
 
-from safefield.backends.base.shadow import SHADOW_TABLE, Shadow
+from safefield.backends.base.schema import Schema
+from safefield.backends.base.shadow import Shadow
 
 __all__ = ["MySQLShadow"]
 
 #: ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION. Source: mysqld_error.h.
 READ_ONLY_TRANSACTION = 1792
 
+#: Statements behind which nothing can be rolled back. Source:
+#: https://dev.mysql.com/doc/refman/8.4/en/implicit-commit.html
+COMMITTING = re.compile(
+    r"\s*(ALTER|ANALYZE|CACHE|CHECK|CREATE(?!\s+(OR\s+REPLACE\s+)?TEMPORARY)|"
+    r"DROP(?!\s+TEMPORARY)|FLUSH|GRANT|INSTALL|LOCK|OPTIMIZE|RENAME|REPAIR|REVOKE|"
+    r"TRUNCATE|UNINSTALL|UNLOCK)\b",
+    re.IGNORECASE,
+)
+
+#: The lines of SHOW CREATE TABLE that say what values have to be like.
+RULE = re.compile(
+    r"^  (?:CONSTRAINT `(?:[^`]|``)*` )?(UNIQUE KEY .*?|CHECK .*?),?$", re.MULTILINE
+)
+
 
 class MySQLShadow(Shadow):
-    """The temporary table on MySQL and MariaDB, which no rollback removes."""
+    """The temporary table on MySQL and MariaDB."""
 
     slowdown = 1.9
 
     @contextmanager
     def open(
-        self, *, has_column: bool, limit: int | None, may_write: bool
+        self, *, limit: int | None, may_write: bool, prepare: Callable[[], None]
     ) -> Iterator[None]:
-        quote = self.connection.ops.quote_name
         try:
-            self._create(has_column=has_column, limit=limit)
+            # Before the transaction, which ALTER TABLE would end.
+            self._create(limit)
+            prepare()
             if not may_write:
-                with self.connection.cursor() as cursor:
-                    # Of the next transaction.
-                    cursor.execute("SET TRANSACTION READ ONLY")
+                # Of the next transaction, which may write to temporary tables.
+                self._execute("SET TRANSACTION READ ONLY")
             with transaction.atomic(using=self.connection.alias):
                 yield
                 transaction.set_rollback(True, using=self.connection.alias)
         finally:
-            with self.connection.cursor() as cursor:
-                cursor.execute(f"DROP TEMPORARY TABLE IF EXISTS {quote(SHADOW_TABLE)}")
+            if self.connection.is_usable():
+                self._execute(f"DROP TEMPORARY TABLE IF EXISTS {self._table}")
 
     def is_refused_write(self, exc: DatabaseError) -> bool:
         return bool(exc.args) and exc.args[0] == READ_ONLY_TRANSACTION
 
+    @staticmethod
+    def ends_transaction(sql: str) -> bool:
+        return COMMITTING.match(sql) is not None
+
+    def widen(self, schema: Schema) -> None:
+        schema.widen()
+
+    def try_definition(self, schema: Any) -> DatabaseError | None:
+        name = self._quote(f"{self.layout.name}_final")
+        changes = ", ".join(schema.spell_final())
+        # Without rows, which are checked otherwise.
+        self._execute(f"CREATE TEMPORARY TABLE {name} LIKE {self._table}")
+        try:
+            self._execute(f"ALTER TABLE {name} {changes}")
+        except DatabaseError as exc:
+            return exc
+        finally:
+            self._execute(f"DROP TEMPORARY TABLE {name}")
+        return None
+
+    def find_triggers(self) -> list[str]:
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT TRIGGER_NAME FROM information_schema.TRIGGERS "
+                "WHERE EVENT_OBJECT_SCHEMA = DATABASE() AND EVENT_OBJECT_TABLE = %s "
+                "AND EVENT_MANIPULATION = 'UPDATE' ORDER BY 1",
+                [self.layout.table],
+            )
+            return [name for (name,) in cursor.fetchall()]
+
+    def _make(self) -> list[str]:
+        live = self._live_columns()
+        kept = self._needed() | {field.column for field in self.layout.copied}
+        copied = [name for name in live if name in kept]
+        keys = ", ".join(self._quote(key.column) for key in self.keys)
+        # With the real types and character sets.
+        self._execute(
+            f"CREATE TEMPORARY TABLE {self._table} "
+            f"({', '.join([f'PRIMARY KEY ({keys})', *self._rules()])})"
+            f"{self._table_options()} AS SELECT "
+            f"{', '.join(map(self._quote, copied))} "
+            f"FROM {self._quote(self.layout.table)} LIMIT 0"
+        )
+        return copied
+
+    def _add_rules(self) -> None:
+        """Do nothing: the table was made with them."""
+
+    def _find_rules(self) -> list[str]:
+        with self.connection.cursor() as cursor:
+            cursor.execute(f"SHOW CREATE TABLE {self._quote(self.layout.table)}", None)
+            return RULE.findall(cursor.fetchone()[1])
+
     def _table_options(self) -> str:
+        """Return what makes new columns have the character set of the real ones."""
         with self.connection.cursor() as cursor:
             cursor.execute(
                 "SELECT TABLE_COLLATION FROM information_schema.TABLES "
                 "WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = %s",
-                [self.plan.table],
+                [self.layout.table],
             )
             row = cursor.fetchone()
         return f" COLLATE {row[0]}" if row and row[0] else ""

@@ -1,9 +1,13 @@
-"""PostgreSQL: a read-only transaction, which may write to temporary tables."""
+"""PostgreSQL: a temporary table that is made like the real one."""
 
 from __future__ import annotations
 
-from django.db import DatabaseError
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+from django.db import DatabaseError, transaction
+
+from safefield.backends.base.schema import Schema
 from safefield.backends.base.shadow import Shadow
 
 __all__ = ["PostgreSQLShadow"]
@@ -17,14 +21,68 @@ class PostgreSQLShadow(Shadow):
 
     slowdown = 1.6
 
-    def _forbid_writes(self) -> None:
-        with self.connection.cursor() as cursor:
-            # Only now: a read-only transaction may fill a temporary table, but
-            # not create one.
-            cursor.execute("SET TRANSACTION READ ONLY")
+    @contextmanager
+    def watch(self, *, may_write: bool) -> Iterator[None]:
+        # Only in a savepoint, at whose end the transaction may write again: one that
+        # is read-only fills a temporary table, but creates neither it nor an index.
+        with transaction.atomic(using=self.connection.alias):
+            if not may_write:
+                self._execute("SET TRANSACTION READ ONLY")
+            yield
 
     def is_refused_write(self, exc: DatabaseError) -> bool:
         cause = exc.__cause__
         # psycopg 3 has sqlstate, psycopg2 has pgcode.
         state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
         return state == READ_ONLY_TRANSACTION
+
+    def widen(self, schema: Schema) -> None:
+        schema.widen()
+
+    def enforce(self, schema: Schema) -> None:
+        # A temporary table cannot refer to another one. The keys are checked.
+        if hasattr(schema.plan.strict_field, "db_constraint"):
+            schema.plan.strict_field.db_constraint = False
+        schema.enforce(lambda: None, lambda: None)
+
+    def find_triggers(self) -> list[str]:
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                # 16 is the bit for UPDATE, and 2 the event of such a rule.
+                "SELECT tgname FROM pg_trigger WHERE tgrelid = %s::regclass "
+                "AND NOT tgisinternal AND tgtype & 16 <> 0 AND tgenabled <> 'D' "
+                "UNION ALL SELECT rulename FROM pg_rewrite "
+                "WHERE ev_class = %s::regclass AND ev_type = '2' ORDER BY 1",
+                [self._quote(self.layout.table)] * 2,
+            )
+            return [name for (name,) in cursor.fetchall()]
+
+    def _make(self) -> list[str]:
+        # With the real types and collations, and all that asks something of them.
+        self._execute(
+            f"CREATE TEMPORARY TABLE {self._table} (LIKE "
+            f"{self._quote(self.layout.table)} INCLUDING CONSTRAINTS INCLUDING INDEXES)"
+        )
+        live = self._live_columns()
+        kept = self._needed() | {field.column for field in self.layout.copied}
+        # What names one that goes, goes too.
+        drops = [
+            f"DROP {self._quote(name)} CASCADE" for name in live if name not in kept
+        ]
+        if drops:
+            self._execute(f"ALTER TABLE {self._table} {', '.join(drops)}")
+        return [name for name in live if name in kept]
+
+    def _add_rules(self) -> None:
+        """Do nothing: the table was made with them."""
+
+    def _find_rules(self) -> list[str]:
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_get_constraintdef(oid) FROM pg_constraint "
+                "WHERE conrelid = %s::regclass AND contype IN ('c', 'x') "
+                "UNION ALL SELECT pg_get_indexdef(indexrelid) FROM pg_index "
+                "WHERE indrelid = %s::regclass AND indisunique AND NOT indisprimary",
+                [self._quote(self.layout.table)] * 2,
+            )
+            return [text for (text,) in cursor.fetchall()]

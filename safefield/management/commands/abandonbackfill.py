@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandParser, no_translations
 from django.db import DEFAULT_DB_ALIAS, connections
 
 from safefield.abandonment import Abandonment, find_abandonment
@@ -38,6 +38,8 @@ class Command(BaseCommand):
             help='Nominates a database to change. Defaults to the "default" database.',
         )
 
+    # As migrate, so that values and messages are the same.
+    @no_translations
     def handle(self, *args: Any, **options: Any) -> None:
         """Say what there is, ask, and remove it."""
         connection = connections[options["database"]]

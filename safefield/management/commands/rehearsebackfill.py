@@ -5,10 +5,16 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import (
+    BaseCommand,
+    CommandError,
+    CommandParser,
+    no_translations,
+)
 from django.db import DEFAULT_DB_ALIAS, connections
 
 from safefield.conf import get_configuration
+from safefield.estimate import Estimate
 from safefield.progress import show_progress
 from safefield.rehearsal import Rehearsal, rehearse
 from safefield.reports import shorten
@@ -45,6 +51,8 @@ class Command(BaseCommand):
             "--json", action="store_true", help="Print a JSON list instead of lines."
         )
 
+    # As migrate, so that values and messages are the same.
+    @no_translations
     def handle(self, *args: Any, **options: Any) -> None:
         """
         Rehearse and report.
@@ -77,6 +85,8 @@ class Command(BaseCommand):
 
 def describe(rehearsal: Rehearsal) -> str:
     """Return the report for people."""
+    if not rehearsal.is_here:
+        return f"{rehearsal.field}: not on this database."
     of_rows = f"{rehearsal.rehearsed:,}"
     if rehearsal.rehearsed != rehearsal.rows:
         of_rows += f" of {rehearsal.rows:,}"
@@ -105,15 +115,25 @@ def describe(rehearsal: Rehearsal) -> str:
     if rehearsal.samples and get_configuration().SHOW_VALUES:
         lines.append("Some values:")
         lines += [f"  primary key {pk!r}: {show(v)}" for pk, v in rehearsal.samples]
-    if rehearsal.error is None:
-        lines.append(f"migrate takes about {max(rehearsal.seconds, 0.1):,.1f} s.")
+    if rehearsal.error is None and rehearsal.estimate is not None:
+        lines.append(f"migrate takes about {describe_seconds(rehearsal.estimate)}.")
+    lines += rehearsal.notes
     return "\n".join(lines)
+
+
+def describe_seconds(estimate: Estimate) -> str:
+    """Return such as "12 s", or "5 to 20 s" where few rows were tried."""
+    least, most = (
+        f"{max(seconds, 0.1):,.{0 if seconds >= 10 else 1}f}"
+        for seconds in (estimate.least, estimate.most)
+    )
+    return f"{most} s" if least == most else f"{least} to {most} s"
 
 
 def as_dict(rehearsal: Rehearsal) -> dict[str, Any]:
     """Return what --json prints."""
     shows = get_configuration().SHOW_VALUES
-    error = rehearsal.error
+    error, estimate = rehearsal.error, rehearsal.estimate
     return {
         "field": rehearsal.field,
         "source": rehearsal.source,
@@ -135,8 +155,15 @@ def as_dict(rehearsal: Rehearsal) -> dict[str, Any]:
             {"pk": pk, "value": value}
             for pk, value in (rehearsal.samples if shows else ())
         ],
-        "seconds": round(rehearsal.seconds, 1),
+        "seconds": None if estimate is None else round(estimate.seconds, 1),
+        "seconds_range": (
+            None
+            if estimate is None
+            else [round(estimate.least, 1), round(estimate.most, 1)]
+        ),
         "writes": rehearsal.writes,
+        "notes": rehearsal.notes,
+        "is_here": rehearsal.is_here,
     }
 
 

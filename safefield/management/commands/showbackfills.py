@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandParser, no_translations
 from django.db import DEFAULT_DB_ALIAS, connections
 
 from safefield.status import Status, read_statuses
@@ -32,6 +32,8 @@ class Command(BaseCommand):
             "--json", action="store_true", help="Print a JSON list instead of lines."
         )
 
+    # As migrate, so that values and messages are the same.
+    @no_translations
     def handle(self, *args: Any, **options: Any) -> None:
         """Print the statuses."""
         statuses = list(read_statuses(connections[options["database"]]))

@@ -1,0 +1,66 @@
+"""SQLite: a temporary table, and what is written beside it."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from safefield.backends.base.shadow import Shadow
+
+__all__ = ["SQLiteShadow"]
+
+WRITING = {sqlite3.SQLITE_DELETE, sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE}
+
+
+class SQLiteShadow(Shadow):
+    """The temporary table on SQLite, which has everything in one transaction."""
+
+    slowdown = 0.9
+
+    @contextmanager
+    def watch(self, *, may_write: bool) -> Iterator[None]:
+        def authorize(action: int, *names: Any) -> int:
+            # Two names of what is written, and the name of its database.
+            if action in WRITING and names[2] != "temp":
+                self.is_written = True
+            return sqlite3.SQLITE_OK
+
+        self.connection.connection.set_authorizer(authorize)
+        try:
+            yield
+        finally:
+            # Not None, which Python 3.10 does not take.
+            self.connection.connection.set_authorizer(lambda *args: sqlite3.SQLITE_OK)
+
+    def find_triggers(self) -> list[str]:
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT name FROM sqlite_master WHERE type = 'trigger' "
+                "AND tbl_name = %s COLLATE NOCASE AND sql LIKE '%%UPDATE%%' ORDER BY 1",
+                [self.layout.table],
+            )
+            return [name for (name,) in cursor.fetchall()]
+
+    def _find_rules(self) -> list[str]:
+        table = self._quote(self.layout.table)
+        rules = []
+        with self.connection.cursor() as cursor:
+            cursor.execute(f"PRAGMA index_list({table})", None)
+            uniques = [row[1:4] for row in cursor.fetchall() if row[2]]
+            for name, _, origin in uniques:
+                if origin == "c":
+                    cursor.execute(
+                        "SELECT sql FROM sqlite_master WHERE type = 'index' "
+                        "AND name = %s",
+                        [name],
+                    )
+                    (sql,) = cursor.fetchone()
+                    # Behind the names: columns or expressions, and the condition.
+                    rules.append(sql[sql.index("(", sql.upper().index(" ON ")) :])
+                elif origin == "u":
+                    cursor.execute(f"PRAGMA index_info({self._quote(name)})", None)
+                    columns = [self._quote(row[2]) for row in cursor.fetchall()]
+                    rules.append(f"({', '.join(columns)})")
+        return rules
