@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -99,7 +100,6 @@ class Link:
         self.seconds = 0.0
         #: Rows that had a value before.
         self.filled = 0
-        self._refusal: DatabaseError | None = None
 
     def make_layout(self) -> Layout:
         """Return what the temporary table is to be made of."""
@@ -110,10 +110,8 @@ class Link:
             fields |= supply.fields
         else:
             fields |= {field.column: field for field in self._named_fields()}
-        mine = self.plan.field.column
-        fields[mine] = self.plan.field
+        fields[self.plan.field.column] = self.plan.field
         live = supply.live(table)
-        made = {**supply.made, **({} if self.has_column else {mine: fields[mine]})}
         return Layout(
             table=table,
             name=self.name,
@@ -121,21 +119,42 @@ class Link:
             copied=[
                 field
                 for column, field in fields.items()
-                if column in live and column not in made and not field.generated
+                if column in live and not field.generated
             ],
-            made=list(made.values()),
+            made=[
+                field
+                for column, field in supply.made.items()
+                if column not in supply.filled
+            ],
             column=self.plan.old_field or self.plan.field if self.has_column else None,
         )
 
     def prepare(self, shadow: Shadow) -> None:
-        """Give the temporary table the column's new type."""
-        if self.plan.old_field is not None:
-            shadow.widen(self._make_schema(self.shadow_plan))
-        self._refusal = shadow.try_definition(self._make_schema(self.shadow_plan))
+        """Give the temporary table the column, or the column its new type."""
+        schema = self._make_schema(self.shadow_plan)
+        self.engine = self.error = None
+        try:
+            with self._undone_together():
+                if self.plan.old_field is not None:
+                    shadow.widen(schema)
+                elif not self.has_column:
+                    shadow.add(self.plan.field)
+                shadow.try_definition(schema)
+        except BackfillError as exc:
+            self.error = exc
+        except DatabaseError as exc:
+            self.error = BackfillError(
+                f"{self.plan.title}: the database refused the definition of column "
+                f"{self.plan.field.column}: {exc}",
+                model=self.plan.label,
+                field=self.plan.field_name,
+            )
 
     def run(self, shadow: Shadow, *, may_write: bool) -> None:
         """Do what migrate does; the error is what it would raise."""
-        self.error, self.batches = None, []
+        if self.error is not None:
+            return
+        self.batches = []
         # An expression calls no Python that could write, and wants a table of its own.
         may_write = may_write or self.plan.is_expression
         with shadow.watch(may_write=may_write):
@@ -159,12 +178,19 @@ class Link:
     def _enforce(self, shadow: Shadow, engine: Backfill) -> None:
         schema = self._make_schema(replace(self.shadow_plan))
         try:
-            if self._refusal is not None:
-                raise self._refusal
             with transaction.atomic(using=self.connection.alias):
                 shadow.enforce(schema)
         except DatabaseError as exc:
             self.error = refused(self.shadow_plan, schema, exc, engine)
+
+    def _undone_together(self) -> AbstractContextManager[Any]:
+        """Return a savepoint, where there is a transaction."""
+        if not self.connection.in_atomic_block:
+            return nullcontext()
+        savepoint: AbstractContextManager[Any] = transaction.atomic(
+            using=self.connection.alias
+        )
+        return savepoint
 
     # The plans
 
@@ -242,7 +268,9 @@ class Link:
         engine.link = self
         if self.limit is not None:
             empty = self.rows().filter(**{f"{self.column_name}__isnull": True})
-            engine.final_key = empty.order_by("-pk").values_list("pk", flat=True).first()
+            engine.final_key = (
+                empty.order_by("-pk").values_list("pk", flat=True).first()
+            )
         return engine  # type: ignore[no-any-return]  # a class made here
 
 

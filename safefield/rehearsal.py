@@ -201,16 +201,17 @@ class Stage:
                 stack.enter_context(self.trial.open())
             stack.enter_context(self._watch_for_writes(shadow, may_write))
             waiting = iter(links)
+            link = last
             for action in [*self.supply.actions, self.entry]:
                 if isinstance(action, Assignment):
                     action.run(self.connection, shadow.layout.name)
                     continue
                 link = next(waiting)
                 link.run(shadow, may_write=may_write)
-                if link.error is not None and link is not last:
-                    # Where migrate would stop, too.
-                    return self._report(link.error)
-            return self._report(last.error, last, shadow)
+                if link.error is not None:
+                    break
+            is_last = link is last and link.engine is not None
+            return self._report(link.error, link if is_last else None, shadow)
 
     @contextmanager
     def _watch_for_writes(self, shadow: Shadow, may_write: bool) -> Iterator[None]:
@@ -324,10 +325,10 @@ class Stage:
         """Say what cannot be rehearsed, or cannot be undone."""
         notes = []
         if triggers := shadow.find_triggers():
-            some = "1 trigger" if len(triggers) == 1 else f"{len(triggers)} triggers"
+            are = "trigger is" if len(triggers) == 1 else "triggers are"
             notes.append(
-                f"{some} of table {self.plan.table} not rehearsed: "
-                f"{', '.join(triggers)}."
+                f"{len(triggers)} {are} not rehearsed, which table {self.plan.table} "
+                f"has for UPDATE: {', '.join(triggers)}."
             )
         return notes + [
             f"{self.plan.source_name} opened a connection of its own to the {alias!r} "

@@ -14,7 +14,7 @@ from django.db.models import NOT_PROVIDED
 from safefield.exceptions import SafefieldError
 from safefield.fields import AnyField
 from safefield.history import STATE_OPERATIONS, Change, Entry
-from safefield.operations import BACKFILLS
+from safefield.operations import BACKFILLS, AddFieldWithBackfill
 from safefield.plan import Plan
 
 __all__ = ["Assignment", "Supply", "clone", "redirect"]
@@ -92,6 +92,8 @@ class Supply:
         self.made: dict[str, AnyField] = {}
         #: Fields that the table has or will have, by column.
         self.fields: dict[str, AnyField] = {}
+        #: Columns that are made by the backfills that fill them.
+        self.filled: set[str] = set()
         #: What is done, in this order.
         self.actions: list[Entry | Assignment] = []
         #: What is not done, by migration.
@@ -161,7 +163,9 @@ class Supply:
             change.migration, operation, change.before, change.before, change.after
         )
         if entry.is_allowed(self.connection):
-            self._make(self._field(change.after, operation.name))
+            field = self._field(change.after, operation.name)
+            if self._make(field) and isinstance(operation, AddFieldWithBackfill):
+                self.filled.add(field.column)
             self.actions.append(entry)
 
     def _add(self, change: Change) -> None:

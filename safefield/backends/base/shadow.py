@@ -11,6 +11,7 @@ from django.db import DatabaseError, transaction
 from django.db.models import AutoField, CheckConstraint, Model
 
 from safefield.backends.base.schema import Schema
+from safefield.exceptions import SafefieldError
 from safefield.fields import AnyField
 
 __all__ = ["SHADOW_TABLE", "Layout", "Shadow"]
@@ -97,12 +98,20 @@ class Shadow:
         """Return whether a statement commits what was done before it."""
         return False
 
+    def add(self, field: AnyField) -> None:
+        """Add a column, without values."""
+        self._execute(f"ALTER TABLE {self._table} ADD COLUMN {self._define(field)}")
+
     def widen(self, schema: Schema) -> None:
         """Give an existing column its new type, as far as the database minds types."""
 
-    def try_definition(self, schema: Schema) -> DatabaseError | None:
-        """Return why the table could not have the final definition; None if it can."""
-        return None
+    def try_definition(self, schema: Schema) -> None:
+        """
+        Try what enforce() cannot, for want of a transaction that could be rolled back.
+
+        Raises:
+            DatabaseError: The table cannot have the final definition.
+        """
 
     def enforce(self, schema: Schema) -> None:
         """
@@ -119,9 +128,15 @@ class Shadow:
     # Making it
 
     def _create(self, limit: int | None) -> None:
-        copied = self._make()
-        if self.layout.made:
-            self._add_made()
+        try:
+            copied = self._make()
+        except DatabaseError as exc:
+            raise SafefieldError(
+                f"Table {self.layout.table} cannot be rehearsed: the database refused "
+                f"a temporary table that is like it: {exc}"
+            ) from exc
+        for field in self.layout.made:
+            self.add(field)
         columns = ", ".join(map(self._quote, copied))
         order = ""
         if limit is not None:
@@ -154,11 +169,6 @@ class Shadow:
             f"({', '.join([*parts, *self._checks(fields)])})"
         )
         return list(fields)
-
-    def _add_made(self) -> None:
-        """Add the columns that the real table has not got."""
-        for field in self.layout.made:
-            self._execute(f"ALTER TABLE {self._table} ADD COLUMN {self._define(field)}")
 
     def _add_rules(self) -> None:
         """Add what the real table asks of the values that are to come."""

@@ -65,18 +65,15 @@ class MySQLShadow(Shadow):
     def widen(self, schema: Schema) -> None:
         schema.widen()
 
-    def try_definition(self, schema: Any) -> DatabaseError | None:
+    def try_definition(self, schema: Any) -> None:
         name = self._quote(f"{self.layout.name}_final")
         changes = ", ".join(schema.spell_final())
         # Without rows, which are checked otherwise.
         self._execute(f"CREATE TEMPORARY TABLE {name} LIKE {self._table}")
         try:
             self._execute(f"ALTER TABLE {name} {changes}")
-        except DatabaseError as exc:
-            return exc
         finally:
             self._execute(f"DROP TEMPORARY TABLE {name}")
-        return None
 
     def find_triggers(self) -> list[str]:
         with self.connection.cursor() as cursor:

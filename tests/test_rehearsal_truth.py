@@ -1,0 +1,323 @@
+"""What a rehearsal calls good, migrate does; what it cannot know, it says."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import pytest
+from django.db import DatabaseError, migrations, models
+from django.db.models import F, Q
+from django.db.models.functions import Lower
+
+import safefield
+from safefield import BackfillError
+from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
+from tests.history import History
+from tests.test_rehearsal import check, create, dump, rehearse
+
+PARENT = migrations.CreateModel(
+    "Parent", [("id", models.BigAutoField(primary_key=True))]
+)
+LINK = migrations.CreateModel(
+    "Movie",
+    [
+        ("id", models.BigAutoField(primary_key=True)),
+        ("title", models.CharField(max_length=50)),
+        ("year", models.IntegerField(default=0)),
+        ("parent", models.ForeignKey("films.Parent", models.CASCADE)),
+        ("slug", models.CharField(max_length=50, null=True)),
+    ],
+)
+
+
+@pytest.fixture
+def history(alias: str) -> History:
+    return History(alias)
+
+
+def execute(history: History, sql: str) -> None:
+    with history.connection.cursor() as cursor:
+        cursor.execute(sql, None)
+
+
+def title_of(movie: Any) -> Any:
+    return movie.title
+
+
+def create_links(history: History, *titles: str) -> None:
+    """Make rows of one parent, of which the first has a slug."""
+    history.apply(PARENT, LINK)
+    parent = history.model("Parent").objects.using(history.connection.alias).create()
+    history.rows("Movie").bulk_create(
+        history.model("Movie")(
+            title=title, parent_id=parent.pk, slug=None if number else title
+        )
+        for number, title in enumerate(titles)
+    )
+
+
+CONSTRAINTS: dict[str, Any] = {
+    "together": migrations.AlterUniqueTogether("Movie", {("parent", "slug")}),
+    "constraint": migrations.AddConstraint(
+        "Movie", models.UniqueConstraint(fields=["parent", "slug"], name="one")
+    ),
+    "condition": migrations.AddConstraint(
+        "Movie",
+        models.UniqueConstraint(
+            fields=["slug"], condition=Q(year__gte=0), name="one_of_year"
+        ),
+    ),
+    "expression": migrations.AddConstraint(
+        "Movie", models.UniqueConstraint(Lower("slug"), "parent", name="one_of_lower")
+    ),
+    "check": migrations.AddConstraint(
+        "Movie",
+        models.CheckConstraint(condition=~Q(slug=F("title")), name="not_the_title"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CONSTRAINTS)
+def test_constraint_that_is_there(history: History, name: str) -> None:
+    # Fails if the temporary table is made without the constraints of the real one.
+    titles = ["a", "b", "c"] if name == "check" else ["a", "b", "b", "a", "c"]
+    create_links(history, *titles)
+    if name == "check":
+        history.rows("Movie").update(slug=None)
+    history.apply(CONSTRAINTS[name])
+    features = history.connection.features
+    is_there = {
+        "condition": features.supports_partial_indexes,
+        "expression": features.supports_expression_indexes,
+    }.get(name, True)
+
+    rehearsal = check(
+        history,
+        AlterFieldWithBackfill(
+            "Movie", "slug", models.CharField(max_length=50), title_of
+        ),
+    )
+
+    assert (rehearsal.error is not None) is is_there
+
+
+def test_constraint_that_django_does_not_know(history: History) -> None:
+    # Fails if the constraints come from the models and not from the catalogue.
+    create_links(history, "a", "b", "b")
+    execute(history, "CREATE UNIQUE INDEX by_hand ON films_movie (slug, year)")
+
+    rehearsal = check(
+        history,
+        AlterFieldWithBackfill(
+            "Movie", "slug", models.CharField(max_length=50), title_of
+        ),
+    )
+
+    assert str(rehearsal.error) == (
+        "films.Movie.slug could not be filled in some rows:\n"
+        "  1 row: the database refused it: a value is there twice (UNIQUE) "
+        "(primary key 3)\n"
+        "Nothing was changed. Mend title_of() and run migrate again."
+    )
+
+
+@pytest.mark.parametrize("table", ["batch", "safefield_rehearsal", "safefield_values"])
+def test_table_of_any_name(history: History, table: str) -> None:
+    # Fails if the temporary table hides the one that it stands for.
+    create(history, "a", "b", "a")
+    history.apply(migrations.AlterModelTable("Movie", table))
+
+    check(
+        history,
+        AddFieldWithBackfill(
+            "Movie",
+            "slug",
+            models.SlugField(unique=True),
+            title_of,
+            deduplicate=safefield.numbered,
+        ),
+    )
+
+
+def long_text(movie: Any) -> str:
+    """Return a text that cannot be compressed much, of 6,400 characters for "long"."""
+    if movie.title != "long":
+        return str(movie.title)
+    return "".join(hashlib.sha256(b"%d" % n).hexdigest() for n in range(100))
+
+
+@pytest.mark.parametrize("option", ["unique", "db_index"])
+def test_text_too_long_for_an_index(postgresql_alias: str, option: str) -> None:
+    # Fails if the indexes are not built on the temporary table.
+    history = History(postgresql_alias)
+    create(history, "a", "long", "b")
+    operation = AddFieldWithBackfill(
+        "Movie", "url", models.TextField(**{option: True}), long_text
+    )
+
+    before = dump(history)
+
+    rehearsal = rehearse(history, operation)
+
+    assert dump(history) == before
+    assert "exceeds btree version 4 maximum 2704" in str(rehearsal.error)
+    with pytest.raises((BackfillError, DatabaseError)):
+        history.apply(operation)
+
+
+@pytest.mark.parametrize(
+    ("field", "message"),
+    [
+        (
+            models.CharField(max_length=17_000),
+            "Column length too big for column 'label' (max = 16383)",
+        ),
+        (
+            models.CharField(max_length=20, db_index=True, db_collation="no_such"),
+            "Unknown collation: 'no_such'",
+        ),
+    ],
+    ids=["too long", "collation"],
+)
+def test_definition_that_is_refused(
+    mariadb_alias: str, field: Any, message: str
+) -> None:
+    # Fails if the errors of the definition are not told as those of migrate.
+    history = History(mariadb_alias)
+    create(history, "a", "b")
+    operation = AddFieldWithBackfill("Movie", "label", field, title_of)
+
+    rehearsal = rehearse(history, operation)
+
+    assert message in str(rehearsal.error)
+    with pytest.raises((BackfillError, DatabaseError)):
+        history.apply(operation)
+
+
+def test_key_too_long(mariadb_alias: str) -> None:
+    # Fails on MySQL if the final definition is not tried on a table without rows.
+    history = History(mariadb_alias)
+    create(history, "a", "b")
+    operation = AddFieldWithBackfill(
+        "Movie", "url", models.CharField(max_length=1000, db_index=True), title_of
+    )
+
+    rehearsal = rehearse(history, operation)
+
+    if history.connection.mysql_is_mariadb:
+        # It shortens the key.
+        assert rehearsal.error is None
+        history.apply(operation)
+        return
+    assert "Specified key was too long; max key length is 3072 bytes" in str(
+        rehearsal.error
+    )
+    with pytest.raises((BackfillError, DatabaseError)):
+        history.apply(operation)
+
+
+@pytest.mark.parametrize("is_there", [False, True], ids=["added", "altered"])
+def test_character_set(mariadb_alias: str, is_there: bool) -> None:
+    # Fails if the temporary column has the character set of the database.
+    history = History(mariadb_alias)
+    create(history, "a", "b")
+    execute(history, "ALTER TABLE films_movie CONVERT TO CHARACTER SET latin1")
+    field = models.CharField(max_length=20)
+    make: Any = AddFieldWithBackfill
+    if is_there:
+        old = models.CharField(max_length=20, null=True)
+        history.apply(migrations.AddField("Movie", "label", old))
+        make = AlterFieldWithBackfill
+
+    rehearsal = check(history, make("Movie", "label", field, lambda _: "\u2192"))
+
+    assert str(rehearsal.error) == (
+        "films.Movie.label could not be filled in some rows:\n"
+        "  2 rows: the database refused it: a value is not of the column's type "
+        "(primary key 1, 2)\n"
+        "Nothing was changed. Mend <lambda>() and run migrate again."
+    )
+
+
+TRIGGERS = {
+    "sqlite": [
+        "CREATE TRIGGER shout AFTER UPDATE ON films_movie BEGIN SELECT 1; END",
+        "CREATE TRIGGER born AFTER INSERT ON films_movie BEGIN SELECT 1; END",
+    ],
+    "postgresql": [
+        "CREATE FUNCTION shout() RETURNS trigger LANGUAGE plpgsql AS "
+        "'BEGIN RETURN NEW; END'",
+        "CREATE TRIGGER shout BEFORE UPDATE ON films_movie FOR EACH ROW "
+        "EXECUTE FUNCTION shout()",
+        "CREATE TRIGGER born BEFORE INSERT ON films_movie FOR EACH ROW "
+        "EXECUTE FUNCTION shout()",
+        "CREATE RULE again AS ON UPDATE TO films_movie DO ALSO NOTHING",
+    ],
+    "mysql": [
+        "CREATE TRIGGER shout BEFORE UPDATE ON films_movie FOR EACH ROW SET @x = 1",
+        "CREATE TRIGGER born BEFORE INSERT ON films_movie FOR EACH ROW SET @x = 1",
+    ],
+}
+
+
+def test_triggers(history: History) -> None:
+    # Fails if the rehearsal does not look for what UPDATE sets off.
+    create(history, "a")
+    vendor = history.connection.vendor
+    for statement in TRIGGERS[vendor]:
+        execute(history, statement)
+    operation = AddFieldWithBackfill(
+        "Movie", "label", models.CharField(max_length=20), title_of
+    )
+
+    rehearsal = rehearse(history, operation)
+
+    names = "again, shout" if vendor == "postgresql" else "shout"
+    are = "2 triggers are" if vendor == "postgresql" else "1 trigger is"
+    assert rehearsal.notes == [
+        f"{are} not rehearsed, which table films_movie has for UPDATE: {names}."
+    ]
+
+
+def test_another_column_of_that_name(history: History) -> None:
+    # Fails if the rehearsal does not look at the type of a column that is there.
+    create(history, "a")
+    execute(history, "ALTER TABLE films_movie ADD COLUMN label integer NULL")
+    operation = AddFieldWithBackfill(
+        "Movie", "label", models.CharField(max_length=20), title_of
+    )
+
+    rehearsal = rehearse(history, operation)
+
+    assert str(rehearsal.error).startswith(
+        "films.Movie.label cannot be added: table films_movie already has a column "
+        "label of type int"
+    )
+    with pytest.raises(BackfillError) as caught:
+        history.apply(operation)
+    assert str(caught.value) == str(rehearsal.error)
+
+
+def test_rows_without_a_value_come_first(history: History) -> None:
+    # Fails if the first rows are taken, whether or not they have a value.
+    create(history, *[f"Film {number}" for number in range(60)])
+    old = models.CharField(max_length=20, null=True)
+    history.apply(migrations.AddField("Movie", "label", old))
+    history.rows("Movie").filter(pk__lte=50).update(label="there")
+    asked = []
+
+    def populate(movie: Any) -> str:
+        asked.append(movie.pk)
+        return str(movie.title)
+
+    rehearsal = rehearse(
+        history,
+        AlterFieldWithBackfill(
+            "Movie", "label", models.CharField(max_length=20), populate
+        ),
+        limit=8,
+    )
+
+    assert asked == [51, 52, 53, 54, 55, 56, 57, 58]
+    assert (rehearsal.filled, rehearsal.rehearsed, rehearsal.rows) == (0, 8, 60)
