@@ -15,7 +15,7 @@ from django.db.models import Model
 from safefield.attributes import get_setters
 from safefield.backends.base.writer import Row, Writer
 from safefield.conf import get_configuration
-from safefield.exceptions import BackfillError
+from safefield.exceptions import BackfillError, BadValue
 from safefield.fields import AnyField
 from safefield.plan import Plan
 from safefield.values import Values
@@ -82,7 +82,7 @@ class Assignment:
             except (ValidationError, DatabaseError):
                 raise
             except Exception as exc:
-                raise ValidationError(describe_failure(exc)) from exc
+                raise BadValue(describe_failure(exc)) from exc
         found = {field: getattr(instance, field.attname) for field in fields}
         for field in self.columns:
             if field in found or not self._has_changed(
@@ -106,8 +106,8 @@ class Assignment:
         try:
             return self._values[field].prepare(value)
         except ValidationError as exc:
-            head = ValidationError(f"assigning it also sets {field.name}:")
-            raise ValidationError([head, *exc.error_list]) from exc
+            head = BadValue(f"assigning it also sets {field.name}:")
+            raise ValidationError([head, exc]) from exc
 
     def _set(self, instance: Model, field: AnyField, value: Any) -> None:
         if not (field.is_relation and isinstance(value, Model)):
@@ -142,7 +142,7 @@ class Assignment:
             reason = f"it is a column of another table, {field.model._meta.db_table}"
         else:
             return
-        raise ValidationError(
+        raise BadValue(
             f"assigning it also changes {field.name}, which cannot be written: {reason}"
         )
 

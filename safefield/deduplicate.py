@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.db.models import Model, QuerySet
 
 from safefield.backends.base.schema import Schema
 from safefield.backends.base.writer import Row
 from safefield.backfill import Backfill
+from safefield.exceptions import BadValue
 from safefield.plan import Plan
 from safefield.populate import function_name
 from safefield.reports import Finding
@@ -199,11 +199,11 @@ class Deduplication(Backfill):
                     series.next_number = max(series.next_number, loser.number)
                 return answer
             if answer == previous:
-                raise ValidationError(
+                raise BadValue(
                     "it gave the same answer for two numbers, and it is taken"
                 )
             previous = answer
-        raise ValidationError(f"none of {MAX_NUMBER:,} answers is free")
+        raise BadValue(f"none of {MAX_NUMBER:,} answers is free")
 
     def _ask(self, row: Model, value: Any, number: int) -> Any:
         """
@@ -214,7 +214,7 @@ class Deduplication(Backfill):
         """
         prepared, *others = self._ask_for_columns(row, value, number)
         if names := ", ".join(field.name for other in others for field in other):
-            raise ValidationError(f"assigning it also changes {names}")
+            raise BadValue(f"assigning it also changes {names}")
         return prepared
 
     def _ask_for_columns(self, row: Model, value: Any, number: int) -> tuple[Any, ...]:

@@ -8,12 +8,36 @@ CommandError
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
+from django.core.exceptions import ValidationError
 from django.core.management import CommandError
 
-__all__ = ["BackfillError", "BadRow", "SafefieldError"]
+__all__ = ["BackfillError", "BadRow", "BadValue", "SafefieldError", "escape"]
+
+#: Categories of characters that a terminal obeys instead of showing them, or that
+#: change what is shown beside them.
+#: Source: https://www.unicode.org/reports/tr44/#General_Category_Values
+UNSHOWN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+
+
+def escape(text: str) -> str:
+    """Return `text` with control characters as Python writes them."""
+    if text.isprintable():
+        return text
+    return "".join(
+        character.encode("unicode_escape").decode()
+        if unicodedata.category(character) in UNSHOWN
+        else character
+        for character in text
+    )
+
+
+class BadValue(ValidationError):
+    """A value that safefield refuses; nothing of the value is in the text."""
 
 
 class BadRow(NamedTuple):
@@ -37,8 +61,11 @@ class SafefieldError(CommandError):
     Base of all errors of safefield.
 
     A CommandError, so that `manage.py migrate` prints the text and not a
-    traceback.
+    traceback. Control characters in the text are escaped, but for line ends.
     """
+
+    def __init__(self, message: str, *args: Any, **options: Any) -> None:
+        super().__init__("\n".join(map(escape, message.split("\n"))), *args, **options)
 
 
 class BackfillError(SafefieldError):
@@ -60,3 +87,8 @@ class BackfillError(SafefieldError):
         self.model = model
         self.field = field
         self.rows = list(rows)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how it is pickled and copied, in spite of its keyword arguments."""
+        make = partial(type(self), model=self.model, field=self.field)
+        return make, self.args, self.__dict__

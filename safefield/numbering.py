@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.exceptions import ValidationError
+from safefield.exceptions import BadValue
 
 __all__ = ["numbered"]
 
@@ -23,10 +23,10 @@ def numbered(row: Any, value: Any, n: int, *, max_length: int | None = None) -> 
             never the number. Given by the engine: the field's max_length.
 
     Raises:
-        ValidationError: `value` is not a text.
+        BadValue: `value` is not a text.
     """
     if not isinstance(value, str):
-        raise ValidationError(
+        raise BadValue(
             f"safefield.numbered is for texts, and this value is of type "
             f"{type(value).__name__}"
         )
@@ -34,3 +34,7 @@ def numbered(row: Any, value: Any, n: int, *, max_length: int | None = None) -> 
     if max_length is not None:
         value = value[: max_length - len(suffix)]
     return f"{value.rstrip('-')}{suffix}"
+
+
+# Where migration files are to look for it, which is where they are written to.
+numbered.__module__ = "safefield"

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from django.core.exceptions import ValidationError
 from django.db.models import NOT_PROVIDED
 
 from safefield.conf import get_configuration
-from safefield.exceptions import BackfillError, BadRow
+from safefield.exceptions import BackfillError, BadRow, BadValue, escape
 from safefield.plan import Plan
 
 __all__ = [
@@ -24,20 +26,25 @@ __all__ = [
 ]
 
 #: Bad rows after which a fill stops early, and that BackfillError.rows holds.
-#: Source: design.md, section 4.
 MAX_BAD_ROWS = 1_000
 
-#: Primary keys in the text of an error for each reason. Source: design.md,
-#: section 4.
+#: Primary keys in the text of an error for each reason.
 SHOWN_KEYS = 20
 
-#: Characters of a value, or of an exception's text, that are shown.
+#: Characters of a value that are shown.
 MAX_DETAIL = 60
+
+#: Characters of an exception's text that are shown: it may name what it is about at
+#: its end.
+MAX_TEXT = 200
 
 #: Stands for a row's own number while a message is made.
 _MARK = 987_654_321
 
 _WHITESPACE = re.compile(r"\s+")
+
+#: The end of a reason whose detail is the text of an exception.
+_RAISED = re.compile(r" raised \w+$")
 
 
 class Finding(NamedTuple):
@@ -49,12 +56,14 @@ class Finding(NamedTuple):
         rows (int): How many rows there are.
         keys (Sequence): Primary keys of the first of them.
         detail (str): What was found in the first row, if it may be shown.
+        differs (bool): Whether something else was found in another row.
     """
 
     reason: str
     rows: int
     keys: Sequence[Any]
     detail: str = ""
+    differs: bool = False
 
 
 def make_bad_row(pk: Any, source: str, exc: Exception, value: Any) -> BadRow:
@@ -70,36 +79,84 @@ def make_bad_row(pk: Any, source: str, exc: Exception, value: Any) -> BadRow:
     """
     shows_values = get_configuration().SHOW_VALUES
     if isinstance(exc, ValidationError):
-        texts = " ".join(map(_describe_refusal, exc.error_list))
         has_value = value is not NOT_PROVIDED and value is not None
-        if has_value and not shows_values and str(value):
-            # A validator of the project may have put it into its own text.
-            texts = texts.replace(str(value), "…")
         shown = shorten(value) if has_value and shows_values else ""
-        return BadRow(pk, f"{source} gave a bad value: {texts}", shown)
-    # What PostgreSQL says below its first line may be a whole row.
-    text = str(exc).partition("\n")[0]
-    detail = _WHITESPACE.sub(" ", text).strip() if shows_values else ""
-    return BadRow(pk, f"{source} raised {type(exc).__name__}", detail[:MAX_DETAIL])
+        return BadRow(pk, f"{source} gave a bad value: {describe_refusal(exc)}", shown)
+    detail = quote_error(exc) if shows_values else ""
+    return BadRow(pk, f"{source} raised {type(exc).__name__}", detail)
 
 
 def shorten(value: Any) -> str:
     """Return `value` as Python writes it, cut to MAX_DETAIL characters."""
-    text = repr(value)
-    return text if len(text) <= MAX_DETAIL else f"{text[: MAX_DETAIL - 1]}…"
+    try:
+        text = escape(repr(value))
+    except Exception:
+        # A __repr__ that raises; the value is refused for something else.
+        text = object.__repr__(value)
+    return _cut(text, MAX_DETAIL)
 
 
-def _describe_refusal(error: ValidationError) -> str:
-    """Return the message of one error without what it says of this row's value."""
+def quote_error(exc: Exception) -> str:
+    """Return the text of `exc` in one line."""
+    try:
+        # What PostgreSQL says below its first line may be a whole row.
+        text = str(exc).partition("\n")[0]
+    except Exception:
+        # A __str__ that raises; the class has to do.
+        return ""
+    return _cut(_in_one_line(text), MAX_TEXT)
+
+
+def describe_refusal(exc: ValidationError) -> str:
+    """Return what a ValidationError says, without what it says of this row's value."""
+    if not hasattr(exc, "error_dict"):
+        return " ".join(map(_describe_message, exc.error_list))
+    return " ".join(
+        f"{name}: {' '.join(map(_describe_message, errors))}"
+        for name, errors in exc.error_dict.items()
+    )
+
+
+def _describe_message(error: Any) -> str:
+    """Return what one error says, or who raised it if the value may be in that."""
+    if not get_configuration().SHOW_VALUES and not isinstance(error, BadValue):
+        code = f" ({error.code})" if error.code else ""
+        return f"{_find_validator(error)} refused it{code}"
     params = dict(error.params or {})
     if "value" in params:
         params["value"] = "…"
     if "show_value" in params:
         params["show_value"] = _MARK
-    text = str(error.message % params if params else error.message)
+    text = str(error.message)
+    if params:
+        # Django leaves alone a text that has no params, and so does this one that
+        # does not fit them.
+        with suppress(TypeError, ValueError, KeyError):
+            text = str(error.message % params)
     # Such as "(it has 74)".
     text = re.sub(rf"\s*\([^()]*{_MARK}[^()]*\)", "", text)
-    return text.replace(str(_MARK), "…").strip()
+    return _in_one_line(text.replace(str(_MARK), "…"))
+
+
+def _find_validator(error: ValidationError) -> str:
+    """Return the name of what raised `error`: a class or a function."""
+    traceback = error.__traceback__
+    if traceback is None:
+        return "a validator"
+    while traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    frame = traceback.tb_frame
+    if "self" in frame.f_locals:
+        return type(frame.f_locals["self"]).__name__
+    return f"{frame.f_code.co_name}()"
+
+
+def _in_one_line(text: str) -> str:
+    return escape(_WHITESPACE.sub(" ", text).strip())
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
 def count_rows(count: int) -> str:
@@ -113,7 +170,13 @@ def group_rows(bad_rows: Iterable[BadRow]) -> list[Finding]:
     for row in bad_rows:
         groups.setdefault(row.reason, []).append(row)
     return [
-        Finding(reason, len(rows), [row.pk for row in rows], rows[0].detail)
+        Finding(
+            reason,
+            len(rows),
+            [row.pk for row in rows],
+            rows[0].detail,
+            any(row.detail != rows[0].detail for row in rows),
+        )
         for reason, rows in groups.items()
     ]
 
@@ -154,8 +217,28 @@ def make_error(
 
 
 def _describe(finding: Finding) -> str:
-    keys = ", ".join(map(repr, finding.keys[:SHOWN_KEYS]))
-    more = ", …" if finding.rows > SHOWN_KEYS else ""
-    example = f"; such as {finding.detail}" if finding.detail else ""
+    reason, example = finding.reason, ""
+    if finding.detail and _RAISED.search(reason):
+        # An error in somebody's function is read from its text.
+        reason += f": {finding.detail}"
+        if finding.differs:
+            example = "; the text is that of the first"
+    elif finding.detail:
+        example = f"; such as {finding.detail}"
     rows = count_rows(finding.rows)
-    return f"  {rows}: {finding.reason} (primary key {keys}{more}{example})"
+    return f"  {rows}: {reason} ({_list_keys(finding)}{example})"
+
+
+def _list_keys(finding: Finding) -> str:
+    shown = finding.keys[:SHOWN_KEYS]
+    if not get_configuration().SHOW_VALUES and not all(map(_is_number, shown)):
+        return "their primary keys are data, and SHOW_VALUES is False"
+    more = ", …" if finding.rows > SHOWN_KEYS else ""
+    return f"primary key {', '.join(map(repr, shown))}{more}"
+
+
+def _is_number(key: Any) -> bool:
+    """Return whether a primary key says nothing about anybody."""
+    if isinstance(key, tuple):
+        return all(map(_is_number, key))
+    return isinstance(key, (int, UUID))

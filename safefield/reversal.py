@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from django.core.exceptions import FieldDoesNotExist, ValidationError
+from django.core.exceptions import FieldDoesNotExist
 from django.db import DatabaseError
 from django.db.models import Field, Model
 from django.db.models.expressions import Col
@@ -15,6 +15,7 @@ from safefield.assignment import Assignment
 from safefield.attributes import has_own_attribute
 from safefield.backends.base.schema import Schema
 from safefield.backends.base.writer import Row
+from safefield.exceptions import BadValue
 from safefield.passes import Pass
 from safefield.plan import Plan
 from safefield.populate import bind, function_name
@@ -115,7 +116,7 @@ class Reversal(Pass):
 
     def _checked(self, answer: Any) -> Mapping[str, Any]:
         if not isinstance(answer, Mapping):
-            raise ValidationError(
+            raise BadValue(
                 f"it must be a mapping of field names to values or None, not "
                 f"{type(answer).__name__}"
             )
@@ -123,11 +124,9 @@ class Reversal(Pass):
             try:
                 field = self.model._meta.get_field(name)
             except FieldDoesNotExist:
-                raise ValidationError(
-                    f"{self.plan.label} has no field {name!r}"
-                ) from None
+                raise BadValue(f"{self.plan.label} has no field {name!r}") from None
             if not field.concrete or field.many_to_many or field.primary_key:
-                raise ValidationError(f"{name!r} is not a column that can be written")
+                raise BadValue(f"{name!r} is not a column that can be written")
         return answer
 
     def _write(

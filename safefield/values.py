@@ -11,6 +11,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
 from safefield.acceptance import get_acceptor
+from safefield.exceptions import BadValue
 from safefield.fields import AnyField
 from safefield.strictness import get_type_check, get_value_check
 
@@ -62,16 +63,12 @@ class Values:
         except Exception as exc:
             # int() or decimal.Decimal() of something else altogether.
             kind = type(self.field).__name__
-            raise ValidationError(
-                f"{kind} cannot convert it ({type(exc).__name__})"
-            ) from exc
+            raise BadValue(f"{kind} cannot convert it ({type(exc).__name__})") from exc
         if isinstance(prepared, str):
             try:
                 prepared.encode()
             except UnicodeEncodeError as exc:
-                raise ValidationError(
-                    f"it cannot be sent to a database: {exc}"
-                ) from exc
+                raise BadValue(f"it cannot be sent to a database: {exc}") from exc
         return prepared
 
     def clean(self, value: Any) -> Any:
@@ -82,14 +79,14 @@ class Values:
         if value is None:
             if field.null:
                 return None
-            raise ValidationError("it is None, and the field is required")
+            raise BadValue("it is None, and the field is required")
         if fault := self.find_type_fault(self.target, value):
-            raise ValidationError(fault)
+            raise BadValue(fault)
         cleaned = self._clean(value)
         if cleaned is None or self.find_value_fault is None:
             return cleaned
         if fault := self.find_value_fault(self.target, cleaned):
-            raise ValidationError(fault)
+            raise BadValue(fault)
         return cleaned
 
     def _clean(self, value: Any) -> Any:
@@ -100,7 +97,7 @@ class Values:
             return field.target_field.to_python(value)
         cleaned = self.strict.clean(value, None)
         if self._is_blank(cleaned):
-            raise ValidationError(
+            raise BadValue(
                 "it is an empty text, and the field is required: if it is meant, add "
                 "allow_blank=True to the operation"
             )
@@ -130,13 +127,13 @@ class Values:
             parent._meta.label_lower for parent in related._meta.all_parents
         }
         if self.field.related_model._meta.label_lower not in labels:
-            raise ValidationError(
+            raise BadValue(
                 f"it is an instance of {value._meta.label}, not of "
                 f"{self.field.related_model._meta.label}"
             )
         key = getattr(value, target.attname)
         if key is None or value._state.adding:
-            raise ValidationError(
+            raise BadValue(
                 f"it is an instance of {value._meta.label} that was not saved"
             )
         return key

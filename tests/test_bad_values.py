@@ -577,7 +577,7 @@ def test_a_validator_that_quotes_the_value_shows_nothing(sqlite_alias: str) -> N
         )
 
     assert caught.value.rows == [
-        BadRow(1, "<lambda>() gave a bad value: … is no good.", "")
+        BadRow(1, "<lambda>() gave a bad value: refuse() refused it", "")
     ]
     assert "secret" not in str(caught.value)
 

@@ -15,6 +15,7 @@ from django.db.migrations.state import ProjectState
 from django.db.migrations.writer import MigrationWriter, OperationWriter
 from django.db.models.functions import Lower
 
+import safefield
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
 
 OPERATIONS = [AddFieldWithBackfill, AlterFieldWithBackfill]
@@ -204,6 +205,17 @@ def test_round_trip(operation: type[Any], options: dict[str, Any]) -> None:
         if isinstance(wanted, partial):
             found, wanted = found.func, wanted.func
         assert found == wanted
+
+
+def test_numbered_in_a_migration_file() -> None:
+    """Fails if the path of its module gets into migration files, for good."""
+    operation = add_slug(deduplicate=safefield.numbered)
+
+    text, imports = OperationWriter(operation, indentation=0).serialize()
+
+    assert "    deduplicate=safefield.numbered,\n" in text
+    assert "import safefield" in imports
+    assert "import safefield.numbering" not in imports
 
 
 def test_text_in_a_migration_file() -> None:
