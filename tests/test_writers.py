@@ -809,6 +809,53 @@ def test_integer_that_the_column_refuses(mariadb_alias: str) -> None:
 
 
 @pytest.mark.parametrize("step", [1, 2], ids=["keys-without-gaps", "keys-with-gaps"])
+@pytest.mark.parametrize(
+    ("kind", "most"),
+    [
+        ("tinytext", 255),
+        ("tinyblob", 255),
+        ("text", 65_535),
+        ("blob", 65_535),
+        ("varchar(80)", 80),
+        ("varbinary(80)", 80),
+    ],
+)
+def test_longest_value_of_a_type(
+    mariadb_alias: str, kind: str, most: int, step: int
+) -> None:
+    """Fails if a join writes what is too long: of 256 bytes none, of 257 one."""
+    history = History(mariadb_alias)
+    one: Any = b"x" if kind in {"tinyblob", "blob", "varbinary(80)"} else "x"
+    longest, longer = one * most, one * (most + 1)
+    create_pairs(history, kind, [1, 1 + step])
+
+    write_pairs(history, {1: longest, 1 + step: longest[:7]})
+    with pytest.raises(DataError):
+        history.rows("Movie").filter(pk=1).update(theirs=longer)
+    with pytest.raises(DataError):
+        write(history, ["ours"], [((1,), (longer,)), ((1 + step,), (longest[:7],))])
+    if isinstance(longer, str):
+        # Of two bytes each.
+        accents = "\u00e9" * (most // 2 + 1) if "text" in kind else "\u00e9" * 81
+        with pytest.raises(DataError):
+            write(history, ["ours"], [((1,), (accents,)), ((1 + step,), ("x",))])
+
+    assert count_differences(history, "HEX({})") == 0
+
+
+def test_values_of_several_types(mariadb_alias: str) -> None:
+    """Fails if UNION makes a text of the 0, which is another year."""
+    history = History(mariadb_alias)
+    values = {1: 0, 3: "0", 5: 2021}
+    create_pairs(history, "year", values)
+
+    write_pairs(history, values)
+
+    assert read(history, "ours") == [0, 2000, 2021]
+    assert count_differences(history, "{}") == 0
+
+
+@pytest.mark.parametrize("step", [1, 2], ids=["keys-without-gaps", "keys-with-gaps"])
 @pytest.mark.parametrize("value", ["x", 5, None], ids=repr)
 def test_keys_above_the_signed_integers(
     mariadb_alias: str, step: int, value: Any

@@ -24,6 +24,20 @@ JSON_INTEGERS = {
 #: No length: what is too long for the column is for the column to refuse.
 JSON_TEXT = "longtext CHARACTER SET utf8mb4"
 
+#: Bytes in columns of these types. In an UPDATE with a join, MariaDB stores of what is
+#: longer only as many bytes as the length has above a multiple of 256 or 65,536.
+COLUMN_BYTES = {
+    "tinyblob": 2**8 - 1,
+    "tinytext": 2**8 - 1,
+    "blob": 2**16 - 1,
+    "text": 2**16 - 1,
+    "mediumblob": 2**24 - 1,
+    "mediumtext": 2**24 - 1,
+}
+
+#: Bytes of a character at the most.
+CHARACTER_BYTES = 4
+
 #: The oldest MariaDB with JSON_TABLE; every MySQL 8 has it.
 #: Source: https://mariadb.com/kb/en/json_table/
 JSON_TABLE_MARIADB = (10, 6)
@@ -42,20 +56,33 @@ class Settings(NamedTuple):
     charset: str
 
 
+class LiveColumn(NamedTuple):
+    """
+    What the server says of a column.
+
+    Args:
+        kind (str): Its type, as in its definition.
+        collation (str | None): Its collation, if it is a text.
+    """
+
+    kind: str
+    collation: str | None
+
+
 class MySQLWriter(Writer):
     """
-    Write with one UPDATE, in the quickest of three ways that takes the values.
+    Write with one UPDATE, in the quickest of three ways that keeps the values.
 
     - Texts of integer keys without a gap: a key range, and the key says which of
       the texts it gets (ELT).
     - Other texts and numbers: joined with one JSON document (JSON_TABLE), if that
       gives them back unchanged.
-    - Everything else: joined with SELECT … UNION ALL SELECT …, whose literals the
-      server reads as those of any UPDATE. VALUES is spelled differently by the
-      servers.
+    - Everything else: joined with SELECT … UNION ALL SELECT …. VALUES is spelled
+      differently by the servers.
 
     The range is the quickest, because of a join the server keeps what is to be
-    written in a table of its own first.
+    written in a table of its own first. What a join would change is written row by
+    row.
     """
 
     overlaps = True
@@ -68,6 +95,8 @@ class MySQLWriter(Writer):
             return self.write(rows[:middle]) + self.write(rows[middle:])
         if self._is_range(columns, kinds):
             return self._write_range(*columns)
+        if not self._keeps(columns, kinds):
+            return self._write_singly(rows)
         if json_types := self._get_json_types(columns, kinds):
             return self._write_json(rows, json_types)
         return self._write_union(rows)
@@ -85,6 +114,23 @@ class MySQLWriter(Writer):
             return False
         keys = columns[0]
         return keys == tuple(range(keys[0], keys[0] + len(keys)))
+
+    def _keeps(
+        self, columns: Sequence[Sequence[Any]], kinds: Sequence[set[type]]
+    ) -> bool:
+        """Return whether a join writes the values as they are."""
+        if any(len(of_column - {type(None)}) > 1 for of_column in kinds):
+            # UNION would make one type of them.
+            return False
+        for field, values in zip(self.fields, columns[len(self.keys) :], strict=True):
+            most = COLUMN_BYTES.get(self._live_columns[field.column or ""].kind)
+            if most and any(
+                len(value) * CHARACTER_BYTES > most
+                for value in values
+                if isinstance(value, (str, bytes))
+            ):
+                return False
+        return True
 
     def _write_range(self, keys: Sequence[int], texts: Sequence[str]) -> int:
         key, column = self.quote(self.keys[0]), self.quote(self.fields[0])
@@ -176,27 +222,26 @@ class MySQLWriter(Writer):
             or connection.mysql_version >= JSON_TABLE_MARIADB
         )
 
-    # Collations of keys that are texts
+    # What is live
 
     def _collate(self, column: str | None, name: str) -> str:
         """Return a key of the batch, compared as the table compares it."""
-        if column is None or column not in self._collations:
+        collation = self._live_columns[column or ""].collation
+        if collation is None:
             return f"{self.batch}.{name}"
         # The batch has the collation of the connection, and the two do not mix.
-        charset, collation = self._collations[column]
+        charset = collation.partition("_")[0]
         return f"CONVERT({self.batch}.{name} USING {charset}) COLLATE {collation}"
 
     @cached_property
-    def _collations(self) -> dict[str, tuple[str, str]]:
-        """Character set and collation of each column that is a text."""
+    def _live_columns(self) -> dict[str, LiveColumn]:
+        """Type and collation of each column; also of a temporary table."""
         with self.connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT COLUMN_NAME, CHARACTER_SET_NAME, COLLATION_NAME "
-                "FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() "
-                "AND TABLE_NAME = %s AND COLLATION_NAME IS NOT NULL",
-                [self.model._meta.db_table],
-            )
-            return {name: (charset, collation) for name, charset, collation in cursor}
+            cursor.execute(f"SHOW FULL COLUMNS FROM {self.table}")
+            return {
+                name: LiveColumn(str(kind).lower(), collation)
+                for name, kind, collation, *_ in cursor.fetchall()
+            }
 
     # The session
 
