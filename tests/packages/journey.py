@@ -7,6 +7,7 @@ one process of its own for each database, which is this module.
 
 from __future__ import annotations
 
+import ast
 import importlib
 import io
 import json
@@ -23,6 +24,7 @@ from django.db import connections
 from tests import servers
 from tests.packages import films
 from tests.site import Site
+from tests.walk import list_blocks
 
 SETTINGS = """
 import json
@@ -31,6 +33,26 @@ import os
 if "SITE_DATABASE" in os.environ:
     DATABASES = {"default": json.loads(os.environ["SITE_DATABASE"])}
 """
+
+
+def read_functions(*names: str) -> dict[str, str]:
+    """Return the source of these functions in docs/other-packages.md, by name."""
+    texts = [block.text for block in list_blocks("other-packages.md")]
+    sources = {
+        node.name: ast.get_source_segment(text, node) or ""
+        for text in texts
+        if "def " in text
+        for node in ast.parse(text).body
+        if isinstance(node, ast.FunctionDef)
+    }
+    return {name: f"{sources[name]}\n" for name in names}
+
+
+def read_file(name: str) -> dict[str, str]:
+    """Return the text of a file in docs/other-packages.md, by its name."""
+    blocks = list_blocks("other-packages.md")
+    (text,) = (block.text for block in blocks if block.task == f"file {name}")
+    return {name: text}
 
 
 def prepare(
@@ -51,9 +73,8 @@ def prepare(
         apps (Sequence[str]): The package, as INSTALLED_APPS has it.
         before (str): The models that have rows.
         after (str): The same with the fields to come.
-        functions (Mapping[str, str]): By name, what each function that
-            makemigrations asks for does, from `return` on. No more and no less
-            than it asks for.
+        functions (Mapping[str, str]): By name, the source of each function that
+            makemigrations asks for. No more and no less than it asks for.
         settings (str): Python to go behind the settings.
         files (Mapping[str, str]): Other files of the project.
     """
@@ -70,15 +91,13 @@ def prepare(
     missing = dict(functions)
     for name, text in site.read_migrations().items():
         for function in list(missing):
-            reminder = rf'"Write {function}\(\) before running migrate\."'
-            statement = rf" +raise NotImplementedError\(\s*{reminder}\s*\)\n"
-            if re.search(statement, text):
-                body = missing.pop(function)
-                text = re.sub(statement, lambda match, body=body: body, text)
-                if "apps." in body:
-                    text = re.sub(
-                        rf"def {function}\((\w+)\)", rf"def {function}(\1, apps)", text
-                    )
+            stub = re.search(
+                rf"^def {function}\(.*?raise NotImplementedError\(.*?\)\n(?=\n\n)",
+                text,
+                re.MULTILINE | re.DOTALL,
+            )
+            if stub is not None:
+                text = text.replace(stub[0], missing.pop(function))
         assert "NotImplementedError" not in text, text
         site.write(f"films/migrations/{name}", text)
     assert not missing

@@ -32,14 +32,24 @@ AFTER = (
 )
 
 FUNCTIONS = {
-    "populate_person_secret": '    return f"{person.name} \\u20ac\\U0001f511"\n',
-    "populate_person_pin": "    return 1000 + person.pk\n",
+    "populate_person_secret": """\
+def populate_person_secret(person):
+    return f"{person.name} \u20ac\U0001f511"
+""",
+    "populate_person_pin": """\
+def populate_person_pin(person):
+    return 1000 + person.pk
+""",
     "populate_person_born": """\
+def populate_person_born(person):
     import datetime
 
     return datetime.date(1990, 1, person.pk)
 """,
-    "populate_person_note": "    return person.name * 100\n",
+    "populate_person_note": """\
+def populate_person_note(person):
+    return person.name * 100
+""",
 }
 
 SCRIPT = """

@@ -11,7 +11,7 @@ films.require("model_utils")
 
 BEFORE = """
 from model_utils import Choices, FieldTracker
-from model_utils.fields import MonitorField, StatusField, UrlsafeTokenField
+from model_utils.fields import MonitorField, SplitField, StatusField, UrlsafeTokenField
 from model_utils.models import SoftDeletableModel, TimeStampedModel
 
 class Post(SoftDeletableModel, TimeStampedModel):
@@ -20,19 +20,40 @@ class Post(SoftDeletableModel, TimeStampedModel):
     status = StatusField()
     checked = MonitorField(monitor="status", null=True)
     tracker = FieldTracker()
+
+class Note(models.Model):
+    title = models.CharField(max_length=50)
 """
 
 AFTER = (
-    BEFORE.replace(", null=True", "")
-    + """\
+    BEFORE.replace(", null=True", "").replace(
+        "    tracker",
+        """\
     slug = models.SlugField(unique=True)
     token = UrlsafeTokenField(unique=True, max_length=40)
-"""
+    tracker""",
+    )
+    + "    body = SplitField()\n"
 )
 
 FUNCTIONS = {
-    "populate_post_slug": '    return f"{post.title.lower()}-{post.pk}"\n',
+    "populate_post_slug": """\
+def populate_post_slug(post):
+    return f"{post.title.lower()}-{post.pk}"
+""",
+    # Its excerpt is set by pre_save(), not by assigning it.
+    "populate_note_body": """\
+def populate_note_body(note):
+    return f"{note.title}\\n\\none\\n\\ntwo"
+""",
+    "populate_note__body_excerpt": """\
+def populate_note__body_excerpt(note):
+    from model_utils.fields import get_excerpt
+
+    return get_excerpt(f"{note.title}\\n\\none\\n\\ntwo")
+""",
     "populate_post_token": """\
+def populate_post_token(post):
     import secrets
 
     return secrets.token_urlsafe(24)
@@ -48,11 +69,17 @@ def add_rows(apps):
         Post._base_manager.create(
             title=f"P{n}", is_removed=n == 2, status="published" if n else "draft"
         )
+    apps.get_model("films", "Note").objects.create(title="N")
 
 def look():
     def change(post):
         post.slug = f"{post.title.lower()}-{post.pk}"
 
+    def change_note(note):
+        note.body = f"{note.title}\\n\\none\\n\\ntwo"
+
+    filled, saved = resave(Note, change_note)
+    assert filled == saved
     filled, saved = resave(Post, change)
     # Only what save() itself sets: `modified`, the third column.
     assert [row[:2] + row[3:] for row in filled] == [row[:2] + row[3:] for row in saved]

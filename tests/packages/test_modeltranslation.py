@@ -33,7 +33,12 @@ class MovieOptions(TranslationOptions):
 translator.register(Movie, MovieOptions)
 """
 
-FUNCTIONS = {"populate_movie_teaser": '    return f"See {movie.title}!"\n'}
+FUNCTIONS = {
+    "populate_movie_teaser": """\
+def populate_movie_teaser(movie):
+    return f"See {movie.title}!"
+"""
+}
 
 SCRIPT = """
 from django.core.management import call_command

@@ -30,23 +30,20 @@ class Ticket(models.Model):
 
 AFTER = BEFORE.replace("null=True", "") + "    price = Money()\n    tax = Money()\n"
 
-FUNCTIONS = {
-    # A Money, of which the currency is stored as well.
-    "populate_ticket_price": """\
-    from decimal import Decimal
+IMPORTS = """\
+from decimal import Decimal
 
-    from djmoney.money import Money
+from djmoney.money import Money
 
-    return Money(Decimal(ticket.cents) / 100, ticket.code)
-""",
-    # A plain number, which leaves the currency as it is: the default.
-    "populate_ticket_tax": "    return ticket.cents * 19 // 100\n",
+
+"""
+FUNCTIONS = journey.read_functions("populate_ticket_price", "populate_ticket_tax") | {
     "populate_ticket_fee": """\
-    from djmoney.money import Money
-
+def populate_ticket_fee(ticket):
     return Money(1, ticket.code)
-""",
+"""
 }
+FUNCTIONS = {name: IMPORTS + source for name, source in FUNCTIONS.items()}
 
 SCRIPT = """
 from decimal import Decimal

@@ -24,37 +24,20 @@ class Genre(MPTTModel):
     slug = models.SlugField(unique=True)
 """
 
-# As docs/other-packages.md has it.
-FILES = {
-    "films/tree.py": """\
-def number_nodes(model, alias):
-    \"\"\"Return lft, rght, tree_id and level of each node by its key.\"\"\"
-    children = {}
-    nodes = model._base_manager.using(alias).order_by("pk")
-    for pk, parent in nodes.values_list("pk", "parent"):
-        children.setdefault(parent, []).append(pk)
-    numbers = {}
-
-    def visit(pk, tree, level, left):
-        right = left + 1
-        for child in children.get(pk, ()):
-            right = visit(child, tree, level + 1, right) + 1
-        numbers[pk] = (left, right, tree, level)
-        return right
-
-    for tree, root in enumerate(children.get(None, ()), 1):
-        visit(root, tree, 0, 1)
-    return numbers
+FILES = journey.read_file("films/tree.py")
+((_, LEFT),) = journey.read_functions("populate_genre_lft").items()
+FUNCTIONS = {
+    # As the page says.
+    f"populate_genre_{name}": LEFT.replace("_lft", f"_{name}").replace(
+        "[0]", f"[{position}]"
+    )
+    for position, name in enumerate(("lft", "rght", "tree_id", "level"))
+} | {
+    "populate_genre_slug": """\
+def populate_genre_slug(genre):
+    return f"{genre.parent_id}-{genre.name}"
 """
 }
-FUNCTIONS = {
-    f"populate_genre_{name}": f"""\
-    from films.tree import number_nodes
-
-    return number_nodes(type(genre), genre._state.db)[genre.pk][{position}]
-"""
-    for position, name in enumerate(("lft", "rght", "tree_id", "level"))
-} | {"populate_genre_slug": '    return f"{genre.parent_id}-{genre.name}"\n'}
 
 SCRIPT = """
 from tests.packages.journey import read

@@ -24,9 +24,13 @@ AFTER = (
 
 FUNCTIONS = {
     # A text.
-    "populate_studio_phone": "    return studio.digits\n",
+    "populate_studio_phone": """\
+def populate_studio_phone(studio):
+    return studio.digits
+""",
     # An object.
     "populate_studio_fax": """\
+def populate_studio_fax(studio):
     from phonenumber_field.phonenumber import PhoneNumber
 
     return PhoneNumber.from_string(studio.digits, region="DE")

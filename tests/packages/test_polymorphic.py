@@ -41,24 +41,20 @@ AFTER = (
 AFTER = AFTER.replace("length = ", "minutes = models.IntegerField()\n    length = ")
 
 FUNCTIONS = {
-    "populate_work_slug": '    return f"{work.title.lower()}-{work.pk}"\n',
+    "populate_work_slug": """\
+def populate_work_slug(work):
+    return f"{work.title.lower()}-{work.pk}"
+""",
     "populate_movie_length": """\
+def populate_movie_length(movie):
     import datetime
 
     return datetime.timedelta(minutes=movie.minutes)
 """,
 }
 
-# As docs/other-packages.md has it: makemigrations writes a plain AddField, because
-# the field is nullable.
-POPULATE_TYPE = '''\
-def populate_award_type(award, apps):
-    """Return the content type of the model that the row is of."""
-    ContentType = apps.get_model("contenttypes", "ContentType")
-    name = "oscar" if hasattr(award, "oscar") else "award"
-    types = ContentType.objects.using(award._state.db)
-    return types.get_or_create(app_label="films", model=name)[0]
-'''
+# For what makemigrations writes as a plain AddField, because the field is nullable.
+((_, POPULATE_TYPE),) = journey.read_functions("populate_award_type").items()
 
 SCRIPT = """
 import datetime

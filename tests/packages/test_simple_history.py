@@ -19,25 +19,10 @@ class Movie(models.Model):
 
 AFTER = BEFORE + "    slug = models.SlugField(unique=True)\n"
 
-# As docs/other-packages.md has it: one function, which both files import.
-FILES = {
-    "films/backfills.py": """\
-from django.utils.text import slugify
-
-
-def make_slug(movie):
-    return f"{slugify(movie.title)}-{movie.id}"
-"""
-}
-IMPORTED = """\
-    from films.backfills import make_slug
-
-    return make_slug({})
-"""
-FUNCTIONS = {
-    "populate_movie_slug": IMPORTED.format("movie"),
-    "populate_historical_movie_slug": IMPORTED.format("historical_movie"),
-}
+FILES = journey.read_file("films/backfills.py")
+FUNCTIONS = journey.read_functions(
+    "populate_movie_slug", "populate_historical_movie_slug"
+)
 
 SCRIPT = """
 from tests.packages.journey import resave

@@ -22,15 +22,15 @@ class Genre(MP_Node):
     slug = models.SlugField(unique=True)
 """
 
-# As docs/other-packages.md has them.
-FUNCTIONS = {
-    "populate_genre_path": """\
-    from films.models import Genre
-
-    return Genre._get_path("", 1, genre.pk)
+FUNCTIONS = journey.read_functions("populate_genre_path") | {
+    "populate_genre_depth": """\
+def populate_genre_depth(genre):
+    return 1
 """,
-    "populate_genre_depth": "    return 1\n",
-    "populate_genre_slug": "    return genre.name.lower()\n",
+    "populate_genre_slug": """\
+def populate_genre_slug(genre):
+    return genre.name.lower()
+""",
 }
 
 SCRIPT = """

@@ -44,20 +44,15 @@ class Still""",
 class Country(TranslatableMixin, models.Model)""",
 )
 
-# As docs/other-packages.md has them.
-FUNCTIONS = {
-    "populate_movie_page_body": """\
-    return [("heading", movie_page.title), ("credits", ["Ann", movie_page.lead])]
-""",
-    "populate_movie_page_code": '    return f"{movie_page.slug}-{movie_page.pk}"\n',
-    "populate_still_page": """\
-    pages = apps.get_model("films", "MoviePage")._base_manager
-    return pages.get(title=still.movie)
-""",
-    "populate_country_locale": """\
-    return apps.get_model("wagtailcore", "Locale").objects.get(language_code="en")
-""",
+FUNCTIONS = journey.read_functions(
+    "populate_movie_page_body", "populate_still_page", "populate_country_locale"
+) | {
+    "populate_movie_page_code": """\
+def populate_movie_page_code(movie_page):
+    return f"{movie_page.slug}-{movie_page.pk}"
+"""
 }
+((_, FILL_DRAFTS),) = journey.read_functions("fill_drafts").items()
 
 SCRIPT = """
 import json
@@ -111,9 +106,22 @@ def look():
     copy.save()
     assert countries[0].get_translation(german) == copy
     copy.delete()
-    revision = pages[0].save_revision()
-    revision.publish()
-    revision.delete()
+    pages[0].save_revision().publish()
+    # A draft from before, which has no such fields.
+    pages[1].title = "Draft"
+    revision = pages[1].save_revision()
+    for name in ("body", "code"):
+        del revision.content[name]
+    revision.save()
+    assert revision.as_object().code == ""
+    fill_drafts()
+    pages[1].refresh_from_db()
+    draft = pages[1].get_latest_revision_as_object()
+    assert (draft.title, draft.code) == ("Draft", pages[1].code)
+    assert draft.body == pages[1].body
+    draft.save_revision().publish()
+    assert MoviePage.objects.get(pk=pages[1].pk).body == pages[1].body
+    MoviePage.objects.filter(pk=pages[1].pk).update(title="Movie 1")
     return [
         [
             page.code,
@@ -150,7 +158,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
 
 
 def test_there_and_back(site: Site, alias: str) -> None:
-    answers = journey.travel(site, alias, SCRIPT)
+    answers = journey.travel(site, alias, SCRIPT + FILL_DRAFTS)
 
     assert answers["forwards"] == [
         *[
