@@ -367,6 +367,10 @@ def shared_values(rows: QuerySet[Any, Any], column: str) -> QuerySet[Any, Any]:
 
 def sharing_rows(rows: QuerySet[Any, Any], column: str) -> QuerySet[Any, Any]:
     """Return the rows that share a value of `column` with another one."""
+    if get_backend(connections[rows.db]).schema.counts_in_windows:
+        number = Window(Count("*"), partition_by=[F(column)])
+        counted: QuerySet[Any, Any] = rows.annotate(**{"safefield-rows": number})
+        return counted.filter(**{"safefield-rows__gt": 1})
     shared = shared_values(rows, column)
     return rows.filter(**{f"{column}__in": shared.values(column)})
 

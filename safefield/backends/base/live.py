@@ -37,6 +37,10 @@ class LiveSchema:
     #: Whether a column refuses a text that is longer than its type says.
     limits_texts = True
 
+    #: Whether rows that share a value are counted in a window, which names the table
+    #: once, rather than found with IN.
+    counts_in_windows = False
+
     #: Whether COUNT(DISTINCT ...) is quicker than GROUP BY, as it mostly is.
     counts_distinct_quickly = True
 
