@@ -132,12 +132,15 @@ class ExpressionBackfill(Backfill):
 
     def _note_nulls(self, rows: QuerySet[Any], limit: int | None = None) -> None:
         """Take note of those of the first rows for which nothing is computed."""
+        values = self._computed(rows)
         is_null = IsNull(_Saved(self.plan.populate), True)
-        computed = rows.annotate(**{VALUE: is_null})
+        nulls = rows.annotate(**{VALUE: is_null})[:limit]
         with transaction.atomic(using=self.alias), warnings.catch_warnings():
             # A datetime without a time zone, of which Django only warns.
             warnings.filterwarnings("error", ".*received a naive datetime")
-            for pk, is_nothing in read_values(computed[:limit], VALUE):
+            # Of a value that is no column, IS NULL says nothing.
+            values.query.get_compiler(using=self.alias).as_sql()
+            for pk, is_nothing in read_values(nulls, VALUE):
                 if is_nothing and not self.plan.field.null:
                     self._note_null(pk)
 

@@ -278,13 +278,6 @@ def test_windows_count_rows_that_have_a_value_already(history: History) -> None:
     assert values(history) == [99, 2, 3, 4, 5, 6]
 
 
-def test_leaves_no_temporary_table(history: History) -> None:
-    history.apply(add(models.IntegerField(), Window(RowNumber(), order_by="title")))
-
-    with history.connection.cursor() as cursor, pytest.raises(Exception, match="safe"):
-        cursor.execute("SELECT * FROM safefield_values")
-
-
 def test_there_and_back(history: History) -> None:
     before = history.describe("Book")
 
