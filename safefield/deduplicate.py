@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import IntegrityError, transaction
 from django.db.models import Model, QuerySet
@@ -18,8 +18,8 @@ from safefield.backfill import Backfill
 from safefield.exceptions import BadValue
 from safefield.plan import Plan
 from safefield.populate import function_name
-from safefield.reports import Finding
-from safefield.verify import find_losers, has_sharing_rows
+from safefield.reports import MAX_BAD_ROWS, Finding
+from safefield.verify import find_losers, has_sharing_rows, lock_rows, read_values
 from safefield.violations import Violation, find_violation
 
 __all__ = ["Deduplication"]
@@ -38,12 +38,31 @@ QUESTION_VALUES = 10_000
 #: that a function that never finds a free value cannot run forever.
 MAX_NUMBER = 1_000_000
 
+#: Numbers in a row for which only answers come that came before, until the row is
+#: given up: the function has no others.
+MAX_REPEATS = 1_000
+
+
+class _Answer(NamedTuple):
+    """
+    What deduplicate says.
+
+    Args:
+        value (Any): As Django reads it from the column.
+        prepared (Any): Ready for the database.
+        key (Any): Stands for the value in a dictionary.
+    """
+
+    value: Any
+    prepared: Any
+    key: Any
+
 
 @dataclass
 class _Series:
     """Where the numbers of one value are, for a function that ignores the row."""
 
-    first_answer: Any
+    first_key: Any
     next_number: int = 2
 
 
@@ -61,8 +80,8 @@ class Deduplication(Backfill):
 
     Steps:
         1. The database finds the rows that share a value. In each group the
-           row with the earliest key keeps it; a row that was given a new
-           value gives way to one that was not.
+           row with the earliest key keeps it; a row that was given a new value,
+           or in an altered column its first, gives way to one that was not.
         2. The other rows, in the order of their keys, each get the first
            answer that is free. The database is asked for many answers at once
            which of them are taken.
@@ -130,22 +149,34 @@ class Deduplication(Backfill):
         if not has_sharing_rows(self._column_values(), column):
             return []
         return find_losers(
-            self._column_values(), column, lambda key: key in self.losers
+            self._column_values(),
+            column,
+            lambda key: key in self.losers or key in self.filled,
         )
 
     # Numbering
 
     def _choose(self, found: dict[Any, Any]) -> list[tuple[Model, Any]]:
         """Return the rows with these keys and the free value of each, by key."""
-        rows = list(self.rows().filter(pk__in=list(found)).order_by("pk"))
+        rows = self._read(list(found))
         self._look_ahead(rows, found)
         chosen = []
         for row in rows:
+            if len(self.bad_rows) >= MAX_BAD_ROWS:
+                break
             try:
                 chosen.append((row, self._take(row, found[row.pk])))
             except Exception as exc:
                 self.note_bad(row.pk, self.source, exc)
         return chosen
+
+    def _read(self, keys: list[Any]) -> list[Model]:
+        # SQLite takes an OR of composite keys, and not of many.
+        size = PAGE_ROWS if len(self.writer.keys) > 1 else len(keys)
+        rows: list[Model] = []
+        for start in range(0, len(keys), size):
+            rows += self.rows().filter(pk__in=keys[start : start + size])
+        return sorted(rows, key=lambda row: row.pk)
 
     def _look_ahead(self, rows: Sequence[Model], found: dict[Any, Any]) -> None:
         """Ask the database about the answers that the rows are likely to get."""
@@ -153,11 +184,12 @@ class Deduplication(Backfill):
         numbers: dict[Any, int] = {}
         for row in rows:
             value = found[row.pk]
+            key = freeze(value)
             loser = self.losers.get(row.pk)
-            series = self.series.get(value)
+            series = self.series.get(key)
             start = series.next_number if series else 2
-            number = loser.number if loser else numbers.get(value, start)
-            numbers[value] = number + 1
+            number = loser.number if loser else numbers.get(key, start)
+            numbers[key] = number + 1
             with suppress(Exception):
                 # What goes wrong here goes wrong in _take() too, and is noted.
                 original = loser.original if loser else value
@@ -174,70 +206,95 @@ class Deduplication(Backfill):
         loser = self.losers.setdefault(row.pk, _Loser(value))
         series = None
         if loser.number == 2:
-            answer = self._ask(row, value, 2)
-            series = self.series.setdefault(value, _Series(answer))
-            if series.first_answer == answer:
+            key = self._ask(row, value, 2).key
+            series = self.series.setdefault(freeze(value), _Series(key))
+            if series.first_key == key:
                 # The function does not look at the row, so the numbers that
                 # other rows of this value have need not be asked again: a
                 # hundred thousand rows that share a value would ask five
                 # billion times.
                 loser.number = series.next_number
         ahead = 1
-        previous = None
-        for number in range(loser.number, MAX_NUMBER):
-            answer = self._ask(row, loser.original, number)
-            if answer not in self.known:
+        for number, answer in self._answers(row, loser):
+            if answer.key not in self.known:
                 self._learn(
                     self._ask(row, loser.original, number + step)
                     for step in range(ahead)
                 )
                 ahead = min(ahead * 2, QUESTION_VALUES)
-            if self.known[answer]:
-                self.known[answer] = False
+            if self.known[answer.key]:
+                self.known[answer.key] = False
                 loser.number = number + 1
                 if series is not None:
                     series.next_number = max(series.next_number, loser.number)
-                return answer
-            if answer == previous:
+                return answer.prepared
+        raise AssertionError("unreachable: _answers() raises at its end")
+
+    def _answers(self, row: Model, loser: _Loser) -> Iterator[tuple[int, _Answer]]:
+        """
+        Yield the different answers for a row and their numbers.
+
+        Raises:
+            BadValue: There are no more.
+        """
+        seen: set[Any] = set()
+        repeats = 0
+        for number in range(loser.number, MAX_NUMBER):
+            answer = self._ask(row, loser.original, number)
+            if answer.key not in seen:
+                seen.add(answer.key)
+                repeats = 0
+                yield number, answer
+                continue
+            repeats += 1
+            if repeats == MAX_REPEATS:
+                count = len(seen)
                 raise BadValue(
-                    "it gave the same answer for two numbers, and it is taken"
+                    f"it gave only {count:,} different "
+                    f"answer{'s' if count > 1 else ''} for n from {loser.number:,} to "
+                    f"{number:,}, and all are taken"
                 )
-            previous = answer
         raise BadValue(f"none of {MAX_NUMBER:,} answers is free")
 
-    def _ask(self, row: Model, value: Any, number: int) -> Any:
+    def _ask(self, row: Model, value: Any, number: int) -> _Answer:
         """
-        Return the answer for one number, ready for the database.
+        Return the answer for one number.
 
         Raises:
             ValidationError: It is not a good value, or means other columns too.
         """
-        prepared, *others = self._ask_for_columns(row, value, number)
+        answer = self.answer(row, value, number)
+        prepared, *others = self._prepare(row, answer)
         if names := ", ".join(field.name for other in others for field in other):
             raise BadValue(f"assigning it also changes {names}")
-        return prepared
+        if not self.values.accepts(answer):
+            answer = self.values.clean(answer)
+        return _Answer(answer, prepared, freeze(answer))
 
-    def _ask_for_columns(self, row: Model, value: Any, number: int) -> tuple[Any, ...]:
-        """Return the answer as compute() does a value: all that it means."""
-        answer = self.answer(row, value, number)
+    def _prepare(self, row: Model, answer: Any) -> tuple[Any, ...]:
+        """Return an answer as compute() does a value: all that it means."""
         if self.assignment is None:
             return (self.values.prepare(answer),)
         return self.assign(self.assignment.copy(row), answer)
 
-    def _learn(self, answers: Iterable[Any]) -> None:
+    def _learn(self, answers: Iterable[_Answer]) -> None:
         """Ask the database which of the answers are free."""
-        unknown = [answer for answer in answers if answer not in self.known]
+        unknown = {a.key: a.value for a in answers if a.key not in self.known}
         column = self.plan.field.attname
-        taken = set(
+        # Lists and dicts are free until the database says otherwise: not every
+        # database, nor driver, takes them in such a question.
+        asked = [value for key, value in unknown.items() if key is value]
+        found = (
             self._column_values()
-            .filter(**{f"{column}__in": unknown})
+            .filter(**{f"{column}__in": asked})
             .values_list(column, flat=True)
         )
+        taken = set(map(freeze, found))
         # A value that was not asked for in this spelling is one that the
         # collation takes for the same; most often it is about the case.
         folded = {_fold(value) for value in taken.difference(unknown)}
-        for answer in unknown:
-            self.known[answer] = answer not in taken and _fold(answer) not in folded
+        for key in unknown:
+            self.known[key] = key not in taken and _fold(key) not in folded
 
     def _write_unchanged(
         self, page: Sequence[tuple[Model, Any]], found: dict[Any, Any]
@@ -250,7 +307,7 @@ class Deduplication(Backfill):
             queryset: QuerySet[Any, Any] = QuerySet(
                 self.plan.new_model, using=self.alias
             ).filter(pk__in=[row.pk for row, _ in page])
-            live = dict(self._lock(queryset).order_by("pk").values_list("pk", column))
+            live = dict(read_values(lock_rows(queryset), column))
             writer = self.writer_class(
                 self.connection, self.plan.new_model, [self.plan.field]
             )
@@ -273,17 +330,32 @@ class Deduplication(Backfill):
         """
         key, values = prepared
         loser = _Loser(values[0])
+        # The value itself is tried first.
+        answers = self._answers(row, loser)
         while True:
             try:
                 with transaction.atomic(using=self.alias):
                     self.writer.write([(key, values)])
                 return
             except IntegrityError as exc:
-                is_taken = find_violation(exc) is Violation.UNIQUE
-                if not is_taken or loser.number > MAX_NUMBER:
+                if find_violation(exc) is not Violation.UNIQUE:
                     raise
-                values = self._ask_for_columns(row, loser.original, loser.number)
-                loser.number += 1
+            try:
+                _, answer = next(answers)
+            except Exception as exc:
+                self.note_bad(row, self.source, exc)
+                return
+            values = (answer.prepared, *values[1:])
+
+
+def freeze(value: Any) -> Any:
+    """Return what stands for `value` as a key of a dictionary."""
+    try:
+        hash(value)
+    except TypeError:
+        # Lists of an array, and what JSON is made of.
+        return repr(value)
+    return value
 
 
 def _fold(value: Any) -> Any:

@@ -323,7 +323,8 @@ class ExpressionBackfill(Backfill):
                 table.create()
         except DatabaseError as exc:
             raise self._cannot_have_table(
-                f"the database refused it: {exc}. Let this user create temporary tables"
+                f"the database refused it: {str(exc).strip()}. Let this user create "
+                f"temporary tables"
             ) from exc
         try:
             yield table

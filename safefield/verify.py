@@ -23,7 +23,7 @@ from django.db.models import (
     Window,
 )
 from django.db.models.functions import Coalesce, DenseRank, Length, RowNumber
-from django.db.models.lookups import Exact
+from django.db.models.lookups import Exact, In
 
 from safefield.backends import get_backend
 from safefield.backends.base.schema import Schema
@@ -76,7 +76,7 @@ class Problem:
 
     def read(self) -> Iterator[Found]:
         """Return the rows, by key, in one query."""
-        return read_values(self.rows.order_by("pk"), self.column)
+        return read_values(self.rows.order_by(*key_names(self.rows)), self.column)
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class Sharing(Problem):
         later = rows.annotate(**{"safefield-number": number}).filter(
             **{"safefield-number__gt": 1}
         )
-        return read_values(later.order_by("pk"), self.column)
+        return read_values(later.order_by(*key_names(later)), self.column)
 
 
 def read_values(rows: QuerySet[Any, Any], column: str) -> Iterator[Found]:
@@ -166,9 +166,11 @@ def verify(
     if not problems:
         return
     findings, advice = tell(plan, schema, problems, filled)
-    raise make_error(
-        plan, " has values that its constraints would refuse", findings, advice
-    )
+    # None if others have changed the rows since.
+    if findings:
+        raise make_error(
+            plan, " has values that its constraints would refuse", findings, advice
+        )
 
 
 def tell(
@@ -372,7 +374,8 @@ def sharing_rows(rows: QuerySet[Any, Any], column: str) -> QuerySet[Any, Any]:
         counted: QuerySet[Any, Any] = rows.annotate(**{"safefield-rows": number})
         return counted.filter(**{"safefield-rows__gt": 1})
     shared = shared_values(rows, column)
-    return rows.filter(**{f"{column}__in": shared.values(column)})
+    # Not by name: JSONField's own lookup finds nothing in a query.
+    return rows.filter(In(F(column), shared.values(column)))
 
 
 def find_losers(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import uuid
 from collections import Counter
 from typing import Any
 
@@ -12,9 +14,12 @@ from django.utils.text import slugify
 
 import safefield
 from safefield import BackfillError
+from safefield.backends.base.locks import Locks
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
 from tests.catalogue import without_names
 from tests.history import History
+from tests.ledger import on_servers
+from tests.sessions import Session
 from tests.test_films import MOVIE as FILM
 from tests.test_films import load_films
 
@@ -161,13 +166,325 @@ def test_calls_grow_with_the_rows_alone(history: History) -> None:
     assert calls.total() <= 3 * 2_000
 
 
-def test_answer_that_is_always_the_same(history: History) -> None:
-    create(history, "a", "a", "a")
+@pytest.mark.parametrize(
+    ("deduplicate", "keys", "answers"),
+    [
+        (lambda movie, value, n: "b", [3, 4, 5, 6], "1 different answer"),
+        (lambda movie, value, n: f"b{n % 3}", [5, 6], "3 different answers"),
+    ],
+    ids=["one", "three"],
+)
+def test_function_of_few_answers(
+    history: History, deduplicate: Any, keys: list[int], answers: str
+) -> None:
+    # Fails if a million numbers are tried for each row.
+    calls: Counter[int] = Counter()
+
+    def counted(movie: Any, value: str, n: int) -> Any:
+        calls[movie.pk] += 1
+        return deduplicate(movie, value, n)
+
+    create(history, *"aaaaaa")
 
     with pytest.raises(BackfillError) as caught:
-        add_slug(history, lambda movie, value, n: "b")
+        add_slug(history, counted)
 
-    assert [row.pk for row in caught.value.rows] == [3]
+    assert [row.pk for row in caught.value.rows] == keys
+    assert {row.reason.partition(" for n from ")[0] for row in caught.value.rows} == {
+        f"counted() gave a bad value: it gave only {answers}"
+    }
+    assert {row.reason.rpartition(", ")[2] for row in caught.value.rows} == {
+        "and all are taken"
+    }
+    assert calls.total() < 12_000
+
+
+def test_function_that_refuses_a_row(history: History) -> None:
+    # Fails if an error of deduplicate is passed on, also where the index stands.
+    def deduplicate(movie: Any, value: str, n: int) -> str:
+        raise ValidationError("no %(what)s", params={"what": "idea"})
+
+    create(history, "a", "b", "a")
+    history.apply(
+        migrations.AddField(
+            "Movie", "slug", models.SlugField(unique=True, null=True, max_length=50)
+        )
+    )
+    with history.connection.cursor() as cursor:
+        cursor.execute("UPDATE films_movie SET slug = 'b' WHERE id = 2")
+
+    with pytest.raises(BackfillError) as caught:
+        history.apply(
+            AlterFieldWithBackfill(
+                "Movie",
+                "slug",
+                models.SlugField(unique=True, max_length=50),
+                populate,
+                deduplicate=deduplicate,
+            )
+        )
+
+    assert [(row.pk, row.reason) for row in caught.value.rows] == [
+        (3, "deduplicate() gave a bad value: no idea")
+    ]
+
+
+def test_check_constraint_is_no_collision(history: History) -> None:
+    # Fails if every refusal counts as a value that is taken (D8).
+    calls = []
+
+    def deduplicate(movie: Any, value: str, n: int) -> str:
+        calls.append(n)
+        return f"{value}-{n}"
+
+    create(history, "a", "b", "c")
+    history.apply(
+        migrations.AddField(
+            "Movie", "slug", models.SlugField(unique=True, null=True, max_length=50)
+        ),
+        migrations.AddConstraint(
+            "Movie", models.CheckConstraint(condition=~models.Q(slug="b"), name="no_b")
+        ),
+    )
+
+    with pytest.raises(BackfillError) as caught:
+        history.apply(
+            AlterFieldWithBackfill(
+                "Movie",
+                "slug",
+                models.SlugField(unique=True, max_length=50),
+                populate,
+                deduplicate=deduplicate,
+            )
+        )
+
+    assert [(row.pk, row.reason) for row in caught.value.rows] == [
+        (2, "the database refused it: a value breaks a check constraint (CHECK)")
+    ]
+    assert calls == []
+
+
+def test_row_that_had_its_value_first_keeps_it_in_each_round(history: History) -> None:
+    # Fails if the rows of a later round give way by key alone (D2).
+    create(history, "x", "x", "y", "Y-2 ")
+    seen = []
+
+    def deduplicate(movie: Any, value: str, n: int) -> str:
+        seen.append((movie.pk, value, n))
+        # What the database takes for the value of row 4, and Python does not.
+        return ["y-2", "z"][n - 2]
+
+    if history.connection.vendor != "mysql":
+        history.rows("Movie").filter(pk=4).update(title="y-2")
+    field = models.CharField(max_length=50, unique=True)
+
+    history.apply(
+        AddFieldWithBackfill("Movie", "slug", field, populate, deduplicate=deduplicate)
+    )
+
+    assert list(history.rows("Movie").values_list("slug", flat=True)) == [
+        "x",
+        "z",
+        "y",
+        "Y-2 " if history.connection.vendor == "mysql" else "y-2",
+    ]
+    assert {pk for pk, _, _ in seen} == {2}
+
+
+PAIR = migrations.CreateModel(
+    "Pair",
+    [
+        ("pk", models.CompositePrimaryKey("left", "right")),
+        ("left", models.IntegerField()),
+        ("right", models.CharField(max_length=5)),
+    ],
+)
+
+
+@pytest.mark.parametrize("deduplicate", [None, safefield.numbered])
+@pytest.mark.parametrize("expression", [False, True], ids=["function", "expression"])
+def test_composite_keys(history: History, deduplicate: Any, expression: bool) -> None:
+    # Fails if a part of the key is lost behind a window.
+    history.apply(PAIR)
+    history.rows("Pair").bulk_create(
+        history.model("Pair")(left=left, right=right)
+        for left in (1, 2)
+        for right in ("a", "b")
+    )
+
+    def act() -> None:
+        history.apply(
+            AddFieldWithBackfill(
+                "Pair",
+                "slug",
+                models.CharField(max_length=50, unique=True),
+                models.F("right") if expression else lambda pair: pair.right,
+                deduplicate=deduplicate,
+            )
+        )
+
+    if deduplicate is not None:
+        act()
+        assert list(history.rows("Pair").values_list("slug", flat=True)) == [
+            "a",
+            "b",
+            "a-2",
+            "b-2",
+        ]
+        return
+    with pytest.raises(BackfillError) as caught:
+        act()
+    assert [row.pk for row in caught.value.rows] == [(2, "a"), (2, "b")]
+    if history.connection.vendor == "mysql" or (
+        history.connection.vendor == "postgresql" and not history.atomic
+    ):
+        with history.connection.cursor() as cursor:
+            cursor.execute("SELECT slug FROM films_pair ORDER BY 1")
+            assert {slug for (slug,) in cursor.fetchall()} == {"a", "b", None}
+
+
+def test_many_composite_keys(sqlite_alias: str) -> None:
+    # Fails if SQLite is sent more composite keys than an expression may be deep.
+    history = History(sqlite_alias)
+    history.apply(PAIR)
+    history.rows("Pair").bulk_create(
+        history.model("Pair")(left=left, right="a") for left in range(1_500)
+    )
+
+    history.apply(
+        AddFieldWithBackfill(
+            "Pair",
+            "slug",
+            models.CharField(max_length=50, unique=True),
+            lambda pair: "a",
+            deduplicate=safefield.numbered,
+        )
+    )
+
+    slugs = set(history.rows("Pair").values_list("slug", flat=True))
+    assert slugs == {"a", *(f"a-{n}" for n in range(2, 1_501))}
+
+
+# On MariaDB a JSON column cannot be unique.
+@pytest.mark.parametrize("alias", ["sqlite", "postgresql"], indirect=True)
+def test_json(history: History) -> None:
+    # Fails if a value has to be a key of a dictionary.
+    create(history, "a", "b", "a", "a")
+
+    history.apply(
+        AddFieldWithBackfill(
+            "Movie",
+            "data",
+            models.JSONField(unique=True),
+            lambda movie: {"title": movie.title, "tags": [1]},
+            deduplicate=lambda movie, value, n: {**value, "tags": [n]},
+        )
+    )
+
+    assert list(history.rows("Movie").values_list("data", flat=True)) == [
+        {"title": "a", "tags": [1]},
+        {"title": "b", "tags": [1]},
+        {"title": "a", "tags": [2]},
+        {"title": "a", "tags": [3]},
+    ]
+
+
+def test_dates_and_uuids(history: History) -> None:
+    # Fails if answers are compared with what the database has in another form.
+    create(history, *"aaaa")
+    history.apply(
+        AddFieldWithBackfill(
+            "Movie",
+            "day",
+            models.DateField(unique=True),
+            lambda movie: dt.date(2020, 1, 3 if movie.pk == 4 else 1),
+            deduplicate=lambda movie, value, n: dt.date(2020, 1, n),
+        ),
+        AddFieldWithBackfill(
+            "Movie",
+            "key",
+            models.UUIDField(unique=True),
+            lambda movie: uuid.UUID(int=3 if movie.pk == 4 else 1),
+            deduplicate=lambda movie, value, n: uuid.UUID(int=n),
+        ),
+    )
+
+    assert list(history.rows("Movie").values_list("day", "key")) == [
+        (dt.date(2020, 1, n), uuid.UUID(int=n)) for n in (1, 2, 4, 3)
+    ]
+
+
+def test_arrays_and_hstore(postgresql_alias: str) -> None:
+    # Fails if a value has to be a key of a dictionary.
+    from django.contrib.postgres.fields import ArrayField, HStoreField
+    from django.contrib.postgres.operations import HStoreExtension
+
+    history = History(postgresql_alias)
+    create(history, "a", "b", "a", "a")
+    history.apply(HStoreExtension())
+
+    history.apply(
+        AddFieldWithBackfill(
+            "Movie",
+            "tags",
+            ArrayField(models.CharField(max_length=5), unique=True),
+            lambda movie: [movie.title],
+            deduplicate=lambda movie, value, n: [*value, str(n)],
+        ),
+        AddFieldWithBackfill(
+            "Movie",
+            "pairs",
+            HStoreField(unique=True),
+            lambda movie: {"title": movie.title},
+            deduplicate=lambda movie, value, n: {**value, "n": str(n)},
+        ),
+    )
+
+    assert list(history.rows("Movie").values_list("tags", "pairs")) == [
+        (["a"], {"title": "a"}),
+        (["b"], {"title": "b"}),
+        (["a", "2"], {"title": "a", "n": "2"}),
+        (["a", "3"], {"title": "a", "n": "3"}),
+    ]
+
+
+@on_servers
+@pytest.mark.parametrize("moment", ["found", "waiting"])
+def test_value_written_meanwhile_is_not_renumbered(alias: str, moment: str) -> None:
+    # Fails if a row is written that is not as it was found (D3), or not locked (D4).
+    history = History(alias)
+    create(history, *"aaa")
+    done = []
+    change = "UPDATE films_movie SET slug = 'mine' WHERE id = 3"
+    with Session(history.connection) as session:
+
+        def meddle(movie: Any, value: str, n: int) -> str:
+            if not done:
+                done.append(True)
+                if moment == "waiting":
+                    session.execute("BEGIN")
+                session.execute(change)
+            return f"{value}-{n}"
+
+        if moment == "found":
+            add_slug(history, meddle)
+        else:
+            # It gives way to who has the row, and looks again (D9).
+            patience = iter(["COMMIT"])
+            sleep = Locks.sleep
+            Locks.sleep = staticmethod(  # type: ignore[method-assign]  # as tests do
+                lambda seconds: [session.execute(sql) for sql in patience]
+            )
+            try:
+                add_slug(history, meddle)
+            finally:
+                Locks.sleep = staticmethod(sleep)  # type: ignore[method-assign]
+
+    assert list(history.rows("Movie").values_list("slug", flat=True)) == [
+        "a",
+        "a-2",
+        "mine",
+    ]
 
 
 def test_existing_field_becomes_unique(history: History) -> None:
