@@ -366,7 +366,7 @@ def test_many_composite_keys(sqlite_alias: str) -> None:
 
 
 # On MariaDB a JSON column cannot be unique.
-@pytest.mark.parametrize("alias", ["sqlite", "postgresql"], indirect=True)
+@pytest.mark.parametrize("alias", ["default", "postgresql"], indirect=True)
 def test_json(history: History) -> None:
     # Fails if a value has to be a key of a dictionary.
     create(history, "a", "b", "a", "a")
