@@ -58,6 +58,10 @@ class _Answer(NamedTuple):
     key: Any
 
 
+class _NoAnswer(Exception):
+    """Raised from what deduplicate raised, or from its last answer being taken."""
+
+
 @dataclass
 class _Series:
     """Where the numbers of one value are, for a function that ignores the row."""
@@ -327,6 +331,7 @@ class Deduplication(Backfill):
 
         Raises:
             IntegrityError: The refusal was not about the value being taken.
+            _NoAnswer: There is no other value.
         """
         key, values = prepared
         loser = _Loser(values[0])
@@ -343,9 +348,15 @@ class Deduplication(Backfill):
             try:
                 _, answer = next(answers)
             except Exception as exc:
-                self.note_bad(row, self.source, exc)
-                return
+                raise _NoAnswer from exc
             values = (answer.prepared, *values[1:])
+
+    def note_refused(self, pk: Any, exc: Exception) -> None:
+        """Take note of the row; deduplicate may be what refused it."""
+        if isinstance(exc, _NoAnswer) and isinstance(exc.__cause__, Exception):
+            self.note_bad(pk, self.source, exc.__cause__)
+        else:
+            super().note_refused(pk, exc)
 
 
 def freeze(value: Any) -> Any:

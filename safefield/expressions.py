@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,7 +12,7 @@ from django.db import DatabaseError, transaction
 from django.db.models import F, OuterRef, QuerySet, Subquery
 from django.db.models.expressions import RawSQL
 from django.db.models.fields import BooleanField
-from django.db.models.lookups import IsNull
+from django.db.models.lookups import Exact, IsNull
 from django.db.models.sql import Query, UpdateQuery
 
 from safefield.backends import get_backend
@@ -25,6 +25,7 @@ from safefield.fields import NULL, AnyField
 from safefield.pages import Page, Pages
 from safefield.plan import Plan
 from safefield.reports import MAX_BAD_ROWS
+from safefield.unfilled import UNKEPT
 from safefield.verify import (
     BLANK,
     key_names,
@@ -186,16 +187,27 @@ class ExpressionBackfill(Backfill):
             return 0, page.after, True
         return page.size, page.last, False
 
-    def _update(self, rows: QuerySet[Any]) -> None:
+    def _update(self, rows: QuerySet[Any], *, are_locked: bool = False) -> None:
         """Update the rows that have no value, and look at what they have then."""
         empty = rows.filter(self.wanted())
         empty.order_by().update(**{self.plan.field_name: self._value})
-        if self.needs_keys:
-            self._refuse_values(rows)
-        if not self.plan.field.null:
-            nulls = empty.filter(self._is_null).order_by("pk")
-            for pk in nulls.values_list("pk", flat=True)[:MAX_BAD_ROWS]:
+        refused = self._refuse_values(rows) if self.needs_keys else ()
+        left = empty.order_by("pk").annotate(**{VALUE: self._is_null})
+        if self.plan.field.null:
+            left = left.filter(Exact(F(VALUE), False))
+        unkept = []
+        for pk, is_nothing in read_values(left[:MAX_BAD_ROWS], VALUE):
+            if is_nothing:
                 self._note_null(pk)
+            elif is_nothing is not None and pk not in refused:
+                unkept.append(pk)
+        if unkept and (are_locked or self.needs_keys):
+            self.bad_rows += [BadRow(pk, UNKEPT) for pk in unkept]
+        elif unkept:
+            # They may have come only now.
+            again = lock_rows(self.all_rows().filter(pk__in=unkept))
+            keys = list(again.values_list("pk", flat=True))
+            self._update(self.all_rows().filter(pk__in=keys), are_locked=True)
 
     def _try_singly(
         self,
@@ -215,7 +227,7 @@ class ExpressionBackfill(Backfill):
 
     # What Field.clean() would have refused
 
-    def _refuse_values(self, rows: QuerySet[Any]) -> None:
+    def _refuse_values(self, rows: QuerySet[Any]) -> Collection[Any]:
         """Empty those of the rows just filled whose value the field refuses."""
         column = self.plan.field.attname
         bad = [
@@ -224,8 +236,11 @@ class ExpressionBackfill(Backfill):
             if value is not None and (fault := self._find_fault(value))
         ]
         self.bad_rows += bad
-        refused = self.all_rows().filter(pk__in=[row.pk for row in bad])
-        refused.update(**{self.plan.field_name: NULL})
+        refused = {row.pk for row in bad}
+        if refused:
+            rows = self.all_rows().filter(pk__in=refused)
+            rows.update(**{self.plan.field_name: NULL})
+        return refused
 
     def _find_fault(self, value: Any) -> str | None:
         field, source = self.plan.field, self.plan.source_name

@@ -11,7 +11,7 @@ from safefield.backends.base.writer import Row
 from safefield.exceptions import BadRow
 from safefield.reports import MAX_BAD_ROWS
 
-__all__ = ["BY_THE_DATABASE", "Computed", "Unfilled", "Written"]
+__all__ = ["BY_THE_DATABASE", "UNKEPT", "Computed", "Unfilled", "Written"]
 
 #: Reasons that no value of populate is the cause of.
 UNKEPT = "the database kept no value: a trigger or rule undoes the UPDATE"

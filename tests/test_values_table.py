@@ -21,7 +21,7 @@ from django.db.models.functions import Cast, Concat, FirstValue, RowNumber, Uppe
 
 import safefield
 from safefield import BackfillError
-from safefield.operations import AddFieldWithBackfill
+from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
 from tests.history import History
 from tests.ledger import on_servers
 
@@ -436,3 +436,53 @@ def test_expression_that_cannot_become_sql(history: History) -> None:
         "Mend it and run migrate again. Nothing was changed."
     )
     assert history.describe("Book") == before
+
+
+TRIGGERS = {
+    "sqlite": (
+        "CREATE TRIGGER undo AFTER UPDATE ON films_book WHEN NEW.id = 3 BEGIN "
+        "UPDATE films_book SET extra = NULL WHERE id = 3; END"
+    ),
+    "postgresql": (
+        "CREATE FUNCTION undo() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN RETURN NULL; END $$; "
+        "CREATE TRIGGER undo BEFORE UPDATE ON films_book FOR EACH ROW "
+        "WHEN (OLD.id = 3) EXECUTE FUNCTION undo()"
+    ),
+    "mysql": (
+        "CREATE TRIGGER undo BEFORE UPDATE ON films_book FOR EACH ROW "
+        "BEGIN IF NEW.id = 3 THEN SET NEW.extra = NULL; END IF; END"
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    "populate", [F("shelf"), BY_TABLE, Max("shelf")], ids=["plain", "table", "joined"]
+)
+@pytest.mark.parametrize("null", [False, True], ids=["required", "nullable"])
+def test_value_that_a_trigger_undoes(
+    history: History, populate: Any, null: bool
+) -> None:
+    # Fails if the expression is blamed for a row that keeps no value, or nothing is.
+    history.apply(migrations.AddField("Book", "extra", models.IntegerField(null=True)))
+    with history.connection.cursor() as cursor:
+        cursor.execute("UPDATE films_book SET id = id - %s", [get_first(history) - 1])
+        cursor.execute(TRIGGERS[history.connection.vendor], None)
+
+    with pytest.raises(BackfillError) as caught:
+        history.apply(
+            AlterFieldWithBackfill(
+                "Book",
+                "extra",
+                models.IntegerField(null=null, db_index=True),
+                populate,
+            )
+        )
+
+    assert [(row.pk, row.reason) for row in caught.value.rows] == [
+        (3, "the database kept no value: a trigger or rule undoes the UPDATE")
+    ]
+
+
+def get_first(history: History) -> int:
+    return int(history.rows("Book").values_list("pk", flat=True)[0])

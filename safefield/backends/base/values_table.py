@@ -55,9 +55,9 @@ class ValuesTable:
 
     @property
     def is_null_sql(self) -> str:
-        """Whether a row is in the table and has no value."""
+        """Whether that is NULL; NULL itself if the row is not in the table."""
         # MySQL takes the name of a temporary table once in a statement.
-        return f"EXISTS ({self.value_sql} AND value IS NULL)"
+        return f"SELECT value IS NULL FROM {self.name} WHERE {self.is_row}"
 
     def create(self) -> None:
         """Create the table, without rows."""
