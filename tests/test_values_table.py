@@ -440,7 +440,7 @@ def test_expression_that_cannot_become_sql(history: History) -> None:
 
 TRIGGERS = {
     "sqlite": (
-        "CREATE TRIGGER undo AFTER UPDATE ON films_book WHEN NEW.id = 3 BEGIN "
+        "CREATE TRIGGER lose AFTER UPDATE ON films_book WHEN NEW.id = 3 BEGIN "
         "UPDATE films_book SET extra = NULL WHERE id = 3; END"
     ),
     "postgresql": (
@@ -450,7 +450,7 @@ TRIGGERS = {
         "WHEN (OLD.id = 3) EXECUTE FUNCTION undo()"
     ),
     "mysql": (
-        "CREATE TRIGGER undo BEFORE UPDATE ON films_book FOR EACH ROW "
+        "CREATE TRIGGER lose BEFORE UPDATE ON films_book FOR EACH ROW "
         "BEGIN IF NEW.id = 3 THEN SET NEW.extra = NULL; END IF; END"
     ),
 }
