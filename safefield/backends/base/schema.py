@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -12,6 +12,12 @@ from django.db.models.lookups import IsNull
 
 from safefield.backends.base.column import LiveColumn
 from safefield.backends.base.live import LiveSchema
+from safefield.backends.base.names import (
+    TakenName,
+    WantedName,
+    find_wanted_names,
+    refuse_taken_names,
+)
 from safefield.exceptions import BackfillError
 from safefield.fields import AnyField, copy_field
 
@@ -71,6 +77,12 @@ class Schema(LiveSchema):
         Raises:
             BackfillError: The database would refuse it when all is filled.
         """
+        wanted = find_wanted_names(self.editor, self.plan)
+        refuse_taken_names(self.plan, self.find_taken_names(wanted))
+
+    def find_taken_names(self, wanted: Sequence[WantedName]) -> Iterable[TakenName]:
+        """Return those of the wanted names that something else has."""
+        return ()
 
     def check_drop(self) -> None:
         """

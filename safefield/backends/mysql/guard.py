@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 from django.db import DatabaseError
@@ -38,21 +39,23 @@ class NullGuard:
         self.quote = editor.connection.ops.quote_name
         column = plan.field.column
         self.name = editor._create_index_name(plan.table, [column], suffix="_notnull")
+        #: How it begins, by which it is known again: the name may be somebody
+        #: else's, and the server spells the text of a message in its own way.
+        self.head = (
+            f"BEGIN IF NEW.{self.quote(column)} IS NULL THEN SIGNAL SQLSTATE '23000' "
+            f"SET MYSQL_ERRNO = 1048, MESSAGE_TEXT = "
+        )
 
     def create(self) -> None:
         """Create the trigger, unless it is there or not allowed."""
-        column = self.quote(self.plan.field.column)
-        message = f"Column '{self.plan.field.column}' cannot be null"
         if self.is_there():
             return
+        message = f"Column '{self.plan.field.column}' cannot be null"
         try:
             self._execute(
-                f"CREATE TRIGGER {self.quote(self.name)} "
+                f"CREATE TRIGGER {self.quote(self._free_name())} "
                 f"BEFORE INSERT ON {self.quote(self.plan.table)} FOR EACH ROW "
-                f"BEGIN IF NEW.{column} IS NULL THEN SIGNAL SQLSTATE '23000' "
-                f"SET MYSQL_ERRNO = 1048, "
-                f"MESSAGE_TEXT = {self.editor.quote_value(message)}; "
-                f"END IF; END"
+                f"{self.head}{self.editor.quote_value(message)}; END IF; END"
             )
         except DatabaseError as exc:
             if exc.args[0] not in NOT_ALLOWED:
@@ -60,18 +63,40 @@ class NullGuard:
 
     def drop(self) -> None:
         """Drop the trigger, also that of a run that was stopped."""
-        if self.is_there():
-            self._execute(f"DROP TRIGGER {self.quote(self.name)}")
+        for name in self._find_names():
+            self._execute(f"DROP TRIGGER {self.quote(name)}")
 
     def is_there(self) -> bool:
         """Return whether the table has the trigger."""
+        return bool(self._find_names())
+
+    def _find_names(self) -> list[str]:
+        return self._select(
+            "EVENT_OBJECT_TABLE = %s AND ACTION_TIMING = 'BEFORE' "
+            "AND EVENT_MANIPULATION = 'INSERT' "
+            "AND LEFT(ACTION_STATEMENT, CHAR_LENGTH(%s)) = %s",
+            self.plan.table,
+            self.head,
+            self.head,
+        )
+
+    def _free_name(self) -> str:
+        """Return a name that no trigger of the database has."""
+        name: str = self.name
+        for number in itertools.count(2):
+            if not self._select("TRIGGER_NAME = %s", name):
+                break
+            name = f"{self.name[:60]}_{number}"
+        return name
+
+    def _select(self, condition: str, *params: str) -> list[str]:
         with self.editor.connection.cursor() as cursor:
             cursor.execute(
-                "SELECT 1 FROM information_schema.TRIGGERS "
-                "WHERE TRIGGER_SCHEMA = DATABASE() AND TRIGGER_NAME = %s",
-                [self.name],
+                "SELECT TRIGGER_NAME FROM information_schema.TRIGGERS "
+                f"WHERE TRIGGER_SCHEMA = DATABASE() AND {condition}",
+                params,
             )
-            return cursor.fetchone() is not None
+            return [name for (name,) in cursor.fetchall()]
 
     def _execute(self, sql: str) -> None:
         self.locks.change_table(lambda: self.editor.execute(sql, None))

@@ -7,15 +7,17 @@ and takes one statement, and often one copy of the table, for each change.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from django.db import DatabaseError, Error
 
 from safefield.backends.base.column import LiveColumn
+from safefield.backends.base.names import TakenName, WantedName
 from safefield.backends.base.schema import Schema
 from safefield.backends.mysql.guard import NullGuard
 from safefield.backends.mysql.locks import MySQLLocks
+from safefield.backends.mysql.names import find_taken_names
 from safefield.exceptions import BackfillError
 from safefield.fields import AnyField, copy_field
 
@@ -106,6 +108,9 @@ class MySQLSchema(Schema):
             kind = cursor.fetchone()[1]
             cursor.execute(f"DROP TEMPORARY TABLE {probe}")
         return str(kind)
+
+    def find_taken_names(self, wanted: Sequence[WantedName]) -> Iterable[TakenName]:
+        return find_taken_names(self.connection, self.plan, wanted)
 
     def add_final(self) -> bool:
         if not self.commits:
@@ -335,8 +340,13 @@ class MySQLSchema(Schema):
 
     @contextmanager
     def _without_foreign_key_checks(self) -> Iterator[None]:
+        before = 1
+        if not self.editor.collect_sql:
+            with self.connection.cursor() as cursor:
+                cursor.execute("SELECT @@SESSION.foreign_key_checks")
+                before = int(cursor.fetchone()[0])
         self.editor.execute("SET SESSION foreign_key_checks = 0", None)
         try:
             yield
         finally:
-            self.editor.execute("SET SESSION foreign_key_checks = 1", None)
+            self.editor.execute(f"SET SESSION foreign_key_checks = {before}", None)

@@ -8,6 +8,7 @@ from safefield.backends.base.column import LiveColumn
 
 __all__ = [
     "estimate_rows",
+    "find_check_name",
     "find_column",
     "find_index",
     "has_constraint",
@@ -81,6 +82,31 @@ def has_constraint(connection: Any, table: str, name: str) -> bool:
         [table, name],
     )
     return row is not None
+
+
+def find_check_name(connection: Any, table: str, column: str, name: str) -> str:
+    """
+    Return what a check that the column is not NULL is or may be called.
+
+    Args:
+        connection (BaseDatabaseWrapper): Where the table is.
+        table (str): The quoted table.
+        column (str): The column.
+        name (str): What it is called if nothing else has this name.
+    """
+    row = _fetch(
+        connection,
+        "SELECT candidate FROM (SELECT 1 AS n, %s::text AS candidate UNION ALL "
+        "SELECT n, left(%s, 60) || '_' || n FROM generate_series(2, 9) n) candidates "
+        "WHERE NOT EXISTS (SELECT FROM pg_constraint JOIN pg_attribute "
+        "ON attrelid = conrelid AND attname = %s "
+        "WHERE conrelid = %s::regclass AND conname = candidate AND NOT ("
+        "contype = 'c' AND conkey = ARRAY[attnum] "
+        "AND pg_get_expr(conbin, conrelid) = "
+        "format('(%%I IS NOT NULL)', attname))) ORDER BY n LIMIT 1",
+        [name, name, column, table],
+    )
+    return str(row[0])
 
 
 def estimate_rows(connection: Any, table: str) -> int:

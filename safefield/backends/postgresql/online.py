@@ -219,11 +219,14 @@ class OnlineSchema(Schema):
 
     def _not_null_name(self) -> str:
         """Return the quoted name of the check that stands before NOT NULL."""
-        return self.quote_name(
-            self.editor._create_index_name(
-                self.plan.table, [self.plan.field.column], suffix="_notnull"
-            )
+        name = self.editor._create_index_name(
+            self.plan.table, [self.plan.field.column], suffix="_notnull"
         )
+        if not self.editor.collect_sql:
+            name = catalogue.find_check_name(
+                self.connection, self.table, self.plan.field.column, name
+            )
+        return self.quote_name(name)
 
     def _unique_name(self) -> str:
         return str(

@@ -8,12 +8,14 @@ own statements do.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
 from django.db import IntegrityError, transaction
 
 from safefield.backends.base.column import LiveColumn
+from safefield.backends.base.names import TakenName, WantedName
 from safefield.backends.postgresql import catalogue
+from safefield.backends.postgresql.names import find_taken_names
 from safefield.backends.postgresql.online import OnlineSchema
 from safefield.backends.postgresql.surroundings import (
     refuse_dependents,
@@ -85,7 +87,11 @@ class PostgreSQLSchema(OnlineSchema):
                 f"{seconds:,.0f}",
             )
 
+    def find_taken_names(self, wanted: Sequence[WantedName]) -> Iterable[TakenName]:
+        return find_taken_names(self.connection, self.plan, wanted)
+
     def check_table(self) -> None:
+        super().check_table()
         refuse_unique_over_partitions(self.connection, self.plan)
 
     def check_drop(self) -> None:

@@ -9,14 +9,16 @@ not.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from django.db import transaction
 
 from safefield.backends.base.column import LiveColumn
+from safefield.backends.base.names import TakenName, WantedName
 from safefield.backends.base.schema import Schema
 from safefield.backends.sqlite.definition import Definition
+from safefield.backends.sqlite.names import find_taken_names
 from safefield.backends.sqlite.remake import remake_from_definition
 from safefield.backends.sqlite.surroundings import keep_surroundings
 from safefield.exceptions import BackfillError
@@ -67,7 +69,11 @@ class SQLiteSchema(Schema):
             )
             return bool(cursor.fetchone()[0])
 
+    def find_taken_names(self, wanted: Sequence[WantedName]) -> Iterable[TakenName]:
+        return find_taken_names(self.connection, self.plan, wanted)
+
     def check_table(self) -> None:
+        super().check_table()
         with self.connection.cursor() as cursor:
             cursor.execute(
                 "SELECT sql FROM sqlite_master WHERE type = 'table' "

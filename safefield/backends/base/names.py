@@ -1,0 +1,99 @@
+"""Names that a column's indexes and constraints will have, and that others may have."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from safefield.exceptions import BackfillError
+from safefield.plan import Plan
+
+__all__ = ["TakenName", "WantedName", "find_wanted_names", "refuse_taken_names"]
+
+#: How Django's CREATE INDEX names another method than the usual one.
+METHOD = re.compile(r" USING (\w+)")
+
+
+class WantedName(NamedTuple):
+    """
+    A name that the final field needs.
+
+    Args:
+        name (str): Not quoted.
+        kind (str): "unique constraint", "index" or "foreign key".
+        method (str): Of an index, such as "btree".
+    """
+
+    name: str
+    kind: str
+    method: str = "btree"
+
+
+class TakenName(NamedTuple):
+    """
+    A name that something else has.
+
+    Args:
+        name (str): Not quoted.
+        owner (str): What has it, such as "index x on table y".
+    """
+
+    name: str
+    owner: str
+
+
+def find_wanted_names(editor: Any, plan: Plan) -> list[WantedName]:
+    """Return the names that Django gives to what the final field has, and had not."""
+    strict, model, old = plan.strict_field, plan.model, plan.old_field
+    names = []
+    if strict.unique and not (old is not None and old.unique):
+        name = editor._unique_constraint_name(plan.table, [strict.column])
+        names.append(WantedName(_unquote(name), "unique constraint"))
+    had = {} if old is None else set(map(str, editor._field_indexes_sql(model, old)))
+    for statement in editor._field_indexes_sql(model, strict):
+        # Those of geometries are texts already.
+        if hasattr(statement, "parts") and str(statement) not in had:
+            method = METHOD.search(str(statement))
+            names.append(
+                WantedName(
+                    _unquote(statement.parts["name"]),
+                    "index",
+                    method[1].lower() if method else "btree",
+                )
+            )
+    if (
+        editor.sql_create_fk
+        and strict.remote_field
+        and getattr(strict, "db_constraint", False)
+        and not getattr(old, "db_constraint", False)
+    ):
+        statement = editor._create_fk_sql(
+            model, strict, "_fk_%(to_table)s_%(to_column)s"
+        )
+        names.append(WantedName(_unquote(statement.parts["name"]), "foreign key"))
+    return names
+
+
+def refuse_taken_names(plan: Plan, taken: Iterable[TakenName]) -> None:
+    """
+    Refuse a column whose indexes or constraints could not have their names.
+
+    Raises:
+        BackfillError: There are such names; the database would refuse them when all
+            is filled.
+    """
+    found = [f"{name} ({owner})" for name, owner in taken]
+    if not found:
+        return
+    names, them = ("a name", "it") if len(found) == 1 else ("names", "them")
+    raise BackfillError(
+        f"{plan.title} needs {names} that something else has: {', '.join(found)}. "
+        f"Rename or drop {them}, then run migrate again. Nothing was changed.",
+        model=plan.label,
+        field=plan.field_name,
+    )
+
+
+def _unquote(name: Any) -> str:
+    return str(name).strip('"`')

@@ -1,0 +1,65 @@
+"""Names of a schema that something else has, on PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from safefield.backends.base.names import TakenName, WantedName
+from safefield.plan import Plan
+
+__all__ = ["find_taken_names"]
+
+#: Whatever has a wanted name among the tables and indexes of the schema, but for an
+#: index as it is wanted, which an earlier run has built.
+RELATIONS = """
+SELECT pg_describe_object('pg_class'::regclass, other.oid, 0)
+       || COALESCE(' on table ' || indrelid::regclass::text, '')
+  FROM pg_class me
+  JOIN pg_class other
+    ON other.relnamespace = me.relnamespace AND other.relname = %(name)s
+  LEFT JOIN pg_index ON indexrelid = other.oid
+  LEFT JOIN pg_am ON pg_am.oid = other.relam
+ WHERE me.oid = %(table)s::regclass
+   AND NOT COALESCE(
+       indrelid = me.oid AND indpred IS NULL AND indexprs IS NULL
+       AND indisunique = %(is_unique)s AND amname = %(method)s
+       AND indkey::text = (
+           SELECT attnum::text FROM pg_attribute
+            WHERE attrelid = me.oid AND attname = %(column)s
+       ), false)
+"""
+
+#: The same among the constraints of the table.
+CONSTRAINTS = """
+SELECT pg_describe_object('pg_constraint'::regclass, c.oid, 0)
+  FROM pg_constraint c
+ WHERE conrelid = %(table)s::regclass AND conname = %(name)s
+   AND NOT (
+       contype = %(contype)s
+       AND conkey = ARRAY(
+           SELECT attnum FROM pg_attribute
+            WHERE attrelid = conrelid AND attname = %(column)s
+       )
+   )
+"""
+
+
+def find_taken_names(
+    connection: Any, plan: Plan, wanted: Sequence[WantedName]
+) -> Iterator[TakenName]:
+    """Yield the wanted names that something else has."""
+    with connection.cursor() as cursor:
+        for name, kind, method in wanted:
+            params = {
+                "name": name,
+                "table": connection.ops.quote_name(plan.table),
+                "column": plan.field.column,
+                "is_unique": kind == "unique constraint",
+                "method": method,
+                "contype": "f" if kind == "foreign key" else "u",
+            }
+            for sql in [CONSTRAINTS] if kind == "foreign key" else [RELATIONS]:
+                cursor.execute(sql, params)
+                for (owner,) in cursor.fetchall():
+                    yield TakenName(name, owner)
