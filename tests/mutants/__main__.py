@@ -197,6 +197,8 @@ def parse() -> argparse.Namespace:
 
 def main() -> int:
     """Run what the command line says; return the exit code."""
+    # So that the tests under way are stopped too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("Stopped."))
     options = parse()
     chosen = {
         group: [
