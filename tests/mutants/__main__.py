@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -27,6 +28,9 @@ PATIENCE_SECONDS = 30
 
 #: Seconds in which a run that is stopped may drop its databases.
 TEARDOWN_SECONDS = 10
+
+#: What pytest says of the first test that failed.
+FAILED_TEST = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
 
 #: What pytest exits with. Source: pytest.ExitCode.
 PASSED, FAILED = 0, 1
@@ -160,6 +164,8 @@ def run_group(copy: Copy, mutants: Sequence[Mutant]) -> Score:
             score.add(is_caught)
             word = "noticed " if is_caught else "SURVIVED"
             how = "hangs" if outcome.code is None else f"{outcome.seconds:.1f} s"
+            if found := FAILED_TEST.search(outcome.text):
+                how += f", {found[1]}"
             print(
                 f"{word}  {mutant.label} ({databases}, {how}): {mutant.harm}",
                 flush=True,
