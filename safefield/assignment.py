@@ -14,8 +14,7 @@ from django.db.models import Model
 
 from safefield.attributes import get_setters
 from safefield.backends.base.writer import Row, Writer
-from safefield.conf import get_configuration
-from safefield.exceptions import BackfillError, BadValue
+from safefield.exceptions import BackfillError, BadValue, FailedAssignment
 from safefield.fields import AnyField
 from safefield.plan import Plan
 from safefield.values import Values
@@ -82,7 +81,9 @@ class Assignment:
             except (ValidationError, DatabaseError):
                 raise
             except Exception as exc:
-                raise BadValue(describe_failure(exc)) from exc
+                raise FailedAssignment(
+                    f"assigning it raised {type(exc).__name__}"
+                ) from exc
         found = {field: getattr(instance, field.attname) for field in fields}
         for field in self.columns:
             if field in found or not self._has_changed(
@@ -149,6 +150,9 @@ class Assignment:
 
 def copy_row(model: type[Model], row: Model, alias: str) -> Model:
     """Return an instance of `model` with the columns of `row`, a row read from it."""
+    for name in row.get_deferred_fields():
+        # Which reads it.
+        getattr(row, name)
     values = vars(row)
     names = [field.attname for field in model._meta.concrete_fields]
     return model.from_db(alias, names, [values.get(name) for name in names])
@@ -157,13 +161,6 @@ def copy_row(model: type[Model], row: Model, alias: str) -> Model:
 def snapshot(value: Any) -> Any:
     """Return `value`, or a copy if it can change in place."""
     return copy.deepcopy(value) if isinstance(value, MUTABLE_TYPES) else value
-
-
-def describe_failure(exc: Exception) -> str:
-    """Return a clause that says what came of an assignment."""
-    text = str(exc).partition("\n")[0]
-    shown = f": {text}" if text and get_configuration().SHOW_VALUES else ""
-    return f"assigning it raised {type(exc).__name__}{shown}"
 
 
 class CompanionWriter(Writer):

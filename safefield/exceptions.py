@@ -16,7 +16,14 @@ from typing import Any, NamedTuple
 from django.core.exceptions import ValidationError
 from django.core.management import CommandError
 
-__all__ = ["BackfillError", "BadRow", "BadValue", "SafefieldError", "escape"]
+__all__ = [
+    "BackfillError",
+    "BadRow",
+    "BadValue",
+    "FailedAssignment",
+    "SafefieldError",
+    "escape",
+]
 
 #: Categories of characters that a terminal obeys instead of showing them, or that
 #: change what is shown beside them.
@@ -38,6 +45,10 @@ def escape(text: str) -> str:
 
 class BadValue(ValidationError):
     """A value that safefield refuses; nothing of the value is in the text."""
+
+
+class FailedAssignment(BadValue):
+    """A value that cannot be assigned; its cause is what was raised."""
 
 
 class BadRow(NamedTuple):

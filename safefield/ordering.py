@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from django.apps.registry import Apps
 from django.db.migrations.operations import (
     AddConstraint,
     AddField,
@@ -23,9 +24,9 @@ from django.db.migrations.operations import (
 )
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.operations.fields import FieldOperation
-from django.db.migrations.state import ProjectState
+from django.db.migrations.state import ModelState, ProjectState
 from django.db.migrations.utils import field_references
-from django.db.models import CompositePrimaryKey, ForeignKey, ForeignObject
+from django.db.models import AutoField, CompositePrimaryKey, ForeignKey, ForeignObject
 
 from safefield.operations import BACKFILLS, AlterFieldWithBackfill
 
@@ -104,6 +105,7 @@ def _get_needs(
                     for dependency in dependencies
                 )
                 or _names_field(operation, candidate, app_label)
+                or _brings_field(operation, candidate)
                 or _frees_column(autodetector, app_label, candidate, operation)
             ):
                 needs[index].add(other)
@@ -172,6 +174,30 @@ def _names_field(operation: Operation, backfill: Operation, app_label: str) -> b
             )
         )
     )
+
+
+def _brings_field(operation: Operation, addition: Operation) -> bool:
+    """
+    Return whether the field of `operation` adds the other one to its model itself.
+
+    As django-money's brings the currency, which it sets when it is assigned.
+    """
+    if not (
+        isinstance(operation, BACKFILLS)
+        and isinstance(addition, AddField)
+        and operation.model_name_lower == addition.model_name_lower
+    ):
+        return False
+    field: Any = operation.field
+    if str(type(field).contribute_to_class.__module__).startswith("django."):
+        return False
+    fields: list[Any] = [
+        ("id", AutoField(primary_key=True)),
+        (operation.name, field.clone()),
+    ]
+    model = ModelState("safefield", "Probe", fields).render(Apps())
+    names = {other.name for other in model._meta.local_fields}
+    return addition.name in names - {operation.name}
 
 
 def _frees_column(

@@ -12,7 +12,13 @@ from django.core.exceptions import ValidationError
 from django.db.models import NOT_PROVIDED
 
 from safefield.conf import get_configuration
-from safefield.exceptions import BackfillError, BadRow, BadValue, escape
+from safefield.exceptions import (
+    BackfillError,
+    BadRow,
+    BadValue,
+    FailedAssignment,
+    escape,
+)
 from safefield.plan import Plan
 
 __all__ = [
@@ -81,6 +87,8 @@ def make_bad_row(pk: Any, source: str, exc: Exception, value: Any) -> BadRow:
     if isinstance(exc, ValidationError):
         has_value = value is not NOT_PROVIDED and value is not None
         shown = shorten(value) if has_value and shows_values else ""
+        if shows_values and isinstance(exc, FailedAssignment) and exc.__cause__:
+            shown = quote_error(exc.__cause__)
         return BadRow(pk, f"{source} gave a bad value: {describe_refusal(exc)}", shown)
     detail = quote_error(exc) if shows_values else ""
     return BadRow(pk, f"{source} raised {type(exc).__name__}", detail)
@@ -96,7 +104,7 @@ def shorten(value: Any) -> str:
     return _cut(text, MAX_DETAIL)
 
 
-def quote_error(exc: Exception) -> str:
+def quote_error(exc: BaseException) -> str:
     """Return the text of `exc` in one line."""
     try:
         # What PostgreSQL says below its first line may be a whole row.

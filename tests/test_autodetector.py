@@ -755,3 +755,23 @@ def test_backfills_are_found_in_a_migration() -> None:
     changes = detect([MOVIE], [movie(slug=text(), note=text(null=True))])
 
     assert [len(get_backfills(migration)) for migration in changes["films"]] == [0, 1]
+
+
+class WeightField(models.IntegerField):
+    """Brings a field of its own along, as django-money's does."""
+
+    def contribute_to_class(self, cls: Any, name: str, *args: Any, **kw: Any) -> None:
+        if f"{name}_unit" not in [field.name for field in cls._meta.local_fields]:
+            cls.add_to_class(f"{name}_unit", text())
+        super().contribute_to_class(cls, name, *args, **kw)
+
+
+# Fails if the field comes first, as its name does: the other column is set with it.
+def test_field_comes_behind_the_one_that_it_brings() -> None:
+    changes = detect([movie()], [movie(load=WeightField(), load_unit=text())])
+
+    assert describe(changes["films"]) == [
+        "0002_movie_load_unit: Add field load_unit to movie, backfilled by "
+        "populate_movie_load_unit",
+        "0003_movie_load: Add field load to movie, backfilled by populate_movie_load",
+    ]
