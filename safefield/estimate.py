@@ -69,18 +69,20 @@ def estimate(
         slowdown (float): How many times as long as its rehearsal a run takes.
     """
     tried = sum(batch.rows for batch in batches)
-    seconds = other_seconds
-    if tried:
-        total = sum(batch.seconds for batch in batches)
+    total = sum(batch.seconds for batch in batches)
+    if tried >= rows:
+        seconds = total
+    else:
         for_each_batch = min(
-            batch.seconds - batch.computing_seconds for batch in batches
+            (batch.seconds - batch.computing_seconds for batch in batches), default=0.0
         )
-        for_each_row = max(total - for_each_batch * len(batches), 0.0) / tried
+        for_each_row = max(total - for_each_batch * len(batches), 0.0) / max(tried, 1)
         fitting = BATCH_SECONDS / for_each_row if for_each_row else MAX_ROWS
-        largest = max(batch.rows for batch in batches)
+        largest = max((batch.rows for batch in batches), default=1)
         size = batch_rows or max(largest, min(fitting, MAX_ROWS))
         # A few rows more or less are not another batch.
-        seconds += rows * for_each_row + rows / size * for_each_batch
+        seconds = rows * for_each_row + rows / size * for_each_batch
+    seconds += other_seconds
     seconds *= slowdown
     is_sure = tried >= min(rows, ENOUGH_ROWS)
     latitude = 1.0 if is_sure else LATITUDE

@@ -91,13 +91,20 @@ class Entry:
         )
 
     def is_allowed(self, connection: BaseDatabaseWrapper) -> bool:
-        """Return whether the database routers allow the model on a database."""
-        app_label = self.migration.app_label
-        return router.allow_migrate(
-            connection.alias, app_label, model_name=self.operation.model_name_lower
-        ) and self.operation.allow_migrate_model(
+        """Return whether the model is on a database."""
+        return self.is_routed(connection) and self.operation.allow_migrate_model(
             connection.alias,
-            self.after.apps.get_model(app_label, self.operation.model_name),
+            self.after.apps.get_model(
+                self.migration.app_label, self.operation.model_name
+            ),
+        )
+
+    def is_routed(self, connection: BaseDatabaseWrapper) -> bool:
+        """Return whether the database routers allow the model; no model is made."""
+        return router.allow_migrate(
+            connection.alias,
+            self.migration.app_label,
+            model_name=self.operation.model_name_lower,
         )
 
     def make_schema(self, connection: BaseDatabaseWrapper, editor: Any) -> Schema:

@@ -141,6 +141,8 @@ def _read_entry(
     entry: Entry, history: History, is_applied: bool
 ) -> tuple[State, Tally | None]:
     migration, connection = entry.migration, history.connection
+    if not entry.is_routed(connection):
+        return State.ELSEWHERE, None
     if is_applied and history.has_applied_children(migration):
         return State.DONE, None
     if not is_applied and history.find_unapplied_parents(migration):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from django.db import router
 from django.db.migrations import operations
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
@@ -151,8 +152,12 @@ class Supply:
             self._fill(change)
         elif is_mine and type(operation) in kinds:
             kinds[type(operation)](change)
-        elif not isinstance(operation, STATE_OPERATIONS) and not (
-            is_mine and isinstance(operation, HARMLESS)
+        elif not (
+            isinstance(operation, STATE_OPERATIONS)
+            or (is_mine and isinstance(operation, HARMLESS))
+            or not router.allow_migrate(
+                self.connection.alias, change.migration.app_label, model_name=name
+            )
         ):
             texts = self.left_out.setdefault(str(change.migration), [])
             texts.append(operation.describe())

@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 from django.db import migrations, models
 
-from safefield.abandonment import find_remnants
+from safefield import BackfillError
+from safefield.abandonment import Remnant, find_remnants
 from safefield.history import find_entries
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
 from tests.history import History
+from tests.sessions import Session
 from tests.test_contract import create_movies, slug_of, values
 from tests.test_resume import FIELDS, POPULATE, Stopped, stop_at
 
@@ -91,3 +93,65 @@ def test_alteration_stopped_everywhere(alias: str, case: str, after: bool) -> No
     count = abandon_everywhere(history, operation, after=after)
 
     assert count >= (0 if alias == "default" else 1)
+
+
+def stop(history: History) -> tuple[Any, Any]:
+    """Stop a backfill half-way; return it and what it has left."""
+    create_movies(history, 3)
+    operation = AddFieldWithBackfill(
+        "Movie",
+        "extra",
+        models.CharField(max_length=80),
+        lambda movie: 1 // (movie.pk - 2),
+    )
+    with pytest.raises(BackfillError):
+        history.apply(operation)
+    (entry,) = find_entries(history.make(operation), history.state.clone())
+    (remnant,) = find_remnants(entry, history.connection)
+    return entry, remnant
+
+
+def test_view_that_needs_the_column(postgresql_alias: str) -> None:
+    # Fails if nobody looks first: Django 5.2 drops the view with the column.
+    history = History(postgresql_alias)
+    _, remnant = stop(history)
+    with history.connection.cursor() as cursor:
+        cursor.execute("CREATE VIEW extras AS SELECT extra FROM films_movie")
+
+    with pytest.raises(BackfillError) as caught:
+        remnant.remove(history.connection)
+
+    assert str(caught.value) == (
+        "films.Movie.extra cannot be removed: view extras needs the column. Drop it, "
+        "then run migrate again. Nothing was changed."
+    )
+    with history.connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM extras")
+        assert cursor.fetchone() == (3,)
+
+
+@pytest.mark.parametrize("name", ["postgresql", "mariadb"])
+def test_beside_a_run(name: str, request: pytest.FixtureRequest) -> None:
+    # Fails without the claim: the column goes while another session fills it.
+    alias = request.getfixturevalue(f"{name}_alias")
+    history = History(alias)
+    create_movies(history, 3)
+    told = []
+
+    def populate(movie: Any) -> str:
+        with Session(history.connection) as session:
+            if "extra" in history.describe("Movie")["columns"]:
+                with pytest.raises(BackfillError) as caught:
+                    Remnant(entry, "", "").remove(session.connection)
+                told.append(str(caught.value))
+        return "x"
+
+    operation = AddFieldWithBackfill(
+        "Movie", "extra", models.CharField(max_length=80), populate
+    )
+    (entry,) = find_entries(history.make(operation), history.state.clone())
+
+    history.apply(operation)
+
+    assert told[0].startswith("films.Movie.extra: another migrate is at work on table ")
+    assert values(history, "extra") == ["x", "x", "x"]

@@ -491,3 +491,112 @@ def test_command_after_migrate(site: Site) -> None:
         "done.\n",
         1,
     )
+
+
+GERMAN = """
+LANGUAGE_CODE = "de"
+USE_I18N = True
+"""
+
+
+def test_command_in_no_language(site: Site) -> None:
+    # Fails without @no_translations: migrate runs in no language either.
+    with (site.path / "settings.py").open("a") as file:
+        file.write(GERMAN)
+    site.write(
+        "films/migrations/0002_movie_slug.py",
+        MIGRATION.replace(
+            "return movie.title.lower()",
+            "from django.utils.formats import number_format\n"
+            "    from django.utils.translation import gettext\n"
+            "    words = gettext('Yes') + ' ' + number_format(1.5)\n"
+            "    return words if movie.pk == 1 else str(movie.pk)",
+        ).replace("models.SlugField", "models.CharField"),
+    )
+
+    out = site.manage("rehearsebackfill", "films", "0002").out
+
+    assert "  primary key 1: 'Yes 1.5'\n" in out
+    site.write_models(f"{MODEL}    slug = models.CharField(max_length=10, unique=True)")
+    assert site.manage("migrate").code == 0
+    found = site.manage(
+        "shell", "-c", "from films.models import *; print(Movie.objects.get(pk=1).slug)"
+    )
+    assert found.out.splitlines()[-1] == "Yes 1.5"
+
+
+def add_database(site: Site, models_here: str) -> None:
+    """Add a database, on which only some models are."""
+    site.write(
+        "routers.py",
+        "class Router:\n"
+        "    def allow_migrate(self, db, app_label, model_name=None, **hints):\n"
+        f"        return db == 'default' or model_name in {models_here}\n",
+    )
+    with (site.path / "settings.py").open("a") as file:
+        file.write(
+            "DATABASES['other'] = dict(DATABASES['default'], NAME='other.sqlite3')\n"
+            "DATABASE_ROUTERS = ['routers.Router']\n"
+        )
+    assert site.manage("migrate", "films", "0001", "--database", "other").code == 0
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]], ids=["text", "json"])
+def test_database_without_the_model(site: Site, options: list[str]) -> None:
+    # Fails if nothing is said of a model that is not there.
+    add_database(site, "[]")
+
+    result = site.manage(
+        "rehearsebackfill", "films", "0002", "--database", "other", *options
+    )
+
+    assert result == (
+        "",
+        "SafefieldError: Nothing of migration films.0002_movie_slug can be rehearsed "
+        "on the 'other' database: films.Movie.slug is not on this database.\n",
+        1,
+    )
+
+
+def test_database_without_one_of_the_models(site: Site) -> None:
+    # Fails if a model that is not there is passed over without a word.
+    site.write_models(f"{MODEL}\n\nclass Star(models.Model):\n    pass\n")
+    site.write(
+        "films/migrations/0001_initial.py",
+        "from django.db import migrations, models\n\n\n"
+        "class Migration(migrations.Migration):\n"
+        "    operations = [\n"
+        "        migrations.CreateModel('Movie', [\n"
+        "            ('id', models.BigAutoField(primary_key=True)),\n"
+        "            ('title', models.CharField(max_length=100)),\n"
+        "        ]),\n"
+        "        migrations.CreateModel('Star', [\n"
+        "            ('id', models.BigAutoField(primary_key=True)),\n"
+        "        ]),\n"
+        "    ]\n",
+    )
+    site.write(
+        "films/migrations/0002_movie_slug.py",
+        MIGRATION.rstrip().removesuffix("]")
+        + "    safefield.operations.AddFieldWithBackfill(\n"
+        "            'star', 'rank', models.IntegerField(), lambda star: 1),\n    ]\n",
+    )
+    add_database(site, "['star']")
+
+    result = site.manage("rehearsebackfill", "films", "0002", "--database", "other")
+    found = site.manage(
+        "rehearsebackfill", "films", "0002", "--database", "other", "--json"
+    )
+
+    assert result == (
+        "films.Movie.slug: not on this database.\n\n"
+        "films.Star.rank, filled by <lambda>(): rehearsed with 0 rows, and nothing was "
+        "changed.\n"
+        "migrate takes about 0.1 s.\n",
+        "",
+        0,
+    )
+    assert [(each["field"], each["is_here"]) for each in json.loads(found.out)] == [
+        ("films.Movie.slug", False),
+        ("films.Star.rank", True),
+    ]

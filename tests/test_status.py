@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +119,10 @@ Are you sure you want to do this?
 
 @pytest.fixture
 def site(alias: str, tmp_path: Path) -> Site:
+    return make_site(alias, tmp_path)
+
+
+def make_site(alias: str, tmp_path: Path) -> Site:
     """Return a project with five movies, before its two backfills."""
     database = servers.get_connection_settings(connections[alias])
     site = Site(tmp_path, database=database)
@@ -534,22 +540,110 @@ def test_migration_that_cannot_be_rendered(plain_site: Site) -> None:
     )
 
 
-def test_database_without_the_model(plain_site: Site) -> None:
-    plain_site.write(
+def add_database_without_movies(site: Site) -> None:
+    site.write(
         "routers.py",
         "class Router:\n"
         "    def allow_migrate(self, db, app_label, **hints):\n"
         "        return db == 'default'\n",
     )
-    settings = plain_site.read("settings.py") + (
+    settings = site.read("settings.py") + (
         "DATABASES['other'] = dict(DATABASES['default'], NAME='other.sqlite3')\n"
         "DATABASE_ROUTERS = ['routers.Router']\n"
     )
-    plain_site.write("settings.py", settings)
-    run(plain_site, "migrate", "films", "0002", "--database", "other")
+    site.write("settings.py", settings)
+    run(site, "migrate", "films", "0002", "--database", "other")
 
-    assert run(plain_site, "showbackfills", "--database", "other").splitlines()[0] == (
-        "films.0003_movie_slug        films.Movie.slug  not on this database"
+
+def test_database_without_the_model(plain_site: Site) -> None:
+    add_database_without_movies(plain_site)
+
+    elsewhere = (
+        "films.0003_movie_slug        films.Movie.slug  not on this database\n"
+        "films.0004_alter_movie_year  films.Movie.year  not on this database\n"
+    )
+    assert run(plain_site, "showbackfills", "--database", "other") == elsewhere
+    # Fails if only the migration that comes next is asked about.
+    run(plain_site, "migrate", "films", "--database", "other")
+    assert run(plain_site, "showbackfills", "--database", "other") == elsewhere
+
+
+def test_abandon_keeps_off_a_database_without_the_model(plain_site: Site) -> None:
+    # Fails if a table that the routers keep away is looked at: its column goes.
+    add_database_without_movies(plain_site)
+    path = plain_site.path / "other.sqlite3"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(
+            "CREATE TABLE films_movie (id integer PRIMARY KEY, slug varchar(80) NULL)"
+        )
+
+    out = run(
+        plain_site,
+        "abandonbackfill",
+        "films",
+        "0003",
+        "--noinput",
+        "--database",
+        "other",
+    )
+
+    assert (
+        out
+        == "Nothing to remove: no backfill of films.0003_movie_slug has left "
+        + ("anything.\n")
+    )
+    with closing(sqlite3.connect(path)) as connection:
+        found = connection.execute("SELECT name FROM pragma_table_info('films_movie')")
+        assert found.fetchall() == [("id",), ("slug",)]
+
+
+def test_abandon_in_a_history_that_is_not_consistent(plain_site: Site) -> None:
+    # Fails if what comes later may be recorded: the column of its table goes.
+    run(plain_site, "migrate", "films", "0004")
+    run(
+        plain_site,
+        "shell",
+        "-c",
+        "from django.db.migrations.recorder import MigrationRecorder\n"
+        "MigrationRecorder.Migration.objects.filter(name='0003_movie_slug').delete()",
+    )
+
+    result = plain_site.manage("abandonbackfill", "films", "0003", "--noinput")
+
+    assert result.err.endswith(
+        "InconsistentMigrationHistory: Migration films.0004_alter_movie_year is "
+        "applied before its dependency films.0003_movie_slug on database 'default'.\n"
+    )
+    assert (result.out, result.code) == ("", 1)
+
+
+def test_nullable_half_way(postgresql_alias: str, tmp_path: Path) -> None:
+    # Fails if a column that is to stay nullable is taken for a finished one.
+    site = make_site(postgresql_alias, tmp_path)
+    field = "models.CharField(max_length=80, null=True)"
+    slug = SLUG.replace("models.SlugField(max_length=80, unique=True)", field)
+    slug = slug.replace("else None", "else 1 / 0")
+    site.write("films/migrations/0003_movie_slug.py", slug.format(limit=3))
+    assert site.manage("migrate", "films", "0003").code == 1
+
+    assert run(site, "showbackfills").splitlines()[0] == (
+        "films.0003_movie_slug        films.Movie.slug  filling: 3 of 5 rows (60 %)"
+    )
+
+
+def test_on_a_replica(postgresql_alias: str, tmp_path: Path) -> None:
+    # Fails if a session that may not create a temporary table says "unknown".
+    site = make_site(postgresql_alias, tmp_path)
+    break_slug(site)
+    site.write(
+        "settings.py",
+        site.read("settings.py")
+        + "DATABASES['default']['OPTIONS'] = {\n"
+        + "    'options': '-c default_transaction_read_only=on'\n}\n",
+    )
+
+    assert run(site, "showbackfills").splitlines()[0] == (
+        "films.0003_movie_slug        films.Movie.slug  filling: 3 of 5 rows (60 %)"
     )
 
 
