@@ -15,6 +15,7 @@ from safefield.backfill import Backfill
 from safefield.deduplicate import Deduplication
 from safefield.exceptions import BackfillError
 from safefield.expressions import DeduplicatedExpression, ExpressionBackfill
+from safefield.marker import Marker
 from safefield.plan import Plan
 from safefield.populate import is_unwritten, unwritten_message
 from safefield.progress import note, show_progress, step
@@ -162,8 +163,8 @@ def backwards(plan: Plan, editor: BaseDatabaseSchemaEditor) -> None:
 
     Steps: relax, reverse, drop.
 
-    Re-run: a row that is reversed has NULL in the column, so a run that was
-    stopped goes on with the other rows.
+    Re-run: rows that are reversed are known, see Reversal, so a run that was
+    stopped goes on with the others.
 
     Raises:
         BackfillError: Rows cannot be reversed.
@@ -180,6 +181,7 @@ def backwards(plan: Plan, editor: BaseDatabaseSchemaEditor) -> None:
     with show_progress(), schema.unit(), schema.alone():
         if plan.old_field is None and schema.live_column() is None:
             note("%s: the column is gone already.", plan.title)
+            drop_marker(plan, schema)
             return
         if plan.old_field is None:
             schema.check_drop()
@@ -191,6 +193,14 @@ def backwards(plan: Plan, editor: BaseDatabaseSchemaEditor) -> None:
             schema.drop()
         else:
             schema.restore()
+        # Last: without it, rows would be reversed again.
+        drop_marker(plan, schema)
+
+
+def drop_marker(plan: Plan, schema: Schema) -> None:
+    """Drop what says which rows are reversed."""
+    if plan.reverse is not None and schema.commits:
+        Marker(plan, schema).drop()
 
 
 def refuse_plan(plan: Plan) -> None:
