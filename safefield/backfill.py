@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -19,6 +19,7 @@ from safefield.attributes import has_own_attribute
 from safefield.backends.base.schema import Schema
 from safefield.backends.base.writer import Row, Writer
 from safefield.exceptions import BackfillError, BadRow
+from safefield.fields import AnyField
 from safefield.instances import read_lazily
 from safefield.isolation import Trial
 from safefield.overlap import Overlap
@@ -337,7 +338,7 @@ class Backfill(Pass):
                 instance = None if assignment is None else assignment.copy(row)
                 value = value_of(row)
                 if instance is not None:
-                    prepared = self.assign(instance, value)
+                    prepared = self.prepare(self.assign(instance, value))
                 else:
                     prepared = (value if accepts(value) else prepare(value),)
             except DatabaseError as exc:
@@ -352,13 +353,25 @@ class Backfill(Pass):
             self.remember(key for _, key, _ in computed)
         return computed
 
-    def assign(self, instance: Model, value: Any) -> tuple[Any, ...]:
+    def assign(self, instance: Model, value: Any) -> dict[AnyField, Any]:
         """
-        Return what assigning `value` to a row makes of it, ready for the database.
+        Return what a row holds when `value` is assigned, by field: this one first.
 
         Args:
             instance (Model): The row, from Assignment.copy().
             value (Any): From populate.
+
+        Raises:
+            ValidationError: It cannot be assigned.
+        """
+        field = self.plan.field
+        if self.assignment is None or (value is None and not field.null):
+            return {field: value}
+        return self.assignment.assign(instance, {self.plan.field_name: value})
+
+    def prepare(self, columns: Mapping[AnyField, Any]) -> tuple[Any, ...]:
+        """
+        Return what assign() gave, ready for the database.
 
         Returns:
             tuple: The value of the column and, if others change, theirs by field.
@@ -366,12 +379,9 @@ class Backfill(Pass):
         Raises:
             ValidationError: A column does not take what it gets.
         """
-        assert self.assignment is not None
-        field = self.plan.field
-        if value is None and not field.null:
-            return (self.values.prepare(None),)
-        columns = self.assignment.assign(instance, {self.plan.field_name: value})
-        prepared = self.values.prepare(columns.pop(field))
-        return prepared, {
-            other: self.assignment.prepare(other, columns[other]) for other in columns
-        }
+        (_, value), *others = columns.items()
+        prepared = self.values.prepare(value)
+        if self.assignment is None:
+            return (prepared,)
+        prepare = self.assignment.prepare
+        return prepared, {field: prepare(field, other) for field, other in others}

@@ -49,12 +49,12 @@ class _Answer(NamedTuple):
 
     Args:
         value (Any): As Django reads it from the column.
-        prepared (Any): Ready for the database.
+        prepared (tuple): Ready for the database, see Backfill.prepare().
         key (Any): Stands for the value in a dictionary.
     """
 
     value: Any
-    prepared: Any
+    prepared: tuple[Any, ...]
     key: Any
 
 
@@ -231,8 +231,20 @@ class Deduplication(Backfill):
                 loser.number = number + 1
                 if series is not None:
                     series.next_number = max(series.next_number, loser.number)
-                return answer.prepared
+                return self._get_only(answer)
         raise AssertionError("unreachable: _answers() raises at its end")
+
+    def _get_only(self, answer: _Answer) -> Any:
+        """
+        Return what is written of an answer that means one column.
+
+        Raises:
+            BadValue: It means others too.
+        """
+        prepared, *others = answer.prepared
+        if names := ", ".join(field.name for other in others for field in other):
+            raise BadValue(f"assigning it also changes {names}")
+        return prepared
 
     def _answers(self, row: Model, loser: _Loser) -> Iterator[tuple[int, _Answer]]:
         """
@@ -265,21 +277,18 @@ class Deduplication(Backfill):
         Return the answer for one number.
 
         Raises:
-            ValidationError: It is not a good value, or means other columns too.
+            ValidationError: It is not a good value.
         """
         answer = self.answer(row, value, number)
-        prepared, *others = self._prepare(row, answer)
-        if names := ", ".join(field.name for other in others for field in other):
-            raise BadValue(f"assigning it also changes {names}")
+        if self.assignment is None:
+            columns = {self.plan.field: answer}
+        else:
+            columns = self.assign(self.assignment.copy(row), answer)
+        prepared = self.prepare(columns)
+        answer = columns[self.plan.field]
         if not self.values.accepts(answer):
             answer = self.values.clean(answer)
         return _Answer(answer, prepared, freeze(answer))
-
-    def _prepare(self, row: Model, answer: Any) -> tuple[Any, ...]:
-        """Return an answer as compute() does a value: all that it means."""
-        if self.assignment is None:
-            return (self.values.prepare(answer),)
-        return self.assign(self.assignment.copy(row), answer)
 
     def _learn(self, answers: Iterable[_Answer]) -> None:
         """Ask the database which of the answers are free."""
@@ -349,7 +358,7 @@ class Deduplication(Backfill):
                 _, answer = next(answers)
             except Exception as exc:
                 raise _NoAnswer from exc
-            values = (answer.prepared, *values[1:])
+            values = answer.prepared
 
     def note_refused(self, pk: Any, exc: Exception) -> None:
         """Take note of the row; deduplicate may be what refused it."""
