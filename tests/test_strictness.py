@@ -1,0 +1,63 @@
+"""What comes close to a bad value and is a good one, and the other way round."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.db import models
+
+from safefield import BackfillError
+from safefield.operations import AddFieldWithBackfill
+from tests.history import History
+from tests.test_contract import create_movies, values
+
+
+@pytest.fixture
+def history(alias: str) -> History:
+    history = History(alias)
+    create_movies(history, 1)
+    return history
+
+
+@pytest.mark.parametrize(
+    "text", ["\\u0000", "\\\\u0000", "u0000", '\\"u0000', "C:\\users"]
+)
+def test_json_with_what_only_looks_like_nul(history: History, text: str) -> None:
+    """Fails if the six characters of an escape are taken for what they stand for."""
+    field = models.JSONField()
+
+    history.apply(AddFieldWithBackfill("Movie", "extra", field, lambda row: {text: 1}))
+
+    assert values(history, "extra") == [{text: 1}]
+
+
+def test_nul_in_the_name_of_a_file(history: History) -> None:
+    """Fails if only fields of texts are looked at: SQLite and MariaDB would take it."""
+    with pytest.raises(BackfillError) as caught:
+        history.apply(
+            AddFieldWithBackfill(
+                "Movie", "extra", models.FileField(), lambda row: "a\0"
+            )
+        )
+
+    (row,) = caught.value.rows
+    assert row.reason == "<lambda>() gave a bad value: it has a NUL character"
+
+
+def test_instance_that_was_not_saved_but_has_a_key(history: History) -> None:
+    """Fails if its key is taken: it may be that of nobody, or of somebody else."""
+    history.rows("Studio").bulk_create([history.model("Studio")(pk=1, name="A")])
+    studio = models.ForeignKey("films.Studio", models.CASCADE)
+
+    def make_studio(movie: Any, apps: Any) -> Any:
+        return apps.get_model("films", "Studio")(pk=1, name="B")
+
+    with pytest.raises(BackfillError) as caught:
+        history.apply(AddFieldWithBackfill("Movie", "extra", studio, make_studio))
+
+    (row,) = caught.value.rows
+    assert row.reason == (
+        "make_studio() gave a bad value: it is an instance of films.Studio that was "
+        "not saved"
+    )
