@@ -199,6 +199,25 @@ def test_a_row_that_is_locked_when_the_sweep_begins(
     assert values(history, "slug") == [f"film-number-{n}-{n + 1}" for n in range(7)]
 
 
+def test_a_row_that_is_renumbered_is_locked(history: History, other: Session) -> None:
+    """Fails if the application can write between the second look and the writing."""
+    create_movies(history, 3)
+    refused: list[DatabaseError] = []
+
+    def write(execute: Any, sql: Any, params: Any, *rest: Any) -> Any:
+        if "UPDATE" in str(sql) and "same-2" in str(params) and not refused:
+            with pytest.raises(DatabaseError) as caught:
+                other.execute("UPDATE films_movie SET slug = 'mine' WHERE id = 2")
+            refused.append(caught.value)
+        return execute(sql, params, *rest)
+
+    with history.connection.execute_wrapper(write):
+        history.apply(add_slug(lambda movie: "same", deduplicate=safefield.numbered))
+
+    assert len(refused) == 1
+    assert values(history, "slug") == ["same", "same-2", "same-3"]
+
+
 @pytest.mark.parametrize(
     ("field", "keys", "first"),
     [

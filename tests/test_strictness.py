@@ -61,3 +61,12 @@ def test_instance_that_was_not_saved_but_has_a_key(history: History) -> None:
         "make_studio() gave a bad value: it is an instance of films.Studio that was "
         "not saved"
     )
+
+
+def test_text_of_blanks(history: History) -> None:
+    """Fails where a collation takes it for a text of no characters."""
+    field = models.CharField(max_length=9)
+
+    history.apply(AddFieldWithBackfill("Movie", "extra", field, lambda row: "  "))
+
+    assert values(history, "extra") == ["  "]
