@@ -839,7 +839,7 @@ def test_longest_value_of_a_type(
     if isinstance(longer, str):
         # Of two bytes each.
         accents = "\u00e9" * (most // 2 + 1) if "text" in kind else "\u00e9" * 81
-        with pytest.raises(DataError):
+        with pytest.raises(DatabaseError):
             write(history, ["ours"], [((1,), (accents,)), ((1 + step,), ("x",))])
 
     assert count_differences(history, "HEX({})") == 0
