@@ -262,6 +262,20 @@ def test_rows_that_have_a_value_are_passed_over(alias: str, second: int) -> None
     assert read(history, "text") == ["theirs", "ours"]
 
 
+@pytest.mark.parametrize("second", [2, 3], ids=["keys-without-gaps", "keys-with-gaps"])
+def test_another_column_is_set_to_null(alias: str, second: int) -> None:
+    """Fails if one of the ways to write forgets the column that reverse has read."""
+    history = History(alias)
+    create_movies(history, models.BigAutoField(primary_key=True), [1, second, 9])
+    history.rows("Movie").update(number=7)
+    number = history.model("Movie")._meta.get_field("number")
+
+    write(history, ["text"], [((1,), ("a",)), ((second,), ("b",))], set_null=number)
+    write(history, [], [((9,), ())], set_null=number)
+
+    assert read(history, "text", "number") == [("a", None), ("b", None), (None, None)]
+
+
 def test_rows_that_are_gone_are_passed_over(alias: str) -> None:
     history = History(alias)
     create_movies(history, models.BigAutoField(primary_key=True), [2])
@@ -474,7 +488,9 @@ TYPES = {
     "timetz": ["10:00:00+05:30", "23:59:59.999999-12"],
     "time(0)": ["10:00:00.6", "10:00:00.4"],
     "timestamp(3)": ["2020-01-02 03:04:05.678901"],
-    "interval hour to minute": ["1 day 02:03:04.5", "-00:59:59"],
+    "interval hour to minute": ["1 day 02:03:04.5", "-00:59:59", "7"],
+    "minutes": ["00:00:59", "7"],
+    "interval hour to minute[]": [["1 day 02:03:04.5"], ["7"]],
     "interval(0)": ["00:00:01.6"],
     "inet": ["1.2.3.4/24", "::1"],
     "macaddr": ["08:00:2b:01:02:03"],
@@ -498,6 +514,7 @@ def types(postgresql_alias: str) -> str:
             "CREATE TYPE mood AS ENUM ('sad', 'happy')",
             "CREATE TYPE pair AS (number integer, letter char(3))",
             "CREATE DOMAIN code AS char(3)",
+            "CREATE DOMAIN minutes AS interval hour to minute",
             "CREATE DOMAIN code_of_code AS code",
             "CREATE DOMAIN short AS varchar(3) CHECK (VALUE <> 'bad')",
         ):

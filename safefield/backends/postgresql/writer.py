@@ -17,21 +17,28 @@ MAX_PARAMETERS = 65_535
 
 #: The types of a table's columns, spelled so that a cast cuts nothing: what does not
 #: fit into the column is for the column to refuse. With NULL for -1, char(n) would be
-#: `character`, which is char(1); and a cast to a domain has the domain's length.
+#: `character`, which is char(1); and a cast to a domain has the domain's length. Only
+#: an interval has its modifier: it says what a bare number is, and refuses nothing;
+#: but that of an array does not say it.
 COLUMN_TYPES = """
-    WITH RECURSIVE typed(attname, attcollation, typid, depth) AS (
-        SELECT attname, attcollation, atttypid, 0 FROM pg_attribute
+    WITH RECURSIVE typed(attname, attcollation, typid, modifier, depth) AS (
+        SELECT attname, attcollation, atttypid, atttypmod, 0 FROM pg_attribute
         WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped
         UNION ALL
         SELECT attname, attcollation,
-            coalesce(nullif(own.typbasetype, 0), below.typarray), depth + 1
+            coalesce(nullif(own.typbasetype, 0), below.typarray),
+            own.typtypmod, depth + 1
         FROM typed JOIN pg_type own ON own.oid = typid
         LEFT JOIN pg_type item ON item.oid = own.typelem AND item.typtype = 'd'
         LEFT JOIN pg_type below ON below.oid = item.typbasetype
         WHERE own.typtype = 'd' OR below.typarray <> 0
     )
-    SELECT DISTINCT ON (attname) attname, format_type(typid, -1),
-        typcategory IN ('A', 'C'), nullif(attcollation, 0)::regcollation::text
+    SELECT DISTINCT ON (attname) attname,
+        format_type(
+            typid, CASE typid WHEN 'interval'::regtype THEN modifier ELSE -1 END
+        ),
+        typcategory IN ('A', 'C') OR typid = 'interval'::regtype AND modifier <> -1,
+        nullif(attcollation, 0)::regcollation::text
     FROM typed JOIN pg_type ON pg_type.oid = typid
     ORDER BY attname, depth DESC
     """
@@ -43,7 +50,7 @@ class ColumnType(NamedTuple):
 
     Args:
         kind (str): Its type, or the one below a domain, without the length.
-        nests (bool): Whether unnest() takes its values apart.
+        nests (bool): Whether it cannot be in an array that unnest() takes apart.
         collation (str | None): Its collation, quoted, if it is a text.
     """
 
