@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from django.core.management.commands import makemigrations, migrate
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.backends.sqlite3.schema import (
     DatabaseSchemaEditor as SQLiteSchemaEditor,
 )
@@ -56,6 +57,23 @@ CONTRACT: list[tuple[Any, str, list[str] | None]] = [
         ],
     ),
     (ModelState, "get_field", ["self", "field_name"]),
+    # safefield/backends/base/keys.py
+    (
+        BaseDatabaseSchemaEditor,
+        "_constraint_names",
+        [
+            "self",
+            "model",
+            "column_names",
+            "unique",
+            "primary_key",
+            "index",
+            "foreign_key",
+            "check",
+            "type_",
+            "exclude",
+        ],
+    ),
     # safefield/instances.py
     (ModelIterable, "__iter__", ["self"]),
     (

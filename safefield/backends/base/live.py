@@ -9,6 +9,7 @@ from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.models import NOT_PROVIDED, QuerySet
 
 from safefield.backends.base.column import LiveColumn
+from safefield.backends.base.keys import Keys, Kind
 from safefield.backends.base.locks import Locks
 from safefield.fields import AnyField, copy_field
 from safefield.plan import Plan
@@ -27,6 +28,8 @@ class LiveSchema:
 
     #: How the database waits for locks.
     locks_class: type[Locks] = Locks
+
+    keys_class: type[Keys] = Keys
 
     #: Whether enforce() builds the unique index before the column becomes required.
     #: Where it does, the index finds what verify() would have to read the whole
@@ -52,6 +55,7 @@ class LiveSchema:
         #: Whether each batch and each statement is committed on its own.
         self.commits = not self.connection.in_atomic_block
         self.locks = self.locks_class(self.connection, plan)
+        self.keys = self.keys_class(editor, plan)
 
     def estimated_rows(self) -> int:
         """Return about how many rows the table has."""
@@ -85,21 +89,18 @@ class LiveSchema:
 
     def live_field(self, column: LiveColumn) -> AnyField:
         """Return the field as the catalogue has it: what is enforced already."""
-        constraints = self._live_constraints().values()
+        keys = self.keys.find_own()
         live = copy_field(self.plan.loose_field)
         live.null = column.null
         live._unique = any(
-            constraint["unique"] and not constraint["primary_key"]
-            for constraint in constraints
+            key.kind is Kind.UNIQUE and key.is_constraint for key in keys
         )
-        live.db_index = any(
-            constraint["index"] and not constraint["unique"]
-            for constraint in constraints
-        )
+        live.db_index = any(map(self.keys.counts_as_index, keys))
+        if hasattr(live, "spatial_index"):
+            live.spatial_index = any(key.kind is Kind.SPATIAL for key in keys)
         if live.remote_field is not None:
-            live.db_constraint = any(
-                constraint["foreign_key"] for constraint in constraints
-            )
+            target = self.keys.get_target(self.plan.field)
+            live.db_constraint = any(key.target == target for key in keys)
         live.db_default = NOT_PROVIDED
         if column.has_default:
             live.db_default = self.plan.loose_field.db_default
@@ -107,37 +108,20 @@ class LiveSchema:
                 live.db_default = self.plan.strict_field.db_default
         return live
 
-    def _live_constraints(self) -> dict[str, dict[str, Any]]:
-        """Return what the catalogue has on this column alone, but for Meta's."""
-        introspection = self.connection.introspection
-        name = introspection.identifier_converter(self.plan.field.column)
-        options = self.plan.model._meta
-        mine = {item.name for item in (*options.constraints, *options.indexes)}
-        with self.connection.cursor() as cursor:
-            found = introspection.get_constraints(cursor, self.plan.table)
-        return {
-            key: constraint
-            for key, constraint in found.items()
-            if constraint["columns"] == [name] and key not in mine
-        }
-
     def leftover_indexes(self) -> list[str]:
         """Return the names of the indexes that an altered column had and loses."""
-        old = self.plan.old_field
-        if old is None or not old.db_index or old.unique or self.wants_index():
+        if self.wants_index():
             return []
         # Not the one of PostgreSQL for LIKE, which a unique text has too.
-        wanted = {
-            str(statement.parts["name"]).strip('"')
-            for statement in self.editor._field_indexes_sql(
-                self.plan.model, self.plan.strict_field
-            )
-        }
-        return [
-            name
-            for name, constraint in self._live_constraints().items()
-            if constraint["index"] and not constraint["unique"] and name not in wanted
-        ]
+        return self.keys.find_leftover(
+            [
+                str(statement.parts["name"]).strip('"')
+                for statement in self.editor._field_indexes_sql(
+                    self.plan.model, self.plan.strict_field
+                )
+                if not isinstance(statement, str)
+            ]
+        )
 
     def default_changes(self) -> bool:
         """Return whether an altered column gets or loses a default."""
@@ -151,6 +135,7 @@ class LiveSchema:
             live.null == strict.null
             and (live.unique or not strict.unique)
             and (live.db_index or not self.wants_index())
+            and (not self.wants_spatial_index() or live.spatial_index)
             and (getattr(live, "db_constraint", False) or not self.wants_foreign_key())
             and (
                 live.db_default is not NOT_PROVIDED or strict.db_default is NOT_PROVIDED
@@ -158,16 +143,21 @@ class LiveSchema:
         )
 
     def has_unique(self) -> bool:
-        """Return whether the column is unique already."""
-        column = self.live_column()
-        return column is not None and bool(self.live_field(column).unique)
+        """Return whether the database sees to it that the column is unique."""
+        return any(key.kind is Kind.UNIQUE for key in self.keys.find())
 
     def wants_index(self) -> bool:
         """Return whether the final field has an index that is not unique."""
-        return bool(
-            self.editor._field_should_be_indexed(
-                self.plan.model, self.plan.strict_field
-            )
+        strict = self.plan.strict_field
+        return not getattr(strict, "spatial_index", False) and bool(
+            self.editor._field_should_be_indexed(self.plan.model, strict)
+        )
+
+    def wants_spatial_index(self) -> bool:
+        """Return whether the final field is a geometry with an index."""
+        strict = self.plan.strict_field
+        return getattr(strict, "spatial_index", False) and bool(
+            self.editor._field_indexes_sql(self.plan.model, strict)
         )
 
     def wants_foreign_key(self) -> bool:

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from django.db import DatabaseError
-from django.db.models import F, QuerySet
+from django.db.models import F, Model, QuerySet
 from django.db.models.lookups import IsNull
 
 from safefield.backends.base.column import LiveColumn
@@ -168,10 +168,7 @@ class Schema(LiveSchema):
 
     def widen(self) -> None:
         """Give an existing column its new type, still nullable."""
-        assert self.plan.old_field is not None
-        self.editor.alter_field(
-            self.plan.model, self.plan.old_field, self.plan.loose_field
-        )
+        self._alter_field(self.plan.model, self.plan.old_field, self.plan.loose_field)
 
     def enforce(self, sweep: Callable[[], None], check: Callable[[], None]) -> None:
         """
@@ -191,7 +188,7 @@ class Schema(LiveSchema):
             or self.default_changes()
             or self.leftover_indexes()
         ):
-            self.editor.alter_field(self.plan.model, live, self.plan.strict_field)
+            self._alter_field(self.plan.model, live, self.plan.strict_field)
 
     def collect(self) -> None:
         """Write the statements for sqlmigrate, reading and changing no rows."""
@@ -219,10 +216,17 @@ class Schema(LiveSchema):
 
     def restore(self) -> None:
         """Give an altered column back the definition from before."""
-        assert self.plan.old_field is not None
-        self.editor.alter_field(
+        self._alter_field(
             self.plan.new_model, self._altered_field(), self.plan.old_field
         )
+
+    def _alter_field(self, model: type[Model], old: AnyField, new: AnyField) -> None:
+        """Call alter_field(), which leaves alone what others made."""
+        if self.editor.collect_sql:
+            self.editor.alter_field(model, old, new)
+            return
+        with self.keys.keep_others():
+            self.editor.alter_field(model, old, new)
 
     def _altered_field(self) -> AnyField:
         """Return the field that is to be restored, as far as it still is there."""

@@ -16,6 +16,7 @@ from safefield.backends.base.column import LiveColumn
 from safefield.backends.base.names import TakenName, WantedName
 from safefield.backends.base.schema import Schema
 from safefield.backends.mysql.guard import NullGuard
+from safefield.backends.mysql.keys import MySQLKeys
 from safefield.backends.mysql.locks import MySQLLocks
 from safefield.backends.mysql.names import find_taken_names
 from safefield.exceptions import BackfillError
@@ -48,6 +49,7 @@ class MySQLSchema(Schema):
     #: slower with IN.
     counts_in_windows = True
 
+    keys_class = MySQLKeys
     locks_class = MySQLLocks
     locks: MySQLLocks
 
@@ -156,7 +158,7 @@ class MySQLSchema(Schema):
         definition = self._definition(loose)
 
         def widen() -> None:
-            self.editor.alter_field(self.plan.model, old, free)
+            self._alter_field(self.plan.model, old, free)
             if definition != self._definition(old):
                 self._execute_alter([f"MODIFY {definition}"])
 
@@ -297,7 +299,7 @@ class MySQLSchema(Schema):
             altered = self._altered_field()
             free = copy_field(altered)
             self._take_constraints(free, old)
-            self.editor.alter_field(self.plan.new_model, altered, free)
+            self._alter_field(self.plan.new_model, altered, free)
             self._execute_alter(definition)
 
         self.locks.change_table(restore)

@@ -13,7 +13,6 @@ __all__ = [
     "find_index",
     "has_constraint",
     "has_rows",
-    "has_unique",
     "is_bare",
 ]
 
@@ -60,18 +59,6 @@ def find_index(connection: Any, table: str, name: str) -> tuple[bool, str] | Non
         [table, name],
     )
     return row
-
-
-def has_unique(connection: Any, table: str, column: str) -> bool:
-    """Return whether the column has a unique constraint to itself."""
-    row = _fetch(
-        connection,
-        "SELECT 1 FROM pg_constraint JOIN pg_attribute "
-        "ON attrelid = conrelid AND conkey = ARRAY[attnum] "
-        "WHERE conrelid = %s::regclass AND contype = 'u' AND attname = %s",
-        [table, column],
-    )
-    return row is not None
 
 
 def has_constraint(connection: Any, table: str, name: str) -> bool:

@@ -19,8 +19,10 @@ from django.db.backends.ddl_references import Statement
 from django.db.models import NOT_PROVIDED
 
 from safefield.backends.base.column import LiveColumn
+from safefield.backends.base.keys import Kind
 from safefield.backends.base.schema import Schema
 from safefield.backends.postgresql import catalogue
+from safefield.backends.postgresql.keys import PostgreSQLKeys
 from safefield.backends.postgresql.locks import PostgreSQLLocks
 from safefield.backends.postgresql.surroundings import is_partitioned
 from safefield.progress import step
@@ -38,6 +40,7 @@ class OnlineSchema(Schema):
 
     is_unique_first = True
 
+    keys_class = PostgreSQLKeys
     locks_class = PostgreSQLLocks
     locks: PostgreSQLLocks
 
@@ -63,10 +66,16 @@ class OnlineSchema(Schema):
         self._alter(f"ADD CONSTRAINT {name} UNIQUE USING INDEX {name}")
 
     def _build_indexes(self) -> None:
+        has_index = not self.editor.collect_sql and any(
+            map(self.keys.counts_as_index, self.keys.find_own())
+        )
         for statement in self._sql_editor._field_indexes_sql(
             self.plan.model, self.plan.strict_field
         ):
-            self._build_index(statement)
+            is_like = str(statement.parts["name"]).strip('"').endswith("_like")
+            # That of a table or a column that was renamed has another name.
+            if is_like or not (has_index and self.wants_index()):
+                self._build_index(statement)
 
     def _build_index(self, statement: Statement) -> None:
         name = str(statement.parts["name"])
@@ -118,13 +127,21 @@ class OnlineSchema(Schema):
             self.plan.strict_field,
             "_fk_%(to_table)s_%(to_column)s",
         )
-        name = str(statement.parts["name"])
+        name = self._find_foreign_key() or str(statement.parts["name"])
         if not self._has_constraint(name):
             # A partitioned table takes no NOT VALID before PostgreSQL 18.
             self._briefly(
                 str(statement) if self._is_partitioned else f"{statement} NOT VALID"
             )
         self._validate(name)
+
+    def _find_foreign_key(self) -> str | None:
+        """Return the quoted name of the foreign key that is there, valid or not."""
+        if self.editor.collect_sql:
+            return None
+        target = self.keys.get_target(self.plan.field)
+        names = [key.name for key in self.keys.find_own() if key.target == target]
+        return self.quote_name(names[0]) if names else None
 
     def _set_default(self) -> None:
         strict = self.plan.strict_field
@@ -236,8 +253,9 @@ class OnlineSchema(Schema):
         )
 
     def _has_unique(self) -> bool:
-        return not self.editor.collect_sql and catalogue.has_unique(
-            self.connection, self.table, self.plan.field.column
+        return not self.editor.collect_sql and any(
+            key.kind is Kind.UNIQUE and key.is_constraint
+            for key in self.keys.find_own()
         )
 
     def _is_not_null(self) -> bool:

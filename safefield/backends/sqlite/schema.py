@@ -18,6 +18,7 @@ from safefield.backends.base.column import LiveColumn
 from safefield.backends.base.names import TakenName, WantedName
 from safefield.backends.base.schema import Schema
 from safefield.backends.sqlite.definition import Definition
+from safefield.backends.sqlite.keys import SQLiteKeys
 from safefield.backends.sqlite.names import find_taken_names
 from safefield.backends.sqlite.remake import remake_from_definition
 from safefield.backends.sqlite.surroundings import keep_surroundings
@@ -31,6 +32,8 @@ STRICT_TYPES = ("INT", "INTEGER", "REAL", "TEXT", "BLOB", "ANY")
 
 class SQLiteSchema(Schema):
     """The column on SQLite."""
+
+    keys_class = SQLiteKeys
 
     counts_distinct_quickly = False
     limits_texts = False
