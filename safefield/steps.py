@@ -16,6 +16,7 @@ from safefield.deduplicate import Deduplication
 from safefield.exceptions import BackfillError
 from safefield.expressions import DeduplicatedExpression, ExpressionBackfill
 from safefield.marker import Marker
+from safefield.narrowing import make_refusal, refuse_narrowing, turn_round
 from safefield.plan import Plan
 from safefield.populate import is_unwritten, unwritten_message
 from safefield.progress import note, show_progress, step
@@ -63,7 +64,10 @@ def _forwards(plan: Plan, schema: Schema) -> None:
         elif plan.old_field is None:
             backfill.note_resuming()
         else:
-            schema.widen()
+            try:
+                schema.widen()
+            except DatabaseError as exc:
+                raise make_refusal(plan, exc) from exc
 
     fill_and_check(backfill, column, prepare)
 
@@ -87,12 +91,15 @@ def find_column(plan: Plan, schema: Schema) -> LiveColumn | None:
     Return what the catalogue says of the column; None if it is not there.
 
     Raises:
-        BackfillError: The table cannot have the column, or has another one.
+        BackfillError: The table cannot have the column, has another one, or has
+            values that the new type would change.
     """
     schema.check_table()
     column = schema.live_column()
     if column is not None and plan.old_field is None:
         schema.check_column(column)
+    elif column is not None:
+        refuse_narrowing(plan, schema)
     return column
 
 
@@ -185,6 +192,9 @@ def backwards(plan: Plan, editor: BaseDatabaseSchemaEditor) -> None:
             return
         if plan.old_field is None:
             schema.check_drop()
+        else:
+            back = turn_round(plan)
+            refuse_narrowing(back, type(schema)(editor, back))
         if plan.reverse is not None:
             if plan.old_field is None:
                 schema.relax()
@@ -192,7 +202,10 @@ def backwards(plan: Plan, editor: BaseDatabaseSchemaEditor) -> None:
         if plan.old_field is None:
             schema.drop()
         else:
-            schema.restore()
+            try:
+                schema.restore()
+            except DatabaseError as exc:
+                raise make_refusal(turn_round(plan), exc) from exc
         # Last: without it, rows would be reversed again.
         drop_marker(plan, schema)
 

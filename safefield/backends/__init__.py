@@ -7,10 +7,12 @@ from typing import NamedTuple
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from safefield.backends.base.census import Census
+from safefield.backends.base.conversion import Conversion
 from safefield.backends.base.schema import Schema
 from safefield.backends.base.shadow import Shadow
 from safefield.backends.base.values_table import ValuesTable
 from safefield.backends.base.writer import Writer
+from safefield.backends.mysql.conversion import MySQLConversion
 from safefield.backends.mysql.schema import MySQLSchema
 from safefield.backends.mysql.shadow import MySQLShadow
 from safefield.backends.mysql.values_table import MySQLValuesTable
@@ -19,6 +21,7 @@ from safefield.backends.postgresql.census import PostgreSQLCensus
 from safefield.backends.postgresql.schema import PostgreSQLSchema
 from safefield.backends.postgresql.shadow import PostgreSQLShadow
 from safefield.backends.postgresql.writer import PostgreSQLWriter
+from safefield.backends.sqlite.conversion import SQLiteConversion
 from safefield.backends.sqlite.schema import SQLiteSchema
 from safefield.backends.sqlite.shadow import SQLiteShadow
 
@@ -33,6 +36,7 @@ class Backend(NamedTuple):
     census: type[Census] = Census
     shadow: type[Shadow] = Shadow
     values_table: type[ValuesTable] = ValuesTable
+    conversion: type[Conversion] = Conversion
 
 
 #: By connection.vendor. MariaDB's vendor is "mysql".
@@ -42,11 +46,14 @@ BACKENDS = {
         MySQLWriter,
         shadow=MySQLShadow,
         values_table=MySQLValuesTable,
+        conversion=MySQLConversion,
     ),
     "postgresql": Backend(
         PostgreSQLSchema, PostgreSQLWriter, PostgreSQLCensus, PostgreSQLShadow
     ),
-    "sqlite": Backend(SQLiteSchema, Writer, shadow=SQLiteShadow),
+    "sqlite": Backend(
+        SQLiteSchema, Writer, shadow=SQLiteShadow, conversion=SQLiteConversion
+    ),
 }
 
 #: Every other database: Django's own schema editor and plain SQL.

@@ -1,0 +1,115 @@
+"""What the values of a column become in another type, as the database says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from secrets import token_hex
+from typing import Any
+
+from django.db.models import F, Model, QuerySet
+from django.db.models.expressions import RawSQL
+from django.db.models.functions import Cast
+
+from safefield.fields import AnyField
+from safefield.plan import Plan
+
+__all__ = ["Conversion", "TableConversion"]
+
+
+class Conversion:
+    """
+    What the values of an altered column become, by a cast.
+
+    Args:
+        connection (BaseDatabaseWrapper): Where the table is.
+        plan (Plan): The alteration.
+    """
+
+    def __init__(self, connection: Any, plan: Plan) -> None:
+        self.connection = connection
+        self.plan = plan
+        self.old_field: AnyField = plan.old_field
+
+    def open(self) -> AbstractContextManager[None]:
+        """Return the context in which rows can be converted."""
+        return nullcontext()
+
+    def convert(self, rows: QuerySet[Model]) -> list[tuple[Any, Any, Any]]:
+        """
+        Return key, old value and new value of each row.
+
+        Raises:
+            DatabaseError: The new type does not take the value of a row.
+        """
+        name = self.old_field.attname
+        new = rows.annotate(safefield_new=self._expression())
+        return list(new.values_list("pk", name, "safefield_new"))
+
+    def _expression(self) -> Any:
+        return Cast(F(self.old_field.attname), self.plan.field)
+
+    def get_range(self, internal_type: str) -> tuple[Any, Any]:
+        """Return the least and the greatest value of a type of integers."""
+        least, greatest = self.connection.ops.integer_field_range(internal_type)
+        return least, greatest
+
+
+class TableConversion(Conversion):
+    """
+    What the values of an altered column become, by way of a temporary table.
+
+    For a database whose casts go other ways than its ALTER TABLE.
+    """
+
+    #: How the table is dropped.
+    drop_sql = "DROP TABLE"
+
+    def __init__(self, connection: Any, plan: Plan) -> None:
+        super().__init__(connection, plan)
+        #: Of the temporary table. A new one each time: it must hide no other table.
+        self.table = connection.ops.quote_name(f"safefield_{token_hex(8)}")
+
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        """Provide the temporary table."""
+        with self.connection.cursor() as cursor:
+            cursor.execute(self._definition(), None)
+        try:
+            yield
+        finally:
+            with self.connection.cursor() as cursor:
+                cursor.execute(f"{self.drop_sql} {self.table}", None)
+
+    def convert(self, rows: QuerySet[Model]) -> list[tuple[Any, Any, Any]]:
+        """Return key, old value and new value of each row."""
+        names = [key.attname for key in self._keys]
+        columns = [*(f"key{n}" for n in range(len(names))), "value"]
+        query = rows.order_by().values_list(*names, self.old_field.attname).query
+        select, params = query.get_compiler(connection=self.connection).as_sql()
+        with self.connection.cursor() as cursor:
+            cursor.execute(f"DELETE FROM {self.table}", None)
+            cursor.execute(
+                f"INSERT INTO {self.table} ({', '.join(columns)}) {select}", params
+            )
+        return super().convert(rows)
+
+    def _expression(self) -> Any:
+        quote = self.connection.ops.quote_name
+        conditions = " AND ".join(
+            f"{self.table}.key{n} = {quote(self.plan.table)}.{quote(key.column)}"
+            for n, key in enumerate(self._keys)
+        )
+        return RawSQL(
+            f"SELECT value FROM {self.table} WHERE {conditions}",
+            (),
+            output_field=self.plan.field,
+        )
+
+    @property
+    def _keys(self) -> list[Any]:
+        return list(self.plan.model._meta.pk_fields)
+
+    def _definition(self) -> str:
+        """Return the statement that makes the table: key0, key1, ..., value."""
+        raise NotImplementedError

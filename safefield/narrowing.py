@@ -1,0 +1,277 @@
+"""Refuse an alteration in which values that are there would become others."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from dataclasses import replace
+from datetime import date, datetime, time
+from decimal import Decimal
+from typing import Any
+
+from django.db import DatabaseError, NotSupportedError, transaction
+from django.db.models import Field, JSONField, Model, QuerySet
+from django.utils import timezone
+
+from safefield.backends import get_backend
+from safefield.backends.base.schema import Schema
+from safefield.conf import get_configuration
+from safefield.exceptions import BackfillError, BadRow
+from safefield.fields import AnyField
+from safefield.pages import Pages
+from safefield.plan import Plan
+from safefield.progress import step
+from safefield.reports import MAX_BAD_ROWS, group_rows, make_error, shorten
+
+__all__ = ["make_refusal", "refuse_narrowing", "turn_round"]
+
+#: Rows that are converted at once. Not measured: a page of this size is read in a few
+#: milliseconds, and where one row of it is refused, each is asked about.
+PAGE_ROWS = 1_000
+
+#: Internal types whose columns have a length that databases enforce.
+LIMITED_TEXTS = {
+    "CharField",
+    "EmailField",
+    "FileField",
+    "FilePathField",
+    "SlugField",
+    "URLField",
+}
+TEXTS = LIMITED_TEXTS | {"TextField"}
+
+
+def turn_round(plan: Plan) -> Plan:
+    """Return the plan of the way back."""
+    return replace(plan, model=plan.new_model, new_model=plan.model)
+
+
+def refuse_narrowing(plan: Plan, schema: Schema) -> None:
+    """
+    Refuse a new type that does not keep each value as it is.
+
+    Django's AlterField rounds and cuts without a word what the new type has no
+    room for, and on SQLite leaves what its field cannot read.
+
+    Raises:
+        BackfillError: There are such rows. Nothing was changed.
+    """
+    if plan.old_field is None or not _may_narrow(plan, schema):
+        return
+    step(f"Comparing {plan.title} with its new type")
+    narrowing = _Narrowing(plan, schema)
+    bad_rows = narrowing.find_bad_rows()
+    if not bad_rows:
+        return
+    kind = plan.field.db_type(schema.connection)
+    head = f" cannot be altered: in its new type, {kind}, values would not be the same"
+    if len(bad_rows) >= MAX_BAD_ROWS:
+        head += f". After {MAX_BAD_ROWS:,} such rows no more were tried"
+    raise make_error(
+        plan,
+        head,
+        group_rows(bad_rows),
+        "Nothing was changed. Change these values or the type of the field, then run "
+        "migrate again.",
+        bad_rows,
+    )
+
+
+def _may_narrow(plan: Plan, schema: Schema) -> bool:
+    old: AnyField = plan.old_field
+    new: AnyField = plan.field
+    if _only_widens(old, new, schema):
+        return False
+    kinds = {old.get_internal_type(), new.get_internal_type()}
+    types = {field.db_type(schema.connection) for field in (old, new)}
+    if len(types) == 1:
+        # On SQLite the types of many fields are the same, and decimals have no digits;
+        # a field that is positive has a check besides.
+        return len(kinds) > 1 or kinds == {"DecimalField"}
+    column = schema.live_column()
+    expected = schema.expected_type()
+    if column is None or column.type is None or column.type != expected:
+        return True
+    # An earlier run, which was stopped, has come further; or, as of JSON on MariaDB, to
+    # the server it is the same type.
+    before = type(schema)(schema.editor, turn_round(plan))
+    return before.expected_type() == expected
+
+
+def _only_widens(old: AnyField, new: AnyField, schema: Schema) -> bool:
+    """Return whether every value of the old type is one of the new, by their sizes."""
+    if any(type(field).db_type is not Field.db_type for field in (old, new)):
+        return False
+    kinds = {old.get_internal_type(), new.get_internal_type()}
+    if kinds <= TEXTS:
+        return new.get_internal_type() == "TextField" or bool(
+            old.max_length and new.max_length and new.max_length >= old.max_length
+        )
+    if kinds == {"DecimalField"} and old.max_digits and new.max_digits:
+        more = new.decimal_places - old.decimal_places
+        return bool(0 <= more <= new.max_digits - old.max_digits)
+    if all(kind in schema.connection.ops.integer_field_ranges for kind in kinds):
+        conversion = get_backend(schema.connection).conversion
+        get_range = conversion(schema.connection, schema.plan).get_range
+        least, greatest = get_range(new.get_internal_type())
+        old_least, old_greatest = get_range(old.get_internal_type())
+        return bool(least <= old_least and old_greatest <= greatest)
+    return False
+
+
+class _Narrowing:
+    """Compare each value with what its new type makes of it."""
+
+    def __init__(self, plan: Plan, schema: Schema) -> None:
+        self.plan = plan
+        self.alias = schema.connection.alias
+        self.connection = schema.connection
+        self.is_passing = schema.locks.is_passing
+        self.conversion = get_backend(self.connection).conversion(self.connection, plan)
+        self.attname = self.conversion.old_field.attname
+        self.old = _get_values_field(plan.old_field)
+        self.new = _get_values_field(plan.field)
+        self.kind = self.new.get_internal_type()
+        self.range: tuple[Any, Any] | None = None
+        if self.kind in self.connection.ops.integer_field_ranges:
+            self.range = self.conversion.get_range(self.kind)
+
+    def find_bad_rows(self) -> list[BadRow]:
+        """Return the rows whose value would be another, or be refused."""
+        all_rows: QuerySet[Model] = QuerySet(self.plan.model, using=self.alias)
+        rows = all_rows.filter(**{f"{self.attname}__isnull": False})
+        pages = Pages(all_rows)
+        bad_rows: list[BadRow] = []
+        after: Any = None
+        with self.conversion.open():
+            while len(bad_rows) < MAX_BAD_ROWS:
+                page = pages.find(after, PAGE_ROWS)
+                bad_rows += self._check(page.bound(rows).order_by("pk"))
+                if page.last is None:
+                    break
+                after = page.last
+        return bad_rows[:MAX_BAD_ROWS]
+
+    def _check(self, rows: QuerySet[Model]) -> list[BadRow]:
+        try:
+            converted = self._convert(rows)
+        except Exception as exc:
+            if self._is_lost(exc):
+                raise
+            return [
+                bad
+                for pk, value in self._read(rows)
+                if (bad := self._check_one(rows.filter(pk=pk), pk, value)) is not None
+            ]
+        return [
+            self._describe(pk, old, new)
+            for pk, old, new in converted
+            if not self._is_kept(old, new)
+        ]
+
+    def _check_one(self, rows: QuerySet[Model], pk: Any, value: Any) -> BadRow | None:
+        try:
+            converted = self._convert(rows)
+        except Exception as exc:
+            if self._is_lost(exc):
+                raise
+            shown = shorten(value) if get_configuration().SHOW_VALUES else ""
+            return BadRow(pk, "the new type does not take the value", shown)
+        for _, old, new in converted:
+            if not self._is_kept(old, new):
+                return self._describe(pk, old, new)
+        return None
+
+    def _convert(self, rows: QuerySet[Model]) -> list[tuple[Any, Any, Any]]:
+        with transaction.atomic(using=self.alias):
+            return self.conversion.convert(rows)
+
+    def _read(self, rows: QuerySet[Model]) -> list[tuple[Any, Any]]:
+        return list(rows.values_list("pk", self.attname))
+
+    def _is_lost(self, exc: Exception) -> bool:
+        return isinstance(exc, DatabaseError) and (
+            self.is_passing(exc) or not self.connection.is_usable()
+        )
+
+    def _describe(self, pk: Any, old: Any, new: Any) -> BadRow:
+        shown = ""
+        if get_configuration().SHOW_VALUES:
+            shown = f"{shorten(old)} would become {shorten(new)}"
+        return BadRow(pk, "the value would be another", shown)
+
+    def _is_kept(self, old: Any, new: Any) -> bool:
+        try:
+            return self._fits(new) and self._is_same(old, new)
+        except Exception:
+            # Of what cannot be compared nobody knows that it is the same.
+            return False
+
+    def _fits(self, new: Any) -> bool:
+        """Return whether the new field holds the value that it would read."""
+        if self.kind in LIMITED_TEXTS and self.new.max_length:
+            return isinstance(new, str) and len(new) <= self.new.max_length
+        if self.range is not None:
+            least, greatest = self.range
+            return bool(least <= new <= greatest and new == int(new))
+        if self.kind == "BooleanField":
+            return isinstance(new, bool)
+        if self.kind == "DecimalField" and self.new.max_digits:
+            # As Django reads it; SQLite keeps what was there.
+            places = self.new.decimal_places
+            limit = 10 ** (self.new.max_digits - places)
+            return bool(abs(new) < limit and round(new, places) == new)
+        return new is not None
+
+    def _is_same(self, old: Any, new: Any) -> bool:
+        if isinstance(new, float) and new != new:
+            return bool(old != old)  # NaN
+        if isinstance(old, str) and isinstance(new, uuid.UUID):
+            return bool(self.new.to_python(old) == new)
+        if isinstance(self.new, JSONField) != isinstance(self.old, JSONField):
+            if isinstance(old, str):
+                return bool(json.loads(old) == new)
+            return bool(json.loads(new) == old)
+        if isinstance(old, date) and isinstance(new, date):
+            return self._get_moment(old) == self._get_moment(new)
+        if isinstance(old, Decimal) and isinstance(new, float):
+            return old == Decimal(repr(new))
+        return bool(self.old.to_python(new) == old)
+
+    def _get_moment(self, value: date) -> datetime:
+        """Return a date or a time as the database compares the two."""
+        if not isinstance(value, datetime):
+            return datetime.combine(value, time())
+        if timezone.is_aware(value):
+            return timezone.make_naive(value, self.connection.timezone)
+        return value
+
+
+def _get_values_field(field: AnyField) -> AnyField:
+    """Return the field whose values are in the column: a foreign key's target."""
+    while field.remote_field is not None:
+        field = field.target_field
+    return field
+
+
+def make_refusal(plan: Plan, exc: DatabaseError) -> BackfillError:
+    """Return what to say of a database that refused the new definition."""
+    text, _, rest = str(exc).partition("\n")
+    advice = "Change the definition or what stands in its way, then run migrate again."
+    if isinstance(exc, NotSupportedError):
+        # PostgreSQL names there the view, the trigger or the policy.
+        detail = rest.partition("DETAIL:")[2].strip()
+        text += f" ({detail})" if detail else ""
+        advice = (
+            "Drop what needs the column in a migration before this one, create it "
+            "again in one behind it, then run migrate again."
+        )
+    elif not get_configuration().SHOW_VALUES:
+        # It may have a value in it.
+        text = type(exc).__name__
+    return BackfillError(
+        f"{plan.title} cannot be altered: the database refused the new definition of "
+        f"column {plan.field.column}. It said: {text}. {advice} No value was changed.",
+        model=plan.label,
+        field=plan.field_name,
+    )
