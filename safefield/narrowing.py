@@ -64,12 +64,13 @@ def refuse_narrowing(plan: Plan, schema: Schema) -> None:
     if not bad_rows:
         return
     kind = plan.field.db_type(schema.connection)
-    head = f" cannot be altered: in its new type, {kind}, values would not be the same"
+    more = ""
     if len(bad_rows) >= MAX_BAD_ROWS:
-        head += f". After {MAX_BAD_ROWS:,} such rows no more were tried"
+        more = f". After {MAX_BAD_ROWS:,} such rows no more were tried"
     raise make_error(
         plan,
-        head,
+        f" cannot be altered: in its new type, {kind}, values would not be the same"
+        f"{more}",
         group_rows(bad_rows),
         "Nothing was changed. Change these values or the type of the field, then run "
         "migrate again.",

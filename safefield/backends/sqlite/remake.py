@@ -115,9 +115,10 @@ class _Remake:
         wanted: dict[str, str] = {}
         for old, new in alterations:
             definition = definition.change(new.column, self._column_sql(new))
-            self.leftover |= set(self._indexes(old))
-            wanted |= self._indexes(new)
-        self.leftover -= wanted.keys()
+            had, has = self._indexes(old), self._indexes(new)
+            self.leftover |= had.keys() - has.keys()
+            # What it had stays, whatever its name: of a table that was renamed.
+            wanted |= {name: has[name] for name in has.keys() - had.keys()}
         self._remake(definition)
         self._create_indexes(wanted)
 
