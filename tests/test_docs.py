@@ -15,7 +15,9 @@ from django.db import connections
 
 import safefield.checks
 from safefield.conf import Configuration
+from safefield.management.commands.rehearsebackfill import as_dict
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
+from safefield.rehearsal import Rehearsal
 from safefield.status import State
 from tests import servers
 from tests.site import REPOSITORY
@@ -147,6 +149,14 @@ def test_errors_are_those_of_the_code() -> None:
     assert (invented, missing) == ([], []), (
         "docs/errors.md has to be brought up to date"
     )
+
+
+def test_keys_are_those_of_the_rehearsal() -> None:
+    # Fails if --json prints what the documents do not know.
+    shown = list_names("commands.md", "key")
+
+    names = [name for key in shown for name in key.replace("`", "").split(", ")]
+    assert sorted(names) == sorted(as_dict(Rehearsal("films.Movie.slug", "slug_of()")))
 
 
 @pytest.mark.parametrize("operation", [AddFieldWithBackfill, AlterFieldWithBackfill])
