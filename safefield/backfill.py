@@ -16,6 +16,7 @@ from django.db.models.lookups import IsNull
 from safefield.acceptance import is_stock_integer
 from safefield.assignment import Assignment, CompanionWriter
 from safefield.attributes import has_own_attribute
+from safefield.backends import get_backend
 from safefield.backends.base.schema import Schema
 from safefield.backends.base.writer import Row, Writer
 from safefield.exceptions import BackfillError, BadRow
@@ -26,7 +27,7 @@ from safefield.overlap import Overlap
 from safefield.pages import Page
 from safefield.passes import Pass
 from safefield.plan import Plan
-from safefield.progress import note, warn
+from safefield.progress import is_heard, note, warn
 from safefield.queries import QueryWatch
 from safefield.reports import Finding
 from safefield.unfilled import BY_THE_DATABASE, Computed, Unfilled, Written
@@ -138,13 +139,9 @@ class Backfill(Pass):
 
     def note_resuming(self) -> None:
         """Say how much an earlier run has done."""
-        rows: QuerySet[Model] = QuerySet(self.model, using=self.alias)
-        note(
-            "Resuming %s: %s of %s rows are already filled.",
-            self.plan.title,
-            f"{rows.exclude(self.wanted()).count():,}",
-            f"{rows.count():,}",
-        )
+        if is_heard():
+            tally = get_backend(self.connection).census(self.schema).count()
+            note("Resuming %s: %s are already filled.", self.plan.title, tally)
 
     def fill(self) -> None:
         """

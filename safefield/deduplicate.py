@@ -19,7 +19,7 @@ from safefield.exceptions import BadValue
 from safefield.plan import Plan
 from safefield.populate import function_name
 from safefield.reports import MAX_BAD_ROWS, Finding
-from safefield.verify import find_losers, has_sharing_rows, lock_rows, read_values
+from safefield.rows import find_losers, has_sharing_rows, lock_rows, read_values
 from safefield.violations import Violation, find_violation
 
 __all__ = ["Deduplication"]

@@ -25,15 +25,10 @@ from safefield.fields import NULL, AnyField
 from safefield.pages import Page, Pages
 from safefield.plan import Plan
 from safefield.reports import MAX_BAD_ROWS
+from safefield.rows import key_names, lock_rows, read_values
 from safefield.unfilled import UNKEPT
-from safefield.verify import (
-    BLANK,
-    key_names,
-    lock_rows,
-    must_not_be_blank,
-    read_values,
-)
-from safefield.violations import find_violation
+from safefield.verify import BLANK, must_not_be_blank
+from safefield.violations import is_about_values
 
 __all__ = ["DeduplicatedExpression", "ExpressionBackfill"]
 
@@ -106,7 +101,7 @@ class ExpressionBackfill(Backfill):
                 with self._open_table([]):
                     pass
         except DatabaseError as exc:
-            if not find_violation(exc):
+            if not is_about_values(exc):
                 raise self._cannot_compute(exc) from exc
             # Of some rows, perhaps.
             self._try_singly(rows, keys, self._note_nulls)
@@ -367,7 +362,7 @@ class ExpressionBackfill(Backfill):
         try:
             insert(rows)
         except DatabaseError as exc:
-            if find_violation(exc) is None:
+            if not is_about_values(exc):
                 raise
             pages = Pages(rows)
             page = pages.find(None, MAX_KNOWN_ROWS)

@@ -12,7 +12,7 @@ from typing import Protocol, TextIO
 
 from tqdm import tqdm
 
-__all__ = ["Progress", "note", "show_progress", "step", "track", "warn"]
+__all__ = ["Progress", "is_heard", "note", "show_progress", "step", "track", "warn"]
 
 logger = logging.getLogger("safefield")
 
@@ -165,6 +165,11 @@ def warn(message: str, *args: object) -> None:
 def note(message: str, *args: object) -> None:
     """Log one line that a person who watches migrate wants to know."""
     logger.info(message, *args)
+
+
+def is_heard() -> bool:
+    """Return whether anybody listens to what note() says."""
+    return logger.isEnabledFor(logging.INFO)
 
 
 class _Log:

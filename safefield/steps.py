@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any
 
-from django.db import DatabaseError, DataError, IntegrityError
+from django.db import DatabaseError, transaction
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+from django.db.models import QuerySet
 
 from safefield.assignment import refuse_assignment
 from safefield.backends import get_backend
 from safefield.backends.base.column import LiveColumn
 from safefield.backends.base.schema import Schema
 from safefield.backfill import Backfill
+from safefield.conf import get_configuration
 from safefield.deduplicate import Deduplication
 from safefield.exceptions import BackfillError
 from safefield.expressions import DeduplicatedExpression, ExpressionBackfill
@@ -21,8 +25,8 @@ from safefield.plan import Plan
 from safefield.populate import is_unwritten, unwritten_message
 from safefield.progress import note, show_progress, step
 from safefield.reversal import Reversal
-from safefield.verify import verify
-from safefield.violations import find_violation
+from safefield.verify import Problem, verify
+from safefield.violations import Violation, find_violation, is_about_values
 
 __all__ = ["backwards", "forwards"]
 
@@ -80,9 +84,16 @@ def _forwards(plan: Plan, schema: Schema) -> None:
             verify(plan, schema, backfill.filled)
 
     step(f"Enforcing {plan.title}")
+    # A savepoint where nothing commits, so that rows can be looked for afterwards.
+    whole = (
+        nullcontext() if schema.commits else transaction.atomic(schema.connection.alias)
+    )
     try:
-        schema.enforce(sweep, check)
-    except (DataError, IntegrityError) as exc:
+        with whole:
+            schema.enforce(sweep, check)
+    except DatabaseError as exc:
+        if not is_about_values(exc):
+            raise
         raise refused(plan, schema, exc, backfill) from exc
 
 
@@ -147,18 +158,35 @@ def refused(
     plan: Plan, schema: Schema, exc: DatabaseError, backfill: Backfill
 ) -> BackfillError:
     """Return what to say of a constraint that the database refused to set."""
-    if schema.commits:
-        # Rows share a value, or somebody else's row came in between: find them.
-        try:
-            verify(plan, schema, backfill.filled)
-        except BackfillError as found:
-            return found
     violation = find_violation(exc)
+    others = []
+    if (
+        violation is Violation.TOO_LONG_FOR_INDEX
+        and (is_too_long := schema.too_long_for_index(exc)) is not None
+    ):
+        rows: QuerySet[Any] = QuerySet(plan.new_model, using=schema.connection.alias)
+        others.append(
+            Problem(violation.value, rows.filter(is_too_long), plan.field.attname)
+        )
+    # Rows share a value, or somebody else's row came in between: find them.
+    try:
+        verify(plan, schema, backfill.filled, others=others)
+    except BackfillError as found:
+        return found
     what = violation.value if violation else "it gave no reason that safefield knows"
+    said = ""
+    if get_configuration().SHOW_VALUES:
+        # What PostgreSQL says below its first line may be a whole row.
+        first_line = str(exc).partition("\n")[0]
+        said = f" It said: {first_line}."
+    kept = (
+        "Run migrate again: rows that came in meanwhile are filled then."
+        if schema.commits
+        else "Nothing was changed."
+    )
     return BackfillError(
         f"{plan.title}: the database refused to enforce the final definition of "
-        f"column {plan.field.column}: {what}. It said: {exc}. Run migrate again: rows "
-        f"that came in meanwhile are filled then.",
+        f"column {plan.field.column}: {what}.{said} {kept}",
         model=plan.label,
         field=plan.field_name,
     )

@@ -5,9 +5,9 @@ from __future__ import annotations
 from enum import Enum
 from typing import NamedTuple
 
-from django.db import DatabaseError
+from django.db import DatabaseError, DataError, IntegrityError
 
-__all__ = ["Violation", "find_violation"]
+__all__ = ["Violation", "find_violation", "is_about_values"]
 
 
 class _Signs(NamedTuple):
@@ -35,6 +35,7 @@ class Violation(Enum):
     FOREIGN_KEY = "a key points nowhere (FOREIGN KEY)"
     CHECK = "a value breaks a check constraint (CHECK)"
     TOO_LONG = "a value is too long for the column"
+    TOO_LONG_FOR_INDEX = "a value is too long for an index"
     WRONG_TYPE = "a value is not of the column's type"
 
 
@@ -58,9 +59,11 @@ _TABLE = {
     Violation.TOO_LONG: _Signs(
         frozenset({"22001"}), frozenset({1406}), ("string or blob too big",)
     ),
+    # On MySQL, an index that may be too long is refused with its definition.
+    Violation.TOO_LONG_FOR_INDEX: _Signs(frozenset({"54000"}), frozenset(), ()),
     Violation.WRONG_TYPE: _Signs(
-        frozenset({"22P02", "22003", "22007", "22008", "42804"}),
-        frozenset({1264, 1265, 1292, 1366, 1367}),
+        frozenset({"22P02", "22003", "22007", "22008", "22021", "22P05", "42804"}),
+        frozenset({1264, 1265, 1292, 1366, 1367, 1411, 1690}),
         ("datatype mismatch",),
     ),
 }
@@ -78,3 +81,8 @@ def find_violation(exc: DatabaseError) -> Violation | None:
         if isinstance(first, str) and first.startswith(signs.texts):
             return violation
     return None
+
+
+def is_about_values(exc: DatabaseError) -> bool:
+    """Return whether other values might not have raised `exc`."""
+    return isinstance(exc, (DataError, IntegrityError)) or bool(find_violation(exc))

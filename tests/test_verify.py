@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 from typing import Any
 
 import pytest
 from django.db import migrations, models
 from django.db.models import Case, Value, When
 from django.db.models.functions import Cast
+from django.test.utils import CaptureQueriesContext
 from django.utils.text import slugify
 
 import safefield
@@ -237,3 +239,269 @@ def test_column_for_texts_of_a_field_that_takes_none(history: History) -> None:
         Cast("released", models.TextField()), flat=True
     )
     assert list(texts[:2]) == ["1950-01-01", "1950-01-02"]
+
+
+def alter_rank(
+    history: History, *constraints: models.CheckConstraint, rank: Any
+) -> None:
+    """Alter `rank` while its table has constraints of the state alone."""
+    history.apply(
+        migrations.AddField("Movie", "rank", models.IntegerField(null=True)),
+        migrations.AddField("Movie", "most", models.IntegerField(null=True)),
+        migrations.SeparateDatabaseAndState(
+            state_operations=[
+                migrations.AddConstraint("Movie", constraint)
+                for constraint in constraints
+            ]
+        ),
+    )
+    with history.connection.cursor() as cursor:
+        cursor.execute("UPDATE films_movie SET most = 5 WHERE id <> 2")
+    history.apply(AlterFieldWithBackfill("Movie", "rank", models.IntegerField(), rank))
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        models.Q(rank__lte=models.F("most")),
+        models.Q(rank__lte=models.F("most")) & models.Q(year__gt=0),
+        ~models.Q(rank__gt=models.F("most")),
+        models.lookups.LessThanOrEqual(models.F("rank"), models.F("most")),
+    ],
+    ids=["compared", "both", "not", "lookup"],
+)
+def test_check_constraint_that_comes_to_null(history: History, condition: Any) -> None:
+    # Fails if what SQL takes for unknown counts as broken.
+    create_movies(history, 3)
+    constraint = models.CheckConstraint(condition=condition, name="at_most")
+
+    alter_rank(history, constraint, rank=lambda movie: 1)
+
+    # The witness: the database takes the constraint.
+    with history.connection.schema_editor() as editor:
+        editor.add_constraint(history.model("Movie"), constraint)
+    assert values(history, "rank") == [1, 1, 1]
+
+
+def test_check_constraint_that_is_broken_where_another_is_unknown(
+    history: History,
+) -> None:
+    # Fails if a NULL in one row hides what is broken in others.
+    create_movies(history, 3)
+    constraint = models.CheckConstraint(
+        condition=models.Q(rank__lte=models.F("most")), name="at_most"
+    )
+
+    with pytest.raises(BackfillError) as caught:
+        alter_rank(history, constraint, rank=lambda movie: 6)
+
+    assert [(row.pk, row.reason) for row in caught.value.rows] == [
+        (1, "the check constraint at_most is broken"),
+        (3, "the check constraint at_most is broken"),
+    ]
+
+
+def test_check_constraint_of_other_fields(history: History) -> None:
+    # Fails if constraints are judged that do not name the field (VE6).
+    create_movies(history, 3)
+
+    alter_rank(
+        history,
+        models.CheckConstraint(condition=models.Q(most__lt=5), name="less"),
+        rank=lambda movie: 1,
+    )
+
+    assert values(history, "rank") == [1, 1, 1]
+
+
+@pytest.mark.parametrize("populate", [lambda movie: "", Value("")])
+def test_empty_text_that_is_the_default(history: History, populate: Any) -> None:
+    # Fails if it is refused (VE7).
+    create_movies(history, 3)
+
+    history.apply(
+        AddFieldWithBackfill(
+            "Movie", "note", models.CharField(max_length=5, default=""), populate
+        )
+    )
+
+    assert values(history, "note") == ["", "", ""]
+
+
+@pytest.mark.parametrize("by", ["function", "expression"])
+def test_text_of_blanks_is_no_empty_text(history: History, by: str) -> None:
+    # Fails if a collation that pads texts says what is empty.
+    create_movies(history, 3)
+
+    history.apply(
+        AddFieldWithBackfill(
+            "Movie",
+            "note",
+            models.CharField(max_length=5),
+            (lambda movie: "  ") if by == "function" else Value("  "),
+        ),
+        AddFieldWithBackfill("Movie", "other", models.TextField(), lambda movie: " "),
+    )
+
+    assert values(history, "note") == ["  "] * 3
+    assert values(history, "other") == [" "] * 3
+
+
+@pytest.mark.parametrize("by", ["function", "expression"])
+def test_unique_together_that_is_there(history: History, by: str) -> None:
+    # Fails if the rows that the database refuses are not told.
+    create_movies(history, 3)
+    history.apply(
+        migrations.AddField("Movie", "slug", models.CharField(max_length=9, null=True)),
+        migrations.AlterUniqueTogether("Movie", {("title", "slug")}),
+    )
+    with history.connection.cursor() as cursor:
+        cursor.execute("UPDATE films_movie SET title = 'same'")
+
+    with pytest.raises(BackfillError) as caught:
+        history.apply(
+            AlterFieldWithBackfill(
+                "Movie",
+                "slug",
+                models.CharField(max_length=9),
+                (lambda movie: "x") if by == "function" else Value("x"),
+            )
+        )
+
+    reason = "the database refused it: a value is there twice (UNIQUE)"
+    assert [(row.pk, row.reason) for row in caught.value.rows] == [
+        (2, reason),
+        (3, reason),
+    ]
+
+
+LONG = "".join(hashlib.sha256(str(n).encode()).hexdigest() for n in range(100))
+
+
+@pytest.mark.parametrize("atomic", [False, True], ids=["own-commits", "atomic"])
+@pytest.mark.parametrize(
+    ("field", "deduplicate"),
+    [
+        (models.TextField(unique=True), None),
+        (models.TextField(unique=True), safefield.numbered),
+        (models.TextField(db_index=True), None),
+        (models.CharField(max_length=9_000, db_index=True), None),
+    ],
+    ids=["unique", "numbered", "indexed text", "indexed char"],
+)
+@pytest.mark.parametrize("by", ["function", "expression"])
+def test_too_long_for_an_index(
+    postgresql_alias: str, field: Any, deduplicate: Any, atomic: bool, by: str
+) -> None:
+    # Fails if the row is not named, or not empty when the function is fixed.
+    history = History(postgresql_alias, atomic=atomic)
+    create_movies(history, 4)
+
+    def populate(movie: Any) -> str:
+        # What compresses well is no trouble.
+        return {2: LONG, 3: "y" * 5_000, 4: LONG + "z"}.get(movie.pk, "x")
+
+    expression = Case(
+        When(pk=2, then=Value(LONG)),
+        When(pk=3, then=Value("y" * 5_000)),
+        When(pk=4, then=Value(LONG + "z")),
+        default=Value("x"),
+    )
+
+    def add(values: Any) -> AddFieldWithBackfill:
+        return AddFieldWithBackfill(
+            "Movie", "url", field, values, deduplicate=deduplicate
+        )
+
+    with pytest.raises(BackfillError) as caught:
+        history.apply(add(populate if by == "function" else expression))
+
+    assert [(row.pk, row.reason) for row in caught.value.rows] == [
+        (2, "a value is too long for an index"),
+        (4, "a value is too long for an index"),
+    ]
+    if not atomic:
+        assert read_urls(history) == ["x", None, "y" * 5_000, None]
+
+    history.apply(add(lambda movie: f"short {movie.pk}"))
+
+    assert read_urls(history)[1::2] == ["short 2", "short 4"]
+
+
+def read_urls(history: History) -> list[Any]:
+    with history.connection.cursor() as cursor:
+        cursor.execute("SELECT url FROM films_movie ORDER BY id")
+        return [url for (url,) in cursor.fetchall()]
+
+
+def test_too_long_for_an_index_that_is_there(postgresql_alias: str) -> None:
+    # Fails if the row is not named.
+    history = History(postgresql_alias)
+    create_movies(history, 3)
+    history.apply(
+        migrations.AddField("Movie", "url", models.TextField(null=True, unique=True))
+    )
+
+    with pytest.raises(BackfillError) as caught:
+        history.apply(
+            AlterFieldWithBackfill(
+                "Movie",
+                "url",
+                models.TextField(unique=True),
+                lambda movie: LONG if movie.pk == 2 else str(movie.pk),
+            )
+        )
+
+    assert [(row.pk, row.reason) for row in caught.value.rows] == [
+        (2, "the database refused it: a value is too long for an index")
+    ]
+
+
+def test_a_column_that_the_server_has_not(mariadb_alias: str) -> None:
+    # Fails if it is found out by a traceback, or when all is filled.
+    history = History(mariadb_alias)
+    create_movies(history, 3)
+    before = history.describe("Movie")
+
+    with pytest.raises(BackfillError) as caught:
+        history.apply(
+            AddFieldWithBackfill(
+                "Movie",
+                "url",
+                models.CharField(max_length=17_000, db_index=True),
+                lambda movie: "x",
+            )
+        )
+
+    assert str(caught.value) == (
+        "films.Movie.url cannot be as it is to end: the database refuses a column of "
+        "type varchar(17000) with an index: Column length too big for column 'c' (max "
+        "= 16383); use BLOB or TEXT instead. Make max_length smaller, or the index one "
+        "that the database has, then run migrate again. Nothing was changed."
+    )
+    assert history.describe("Movie") == before
+
+
+def test_resuming_counts_only_for_who_listens(
+    postgresql_alias: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Fails if the whole table is counted before a resumed run begins.
+    history = History(postgresql_alias)
+    create_movies(history, 3)
+    with pytest.raises(BackfillError):
+        history.apply(add_slug(populate=lambda movie: {1: "a"}[movie.pk]))
+
+    with (
+        caplog.at_level("WARNING", "safefield"),
+        CaptureQueriesContext(history.connection) as queries,
+        pytest.raises(BackfillError),
+    ):
+        history.apply(add_slug(populate=lambda movie: {1: "a"}[movie.pk]))
+    assert [q["sql"] for q in queries if "COUNT(*)" in q["sql"]] == []
+
+    with caplog.at_level("INFO", "safefield"), pytest.raises(BackfillError):
+        history.apply(add_slug(populate=lambda movie: {1: "a"}[movie.pk]))
+    assert (
+        "Resuming films.Movie.slug: 1 of 3 rows (33 %) are already filled."
+        in caplog.messages
+    )

@@ -80,6 +80,10 @@ class Schema(LiveSchema):
         wanted = find_wanted_names(self.editor, self.plan)
         refuse_taken_names(self.plan, self.find_taken_names(wanted))
 
+    def too_long_for_index(self, exc: DatabaseError) -> Any:
+        """Return the condition on the rows that an index refused; None for no rows."""
+        return None
+
     def find_taken_names(self, wanted: Sequence[WantedName]) -> Iterable[TakenName]:
         """Return those of the wanted names that something else has."""
         return ()

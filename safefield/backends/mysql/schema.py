@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from secrets import token_hex
 
 from django.db import DatabaseError, Error
 
 from safefield.backends.base.column import LiveColumn
 from safefield.backends.base.names import TakenName, WantedName
 from safefield.backends.base.schema import Schema
+from safefield.backends.mysql.definition import refuse_too_long
 from safefield.backends.mysql.guard import NullGuard
 from safefield.backends.mysql.keys import MySQLKeys
 from safefield.backends.mysql.locks import MySQLLocks
@@ -69,6 +71,15 @@ class MySQLSchema(Schema):
             # A foreign key needs some index.
             return []
         return super().leftover_indexes()
+
+    def check_table(self) -> None:
+        super().check_table()
+        refuse_too_long(
+            self.connection,
+            self.plan,
+            table=f"safefield_{token_hex(8)}",
+            has_index=self.wants_index(),
+        )
 
     def is_empty(self) -> bool:
         # As exists() asks, less the time in which it is put together: every test run

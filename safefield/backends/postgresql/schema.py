@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
-from django.db import IntegrityError, transaction
+from django.db import DatabaseError, IntegrityError, transaction
 
 from safefield.backends.base.column import LiveColumn
 from safefield.backends.base.names import TakenName, WantedName
 from safefield.backends.postgresql import catalogue
+from safefield.backends.postgresql.index_rows import is_too_long
 from safefield.backends.postgresql.names import find_taken_names
 from safefield.backends.postgresql.online import OnlineSchema
 from safefield.backends.postgresql.surroundings import (
@@ -93,6 +95,9 @@ class PostgreSQLSchema(OnlineSchema):
     def check_table(self) -> None:
         super().check_table()
         refuse_unique_over_partitions(self.connection, self.plan)
+
+    def too_long_for_index(self, exc: DatabaseError) -> Any:
+        return is_too_long(self.table, self.plan.field.attname, exc)
 
     def check_drop(self) -> None:
         refuse_dependents(self.connection, self.plan)
