@@ -218,6 +218,22 @@ def test_a_row_that_is_renumbered_is_locked(history: History, other: Session) ->
     assert values(history, "slug") == ["same", "same-2", "same-3"]
 
 
+def test_few_rows_are_renumbered_together(history: History) -> None:
+    """Fails if thousands are locked in one transaction."""
+    create_movies(history, 1_101)
+    locked: list[int] = []
+
+    def count(execute: Any, sql: Any, params: Any, *rest: Any) -> Any:
+        if LOCKING["rows"].match(str(sql)) and str(sql).startswith("SELECT"):
+            locked.append(len(params))
+        return execute(sql, params, *rest)
+
+    with history.connection.execute_wrapper(count):
+        history.apply(add_slug(lambda movie: "same", deduplicate=safefield.numbered))
+
+    assert locked == [500, 500, 100]
+
+
 @pytest.mark.parametrize(
     ("field", "keys", "first"),
     [
