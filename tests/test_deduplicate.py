@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import sqlite3
+import sys
 import uuid
 from collections import Counter
 from typing import Any
@@ -363,6 +365,22 @@ def test_many_composite_keys(sqlite_alias: str) -> None:
 
     slugs = set(history.rows("Pair").values_list("slug", flat=True))
     assert slugs == {"a", *(f"a-{n}" for n in range(2, 1_501))}
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="sqlite3 cannot set a limit")
+def test_more_collisions_than_sqlite_takes_parameters(sqlite_alias: str) -> None:
+    """Fails if all answers are asked about in one question."""
+    history = History(sqlite_alias)
+    create(history, *["a"] * 11_000)
+    limit = sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER
+    database = history.connection.connection
+    before = database.setlimit(limit, 10_500)
+    try:
+        slugs = add_slug(history, safefield.numbered)
+    finally:
+        database.setlimit(limit, before)
+
+    assert slugs == ["a", *(f"a-{n}" for n in range(2, 11_001))]
 
 
 # On MariaDB a JSON column cannot be unique.
