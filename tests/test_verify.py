@@ -125,23 +125,35 @@ def test_key_that_points_nowhere(history: History) -> None:
 
 
 def test_check_constraint_that_names_the_field(history: History) -> None:
+    """
+    Fails if one that does not name it is judged too, or one that a NULL leaves open.
+
+    The database has none of them, so that nobody but safefield looks.
+    """
     create_movies(history, 7)
+    number = models.IntegerField(null=True)
+    columns = [migrations.AddField("Movie", name, number) for name in ("most", "rank")]
+    conditions = {
+        "rank_from_3": models.Q(rank__gte=3),
+        "most_is_large": models.Q(most__gte=1_000),
+        "rank_up_to_most": models.Q(rank__lte=models.F("most")),
+    }
     history.apply(
         migrations.SeparateDatabaseAndState(
             state_operations=[
-                migrations.AddField("Movie", "rank", models.IntegerField(null=True)),
-                migrations.AddConstraint(
-                    "Movie",
-                    models.CheckConstraint(
-                        condition=models.Q(rank__gte=3), name="rank_from_3"
-                    ),
+                *columns,
+                *(
+                    migrations.AddConstraint(
+                        "Movie", models.CheckConstraint(condition=condition, name=name)
+                    )
+                    for name, condition in conditions.items()
                 ),
             ],
-            database_operations=[
-                migrations.AddField("Movie", "rank", models.IntegerField(null=True))
-            ],
+            database_operations=columns,
         )
     )
+    # Nothing is known of the rank of the others, so that it is not above.
+    history.rows("Movie").filter(pk__in=[4, 7]).update(most=5)
 
     with pytest.raises(BackfillError) as caught:
         history.apply(
@@ -150,7 +162,15 @@ def test_check_constraint_that_names_the_field(history: History) -> None:
             )
         )
 
-    assert [row.pk for row in caught.value.rows] == [1, 2, 3]
+    assert str(caught.value).split("\n")[1:-1] == [
+        "  3 rows: the check constraint rank_from_3 is broken (primary key 1, 2, 3)",
+        "  1 row: the check constraint rank_up_to_most is broken (primary key 7)",
+    ]
+    assert [row.pk for row in caught.value.rows] == [1, 2, 3, 7]
+    ranks = values(history, "rank")
+    assert ranks == (
+        [None] * 7 if is_rolled_back(history) else [None] * 3 + [3, 4, 5, None]
+    )
 
 
 def test_a_race_is_told_by_rows(postgresql_alias: str) -> None:
