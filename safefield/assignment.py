@@ -112,7 +112,14 @@ class Assignment:
 
     def _set(self, instance: Model, field: AnyField, value: Any) -> None:
         if not (field.is_relation and isinstance(value, Model)):
-            setattr(instance, field.attname, value)
+            try:
+                setattr(instance, field.attname, value)
+            except AttributeError:
+                # An attribute may take a first value and no other, as a protected one
+                # of django-fsm does. What is assigned here is the first.
+                if vars(instance).pop(field.attname, value) is not None:
+                    raise
+                setattr(instance, field.attname, value)
             return
         # Checked first: the attribute would take one that was not saved.
         Values(field, self.connection).prepare(value)

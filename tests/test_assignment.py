@@ -93,6 +93,8 @@ class SettingAttribute:
 class SettingField(models.CharField):
     """A text, of which `also` tells what assigning it does besides."""
 
+    attribute = SettingAttribute
+
     def __init__(self, *args: Any, also: Any = None, **kwargs: Any) -> None:
         self.also: Callable[[Any, Any], None] = also
         super().__init__(*args, **{"max_length": 20, **kwargs})
@@ -103,7 +105,7 @@ class SettingField(models.CharField):
 
     def contribute_to_class(self, cls: Any, name: str, *args: Any, **kw: Any) -> None:
         super().contribute_to_class(cls, name, *args, **kw)
-        setattr(cls, self.attname, SettingAttribute(self))
+        setattr(cls, self.attname, self.attribute(self))
 
 
 STUDIO = migrations.CreateModel(
@@ -245,6 +247,29 @@ def test_alteration_leaves_other_rows_alone(alias: str) -> None:
     )
 
     assert read(history, "load", "load_unit") == [(1, "t"), (7, "oz"), (1, "t")]
+
+
+class OnceAttribute(SettingAttribute):
+    """As that of a protected field of django-fsm: refuses to change what is there."""
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        if self.field.attname in instance.__dict__:
+            raise AttributeError("Direct label modification is not allowed")
+        super().__set__(instance, value)
+
+
+class OnceField(SettingField):
+    attribute = OnceAttribute
+
+
+# Fails if an empty row counts as one that has a value.
+def test_attribute_that_takes_a_first_value_alone(alias: str) -> None:
+    history = make(alias, rows=2)
+    field = OnceField(also=SETTERS["a text"])
+
+    history.apply(AddFieldWithBackfill("item", "label", field, lambda item: "x"))
+
+    assert read(history, "label", "note") == [("x", "xx"), ("x", "xx")]
 
 
 class OwnerAttribute(ForwardManyToOneDescriptor):

@@ -90,3 +90,35 @@ def test_there_and_back(site: Site, alias: str) -> None:
         ["$0.00", "€0.00", "$1.00"],
         ["€0.07", "€1.00", "$2.00"],
     ]
+
+
+# Fails if the rehearsal of the second backfill does not find what the first one sets
+# besides: the tax of what is paid in dollars.
+def test_rehearsal_finds_the_currency(site: Site) -> None:
+    name = "films/migrations/0004_ticket_tax.py"
+    text = site.read(name)
+    films.run(site, "migrate", "films", "0001", "-v0")
+    films.run(
+        site,
+        "shell",
+        "-v0",
+        "-c",
+        "from django.db import connection\n"
+        "cursor = connection.cursor()\n"
+        "for code in ('EUR', 'USD'):\n"
+        "    cursor.execute('INSERT INTO films_ticket (cents, code, fee_currency) '\n"
+        "                   'VALUES (100, %s, %s)', [code, 'EUR'])\n",
+    )
+    site.write(
+        name,
+        text.replace(
+            "return ticket.cents * 19 // 100",
+            "return {'EUR': 19, 'USD': 0}[ticket.price_currency]",
+        ),
+    )
+
+    out = films.run(site, "rehearsebackfill", "films", "0004").out
+
+    site.write(name, text)
+    assert "  primary key 1: Money('19.00', 'EUR')\n" in out
+    assert "  primary key 2: Money('0.00', 'EUR')\n" in out
