@@ -82,6 +82,28 @@ class Writer:
             for key in self.keys
         )
 
+    @classmethod
+    def get_freezers(
+        cls, connection: BaseDatabaseWrapper
+    ) -> dict[type, Callable[[Any], Any]]:
+        """
+        Return what makes a parameter one that nobody can change, by its type.
+
+        What populate returns may have another state when the batch is written.
+        """
+        freezers: dict[type, Callable[[Any], Any]] = {
+            bytearray: bytes,
+            memoryview: bytes,
+        }
+
+        def freeze(value: Any) -> Any:
+            found = freezers.get(type(value))
+            return value if found is None else found(value)
+
+        freezers[list] = lambda values: [freeze(value) for value in values]
+        freezers[dict] = lambda values: {k: freeze(v) for k, v in values.items()}
+        return freezers
+
     def _write(self, rows: Sequence[Row]) -> int:
         return self._write_singly(rows)
 

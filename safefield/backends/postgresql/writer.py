@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
+from json import dumps
 from typing import Any, NamedTuple
 from uuid import UUID
+
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from safefield.backends.base.writer import Row, Writer
 
@@ -63,6 +66,22 @@ class PostgreSQLWriter(Writer):
     """Write with UPDATE … FROM unnest(…), or VALUES where that cannot be."""
 
     overlaps = True
+
+    @classmethod
+    def get_freezers(
+        cls, connection: BaseDatabaseWrapper
+    ) -> dict[type, Callable[[Any], Any]]:
+        """Return what makes a parameter one that nobody can change, see Writer."""
+        from django.db.backends.postgresql.psycopg_any import Jsonb
+
+        freezers = super().get_freezers(connection)
+        # Else psycopg would dump it when the batch is written.
+        freezers[Jsonb] = dump_json
+        if connection.settings_dict["OPTIONS"].get("server_side_binding"):
+            return freezers
+        # A literal -0.0 is a number, 0; in the array of a batch it would be a float.
+        # Not so in a list, which is an array anyway.
+        return {**freezers, float: lambda number: number or 0.0}
 
     def _write(self, rows: Sequence[Row]) -> int:
         if self.is_placed or any(column.nests for column in self._types):
@@ -153,6 +172,13 @@ class PostgreSQLWriter(Writer):
             cursor.execute(COLUMN_TYPES, [self.table])
             types = {name: ColumnType(*rest) for name, *rest in cursor.fetchall()}
         return [types[field.column] for field in self.columns]
+
+
+def dump_json(json: Any) -> str:
+    """Return the text that psycopg would make of `json`, in its version 3 or 2."""
+    if hasattr(json, "obj"):
+        return str((json.dumps or dumps)(json.obj))
+    return str(json.dumps(json.adapted))
 
 
 def to_array(values: Sequence[Any]) -> Any:
