@@ -138,8 +138,8 @@ def test_statement_that_commits(mariadb_alias: str) -> None:
     message = (
         "films.Movie.label cannot be filled. populate() was tried on the first rows "
         "and works on none of them:\n"
-        "  2 rows: populate() raised NotSupportedError (primary key 1, 2; such as "
-        "CREATE TABLE ends the transaction and cannot be undone)\n"
+        "  2 rows: populate() raised NotSupportedError: CREATE TABLE ends the "
+        "transaction and cannot be undone (primary key 1, 2)\n"
         "Nothing was changed. Mend populate() and run migrate again."
     )
     assert str(rehearsal.error) == message
