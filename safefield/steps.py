@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db import DatabaseError, transaction
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 
 from safefield.assignment import refuse_assignment
 from safefield.backends import get_backend
@@ -17,13 +17,14 @@ from safefield.backends.base.schema import Schema
 from safefield.backfill import Backfill
 from safefield.conf import get_configuration
 from safefield.deduplicate import Deduplication
-from safefield.exceptions import BackfillError
+from safefield.exceptions import BackfillError, BadRow
 from safefield.expressions import DeduplicatedExpression, ExpressionBackfill
 from safefield.marker import Marker
 from safefield.narrowing import make_refusal, refuse_narrowing, turn_round
 from safefield.plan import Plan
 from safefield.populate import is_unwritten, unwritten_message
 from safefield.progress import note, show_progress, step
+from safefield.reports import MAX_BAD_ROWS, SHOWN_KEYS, count_rows
 from safefield.reversal import Reversal
 from safefield.verify import Problem, verify
 from safefield.violations import Violation, find_violation, is_about_values
@@ -91,6 +92,9 @@ def _forwards(plan: Plan, schema: Schema) -> None:
     try:
         with whole:
             schema.enforce(sweep, check)
+            if plan.field.null and (schema.commits or plan.old_field is not None):
+                # What the application inserted behind the fill: no NOT NULL finds it.
+                sweep()
     except DatabaseError as exc:
         if not is_about_values(exc):
             raise
@@ -174,22 +178,37 @@ def refused(
     except BackfillError as found:
         return found
     what = violation.value if violation else "it gave no reason that safefield knows"
+    empty = find_empty_rows(plan, schema) if schema.commits else []
+    advice = "Mend that, then run migrate again." if schema.commits else ""
+    if empty:
+        keys = ", ".join(repr(row.pk) for row in empty[:SHOWN_KEYS])
+        more = ", …" if len(empty) > SHOWN_KEYS else ""
+        advice = (
+            f"{count_rows(len(empty))} came in meanwhile without a value (primary key "
+            f"{keys}{more}). Run migrate again: they are filled then."
+        )
     said = ""
     if get_configuration().SHOW_VALUES:
         # What PostgreSQL says below its first line may be a whole row.
         first_line = str(exc).partition("\n")[0]
         said = f" It said: {first_line}."
-    kept = (
-        "Run migrate again: rows that came in meanwhile are filled then."
-        if schema.commits
-        else "Nothing was changed."
-    )
     return BackfillError(
         f"{plan.title}: the database refused to enforce the final definition of "
-        f"column {plan.field.column}: {what}.{said} {kept}",
+        f"column {plan.field.column}: {what}.{said} {advice or 'Nothing was changed.'}",
         model=plan.label,
         field=plan.field_name,
+        rows=empty,
     )
+
+
+def find_empty_rows(plan: Plan, schema: Schema) -> list[BadRow]:
+    """Return the first rows that have no value, and ought to have one."""
+    if plan.field.null:
+        return []
+    rows: QuerySet[Model] = QuerySet(plan.new_model, using=schema.connection.alias)
+    empty = rows.filter(**{f"{plan.field.attname}__isnull": True}).order_by("pk")
+    keys = list(empty.values_list("pk", flat=True)[:MAX_BAD_ROWS])
+    return [BadRow(pk, "there is no value") for pk in keys]
 
 
 def backwards(plan: Plan, editor: BaseDatabaseSchemaEditor) -> None:
@@ -224,6 +243,7 @@ def backwards(plan: Plan, editor: BaseDatabaseSchemaEditor) -> None:
             back = turn_round(plan)
             refuse_narrowing(back, type(schema)(editor, back))
         if plan.reverse is not None:
+            schema.check_rows()
             if plan.old_field is None:
                 schema.relax()
             Reversal(plan, schema).run()

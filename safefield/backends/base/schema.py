@@ -88,6 +88,14 @@ class Schema(LiveSchema):
         """Return those of the wanted names that something else has."""
         return ()
 
+    def check_rows(self) -> None:
+        """
+        Refuse a table of which this user may not see every row.
+
+        Raises:
+            BackfillError: Some rows would be left out without a word.
+        """
+
     def check_drop(self) -> None:
         """
         Refuse to drop a column that something else needs.

@@ -21,6 +21,7 @@ from safefield.backends.mysql.guard import NullGuard
 from safefield.backends.mysql.keys import MySQLKeys
 from safefield.backends.mysql.locks import MySQLLocks
 from safefield.backends.mysql.names import find_taken_names
+from safefield.backends.mysql.session import strict_mode
 from safefield.exceptions import BackfillError
 from safefield.fields import AnyField, copy_field
 
@@ -54,6 +55,12 @@ class MySQLSchema(Schema):
     keys_class = MySQLKeys
     locks_class = MySQLLocks
     locks: MySQLLocks
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other runs of migrate away, and refuse what the server would change."""
+        with super().alone(), strict_mode(self.connection):
+            yield
 
     def estimated_rows(self) -> int:
         with self.connection.cursor() as cursor:

@@ -12,22 +12,25 @@ __all__ = [
     "find_column",
     "find_index",
     "has_constraint",
-    "has_rows",
     "is_bare",
+    "may_have_rows",
 ]
 
 
-def has_rows(connection: Any, table: str) -> bool:
-    """Return whether a table has rows; in half the time of is_bare()."""
-    sql = f"SELECT 1 FROM {table.replace('%', '%%')} LIMIT 1"
-    return _fetch(connection, sql, []) is not None
+def may_have_rows(connection: Any, table: str) -> bool:
+    """Return whether a table has rows, or row security may hide some."""
+    sql = (
+        f"SELECT EXISTS (SELECT FROM {table.replace('%', '%%')}) "
+        f"OR row_security_active(%s::regclass)"
+    )
+    return bool(_fetch(connection, sql, [table])[0])
 
 
 def is_bare(connection: Any, table: str, column: str) -> bool:
-    """Return whether a table has no rows, no such column and no partitions."""
+    """Return whether a table is bare: no rows, column, partitions, row security."""
     row = _fetch(
         connection,
-        "SELECT relkind <> 'p' "
+        "SELECT relkind <> 'p' AND NOT row_security_active(oid) "
         f"AND NOT EXISTS (SELECT FROM {table.replace('%', '%%')}) "
         "AND NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = pg_class.oid "
         "AND attname = %s AND NOT attisdropped) "

@@ -21,6 +21,7 @@ from safefield.backends.postgresql.names import find_taken_names
 from safefield.backends.postgresql.online import OnlineSchema
 from safefield.backends.postgresql.surroundings import (
     refuse_dependents,
+    refuse_row_security,
     refuse_unique_over_partitions,
 )
 
@@ -40,7 +41,7 @@ class PostgreSQLSchema(OnlineSchema):
     """The column on PostgreSQL."""
 
     def is_empty(self) -> bool:
-        return not catalogue.has_rows(self.connection, self.table)
+        return not catalogue.may_have_rows(self.connection, self.table)
 
     def can_add_at_once(self) -> bool:
         if self.commits:
@@ -95,6 +96,10 @@ class PostgreSQLSchema(OnlineSchema):
     def check_table(self) -> None:
         super().check_table()
         refuse_unique_over_partitions(self.connection, self.plan)
+        self.check_rows()
+
+    def check_rows(self) -> None:
+        refuse_row_security(self.connection, self.plan)
 
     def too_long_for_index(self, exc: DatabaseError) -> Any:
         return is_too_long(self.table, self.plan.field.attname, exc)

@@ -1,4 +1,4 @@
-"""PostgreSQL: partitions, and views and other objects that need a column."""
+"""PostgreSQL: partitions, row security, and views and others that need a column."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ from typing import Any
 from safefield.exceptions import BackfillError
 from safefield.plan import Plan
 
-__all__ = ["is_partitioned", "refuse_dependents", "refuse_unique_over_partitions"]
+__all__ = [
+    "is_partitioned",
+    "refuse_dependents",
+    "refuse_row_security",
+    "refuse_unique_over_partitions",
+]
 
 
 def is_partitioned(connection: Any, table: str) -> bool:
@@ -18,6 +23,34 @@ def is_partitioned(connection: Any, table: str) -> bool:
         )
         row = cursor.fetchone()
     return row is not None and bool(row[0])
+
+
+def refuse_row_security(connection: Any, plan: Plan) -> None:
+    """
+    Refuse a table of which row security may hide rows from this role.
+
+    Raises:
+        BackfillError: It is active, for this table or that of a parent.
+    """
+    options = plan.new_model._meta
+    tables = [options.db_table]
+    tables += [parent._meta.db_table for parent in options.get_parent_list()]
+    for table in tables:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT current_user::text WHERE row_security_active(%s::regclass)",
+                [connection.ops.quote_name(table)],
+            )
+            row = cursor.fetchone()
+        if row is not None:
+            raise BackfillError(
+                f"{plan.title} cannot be filled: row security may hide rows of table "
+                f"{table} from role {row[0]}, and they would stay without a value. Run "
+                f"migrate as a role with BYPASSRLS, or as the owner of the table "
+                f"without FORCE ROW LEVEL SECURITY. Nothing was changed.",
+                model=plan.label,
+                field=plan.field_name,
+            )
 
 
 def refuse_unique_over_partitions(connection: Any, plan: Plan) -> None:
