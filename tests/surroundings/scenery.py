@@ -98,6 +98,20 @@ POSTGRESQL = [
     "CREATE INDEX by_hand_invalid ON films_movie (note)",
     "UPDATE pg_index SET indisvalid = false "
     "WHERE indexrelid = 'by_hand_invalid'::regclass",
+    # On the column that is altered.
+    "CREATE INDEX by_hand_code_hash ON films_movie USING hash (code)",
+    "CREATE INDEX by_hand_code_brin ON films_movie USING brin (code)",
+    "CREATE INDEX by_hand_code_desc ON films_movie (code DESC)",
+    "CREATE UNIQUE INDEX by_hand_code_partial ON films_movie (code) WHERE year < 0",
+    "CREATE INDEX by_hand_code_expression ON films_movie (upper(code))",
+    "CREATE INDEX by_hand_code_include ON films_movie (code) INCLUDE (title)",
+    "CREATE STATISTICS by_hand_code_statistics ON code, title FROM films_movie",
+    "COMMENT ON COLUMN films_movie.code IS 'By hand'",
+    "GRANT UPDATE (code) ON films_movie TO PUBLIC",
+    "ALTER TABLE films_movie ALTER code SET STORAGE EXTERNAL, "
+    "ALTER code SET STATISTICS 123, "
+    "ADD CONSTRAINT by_hand_code_check CHECK (code <> 'x')",
+    "CREATE VIEW codes AS SELECT code FROM films_movie",
     "CREATE STATISTICS by_hand_statistics (dependencies) ON year, title "
     "FROM films_movie",
     "CREATE FUNCTION note_it() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
@@ -158,6 +172,11 @@ MYSQL = [
     "ADD FULLTEXT INDEX by_hand_fulltext (note), "
     "ADD SPATIAL INDEX by_hand_spatial (by_hand_point), "
     "ADD INDEX by_hand_prefix (note(7)), "
+    # On the column that is altered.
+    "ADD FULLTEXT INDEX by_hand_code_fulltext (code), "
+    "ADD INDEX by_hand_code_prefix (code(7)), "
+    "ADD INDEX by_hand_code_pair (code, year), "
+    "ADD CONSTRAINT by_hand_code_check CHECK (code <> 'x'), "
     "ADD INDEX by_hand_comment (year) COMMENT 'Years'",
     "CREATE TRIGGER by_hand_before BEFORE UPDATE ON films_movie FOR EACH ROW "
     "BEGIN SET NEW.by_hand_at = OLD.by_hand_at; "
@@ -212,6 +231,12 @@ SQLITE = [
     "WHERE year < 1900",
     "CREATE INDEX \"by hand expression\" ON films_movie (lower(title) || '100%')",
     "CREATE INDEX by_hand_collated ON films_movie (note COLLATE RTRIM DESC)",
+    # On the column that is altered.
+    "CREATE INDEX by_hand_code_partial ON films_movie (code) WHERE year < 0",
+    "CREATE INDEX by_hand_code_desc ON films_movie (code DESC)",
+    "CREATE INDEX by_hand_code_collated ON films_movie (code COLLATE NOCASE)",
+    "CREATE INDEX by_hand_code_expression ON films_movie (upper(code))",
+    "CREATE VIEW codes AS SELECT code FROM films_movie",
     "CREATE TRIGGER by_hand_update AFTER UPDATE OF title ON films_movie "
     "BEGIN INSERT INTO audit VALUES (NEW.title); END",
     "CREATE TRIGGER by_hand_instead INSTEAD OF INSERT ON titles "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from django.db import migrations, models
+from django.db import IntegrityError, migrations, models, transaction
 
 from safefield import BackfillError
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
@@ -261,3 +261,26 @@ def test_mariadb_foreign_key_checks_stay_off(mariadb_alias: str) -> None:
     history.apply(AddFieldWithBackfill("Movie", "studio", field, lambda movie: 1))
 
     assert look(history).session == before
+
+
+def test_postgresql_constraints_wait_as_before(postgresql_alias: str) -> None:
+    """Fails if all constraints wait after the backfill, also those that did not."""
+    history = History(postgresql_alias, atomic=True)
+    history.apply(STUDIO, MOVIE)
+    history.rows("Movie").create(title="One", year=1)
+    execute(
+        history,
+        "CREATE TABLE at_once (n integer UNIQUE DEFERRABLE INITIALLY IMMEDIATE)",
+        "CREATE TABLE later (n integer UNIQUE DEFERRABLE INITIALLY DEFERRED)",
+    )
+
+    def look_at_both(apps: Any, editor: Any) -> None:
+        editor.execute("INSERT INTO later VALUES (1), (1)")
+        editor.execute("DELETE FROM later")
+        with pytest.raises(IntegrityError), transaction.atomic(postgresql_alias):
+            editor.execute("INSERT INTO at_once VALUES (1), (1)")
+
+    look = migrations.RunPython(look_at_both, look_at_both)
+    history.apply(look, ADDED, look)
+    assert history.rows("Movie").get().slug == 1
+    history.unapply()

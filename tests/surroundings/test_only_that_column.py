@@ -64,10 +64,11 @@ def slug_of(movie: Any) -> str:
     return f"film-{movie.pk}"
 
 
-#: The line of a column, but not of its indexes and constraints.
+#: What an alteration may change in the line of its column.
 OF_ALTERED = re.compile(
-    r'"attname": "code"|^TABLE films_movie: "code"|^sqlite_master table films_movie:'
-    r'\s+"code"'
+    r'("attname": "code".*?"attnotnull": )\w+'
+    r'|(^TABLE films_movie: "code").*'
+    r'|(^sqlite_master table films_movie:\s+"code").*'
 )
 WINDOW = Window(RowNumber(), order_by=F("title"))
 CASES = {
@@ -114,9 +115,7 @@ def look(history: History, case: Case) -> Snapshot:
     """Take a snapshot without the column that is altered, which was there."""
     found = take_snapshot(history.connection, case.column)
     return found._replace(
-        catalogue=frozenset(
-            fact for fact in found.catalogue if not OF_ALTERED.search(fact)
-        )
+        catalogue=frozenset(OF_ALTERED.sub(r"\1", fact) for fact in found.catalogue)
     )
 
 

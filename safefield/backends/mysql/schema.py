@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from secrets import token_hex
 
 from django.db import DatabaseError, Error
@@ -352,7 +353,31 @@ class MySQLSchema(Schema):
             definition += f" CHECK ({check})"
         if params:
             definition %= tuple(self.editor.quote_value(value) for value in params)
+        if not check and self._check_by_hand:
+            definition += f" CHECK ({self._check_by_hand})"
         return f"{self._column(field)} {definition}"
+
+    @cached_property
+    def _check_by_hand(self) -> str | None:
+        """The check of a column that Django has made none for, but somebody else."""
+        old = self.plan.old_field
+        if (
+            self.editor.collect_sql
+            or old is None
+            or old.db_parameters(self.connection)["check"]
+            # To MySQL it is one of the table, which no MODIFY takes away.
+            or not self.connection.mysql_is_mariadb
+        ):
+            return None
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT CHECK_CLAUSE FROM information_schema.CHECK_CONSTRAINTS "
+                "WHERE CONSTRAINT_SCHEMA = DATABASE() AND LEVEL = 'Column' "
+                "AND TABLE_NAME = %s AND CONSTRAINT_NAME = %s",
+                [self.plan.table, old.column],
+            )
+            row = cursor.fetchone()
+        return None if row is None else str(row[0])
 
     def _execute_alter(self, changes: list[str]) -> None:
         table = self.connection.ops.quote_name(self.plan.table)

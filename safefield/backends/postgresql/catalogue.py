@@ -10,6 +10,7 @@ __all__ = [
     "estimate_rows",
     "find_check_name",
     "find_column",
+    "find_immediate_constraints",
     "find_index",
     "has_constraint",
     "is_bare",
@@ -97,6 +98,18 @@ def find_check_name(connection: Any, table: str, column: str, name: str) -> str:
         [name, name, column, table],
     )
     return str(row[0])
+
+
+def find_immediate_constraints(connection: Any) -> str | None:
+    """Return the constraints that can wait and begin without, quoted, as a list."""
+    row = _fetch(
+        connection,
+        "SELECT string_agg(format('%%I.%%I', nspname, conname), ', ') "
+        "FROM pg_constraint JOIN pg_namespace n ON n.oid = connamespace "
+        "WHERE condeferrable AND NOT condeferred AND nspname !~ '^pg_'",
+        [],
+    )
+    return None if row[0] is None else str(row[0])
 
 
 def estimate_rows(connection: Any, table: str) -> int:

@@ -148,7 +148,7 @@ class PostgreSQLSchema(OnlineSchema):
             # of deferred foreign keys, would forbid ALTER TABLE.
             self.editor.execute("SET CONSTRAINTS ALL IMMEDIATE", None)
             super().enforce(sweep, check)
-            self.editor.execute("SET CONSTRAINTS ALL DEFERRED", None)
+            self._defer()
             return
         self.enforce_online(sweep)
 
@@ -200,7 +200,15 @@ class PostgreSQLSchema(OnlineSchema):
         """Fire the triggers that wait for the end of the transaction."""
         if not self.commits:
             self.editor.execute("SET CONSTRAINTS ALL IMMEDIATE", None)
-            self.editor.execute("SET CONSTRAINTS ALL DEFERRED", None)
+            self._defer()
+
+    def _defer(self) -> None:
+        """Let constraints wait for the end of the transaction again, if they did."""
+        self.editor.execute("SET CONSTRAINTS ALL DEFERRED", None)
+        if not self.editor.collect_sql:
+            names = catalogue.find_immediate_constraints(self.connection)
+            if names:
+                self.editor.execute(f"SET CONSTRAINTS {names} IMMEDIATE", None)
 
     # Small things
 

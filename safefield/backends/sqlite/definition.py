@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -75,6 +76,15 @@ class Definition(NamedTuple):
         parts = tuple(_drop_qualifier(part, old) for part in self.parts)
         return Definition(f"CREATE TABLE {quote(new)} ", parts, self.tail)
 
+    def find_checks(self, column: str) -> list[str]:
+        """Return the checks in the definition of a column, with their names."""
+        return [
+            check
+            for part in self.parts
+            if name_of(part) == column.lower()
+            for check in _checks(part)
+        ]
+
     def add(self, text: str) -> Definition:
         """Return the same with one more column, before the constraints."""
         parts = list(self.parts)
@@ -99,6 +109,25 @@ def name_of(part: str) -> str | None:
             continue
         return None if token.upper() in CONSTRAINTS else _unquote(token)
     return None
+
+
+def _checks(part: str) -> Iterator[str]:
+    """Yield each CHECK (...) of a part, with the CONSTRAINT and the name before it."""
+    tokens = [
+        match
+        for match in TOKEN.finditer(part)
+        if not match[0].isspace() and not match[0].startswith(("--", "/*"))
+    ]
+    depth = 0
+    start = None
+    for place, token in enumerate(tokens):
+        if depth == 0 and token[0].upper() == "CHECK":
+            is_named = place > 1 and tokens[place - 2][0].upper() == "CONSTRAINT"
+            start = tokens[place - 2 if is_named else place].start()
+        depth += (token[0] == "(") - (token[0] == ")")
+        if depth == 0 and token[0] == ")" and start is not None:
+            yield part[start : token.end()]
+            start = None
 
 
 def _drop_qualifier(part: str, table: str) -> str:

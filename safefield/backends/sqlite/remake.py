@@ -114,7 +114,9 @@ class _Remake:
         definition = self.definition
         wanted: dict[str, str] = {}
         for old, new in alterations:
-            definition = definition.change(new.column, self._column_sql(new))
+            checks = self._checks_by_hand(old)
+            text = " ".join([self._column_sql(new), *checks])
+            definition = definition.change(new.column, text)
             had, has = self._indexes(old), self._indexes(new)
             self.leftover |= had.keys() - has.keys()
             # What it had stays, whatever its name: of a table that was renamed.
@@ -224,6 +226,16 @@ class _Remake:
         ):
             name += "_"
         return name
+
+    def _checks_by_hand(self, field: AnyField) -> list[str]:
+        """Return the checks of a column that Django has not made."""
+        made = Definition("", (f" {self._column_sql(field)}",), "")
+        djangos = made.find_checks(field.column)
+        return [
+            check
+            for check in self.definition.find_checks(field.column)
+            if check not in djangos
+        ]
 
     # What Django makes
 
