@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.db import models
 
-from safefield import passes
+from safefield import BackfillError, passes
 from safefield.backends.base.locks import Locks
 from safefield.batches import BATCH_SECONDS, FIRST_ROWS, BatchSize
 from safefield.operations import AddFieldWithBackfill
@@ -201,3 +201,24 @@ def test_pauses_between_batches(
     # MariaDB commits each batch also where the migration is called atomic.
     is_paused = alias == "mariadb" or (alias == "postgresql" and not atomic)
     assert len([pause for pause in pauses if pause > 0]) == (2 if is_paused else 0)
+
+
+def test_bad_rows_of_the_first_try_are_told_once(alias: str) -> None:
+    """Fails if what was found before a batch goes row by row is kept."""
+    history = History(alias)
+    create_movies(history, 9)
+
+    def populate(movie: Any) -> str:
+        if movie.pk == 6:
+            raise ValueError("bad")
+        if movie.pk == 8:
+            with history.connection.cursor() as cursor:
+                cursor.execute("SELECT nothing FROM nowhere")
+        return "good"
+
+    field = models.CharField(max_length=80)
+    with pytest.raises(BackfillError) as caught:
+        history.apply(AddFieldWithBackfill("Movie", "copy", field, populate))
+
+    assert [row.pk for row in caught.value.rows] == [6, 8]
+    assert "  1 row: populate() raised ValueError" in str(caught.value)

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from django.db import transaction
+from django.db.backends.utils import strip_quotes
 
 from safefield.backends.base.column import LiveColumn
 from safefield.backends.base.names import TakenName, WantedName
@@ -68,7 +69,7 @@ class SQLiteSchema(Schema):
                 "SELECT EXISTS (SELECT 1 FROM pragma_index_list(%s) list, "
                 "pragma_index_info(list.name) info "
                 "WHERE info.name = %s COLLATE NOCASE)",
-                [self.plan.table, self.plan.field.column],
+                [strip_quotes(self.plan.table), self.plan.field.column],
             )
             return bool(cursor.fetchone()[0])
 
@@ -81,7 +82,7 @@ class SQLiteSchema(Schema):
             cursor.execute(
                 "SELECT sql FROM sqlite_master WHERE type = 'table' "
                 "AND name = %s COLLATE NOCASE",
-                [self.plan.table],
+                [strip_quotes(self.plan.table)],
             )
             definition = Definition.parse(cursor.fetchone()[0])
         kind = str(self.plan.field.db_type(self.connection))
