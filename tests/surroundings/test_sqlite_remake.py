@@ -71,6 +71,8 @@ TABLES = {
     "extra) WITHOUT ROWID",
     "number of the row": "CREATE TABLE films_movie (id bigint PRIMARY KEY, title, "
     "extra, oid text)",
+    "generated column": "CREATE TABLE films_movie (id INTEGER PRIMARY KEY, title TEXT, "
+    "extra, shout AS (upper(title)) STORED, length AS (length(title)))",
     "check before a column": "CREATE TABLE films_movie (id INTEGER PRIMARY KEY, "
     "title CHECK (title <> '),('), extra, "
     "CONSTRAINT checked CHECK (films_movie.id > 0))",
@@ -202,3 +204,20 @@ def test_pieces_of_a_definition(sql: str, parts: tuple[str, ...]) -> None:
 
     assert tuple(part.strip() for part in definition.parts) == parts
     assert re.sub(r"\s", "", definition.sql) == re.sub(r"\s", "", sql)
+
+
+def test_key_of_a_row_that_is_gone_is_not_given_again(history: History) -> None:
+    """Fails if AUTOINCREMENT starts anew at the last key that is there."""
+    make(
+        history,
+        "CREATE TABLE films_movie (id INTEGER PRIMARY KEY AUTOINCREMENT, "
+        "title TEXT, slug TEXT)",
+        "INSERT INTO films_movie VALUES (1, 'One', NULL), (7, 'Seven', NULL)",
+        "DELETE FROM films_movie WHERE id = 7",
+    )
+
+    history.apply(add())
+    history.rows("Movie").create(title="New", slug="new")
+
+    keys = history.rows("Movie").values_list("pk", flat=True)
+    assert list(keys) == [1, 8]
