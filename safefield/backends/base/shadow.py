@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -62,6 +62,8 @@ class Shadow:
         self.connection = connection
         self.layout = layout
         self.keys: list[AnyField] = list(layout.model._meta.pk_fields)
+        #: The columns that are copied.
+        self.columns: list[str] = []
         #: Whether other tables were written to, as far as that is noticed by itself.
         self.is_written = False
 
@@ -137,7 +139,8 @@ class Shadow:
             ) from exc
         for field in self.layout.made:
             self.add(field)
-        columns = ", ".join(map(self._quote, copied))
+        self.columns = copied
+        columns = self._list(copied)
         order = ""
         if limit is not None:
             keys = [self._quote(key.column) for key in self.keys]
@@ -159,15 +162,15 @@ class Shadow:
             for field in [*self.layout.copied, *self._find_fields(needed)]
         }
         keys = [key.column for key in self.keys]
-        parts = [
-            f"{self._define(field)} {'NOT NULL' if column in keys else 'NULL'}"
-            for column, field in fields.items()
-        ]
+        generated = self._generated()
+        fields = {
+            column: field for column, field in fields.items() if column not in generated
+        }
+        parts = [self._define_copied(field) for field in fields.values()]
+        parts += generated.values()
         parts.append(f"PRIMARY KEY ({', '.join(map(self._quote, keys))})")
-        self._execute(
-            f"CREATE TEMPORARY TABLE {self._table} "
-            f"({', '.join([*parts, *self._checks(fields)])})"
-        )
+        parts += self._checks()
+        self._execute(f"CREATE TEMPORARY TABLE {self._table} ({', '.join(parts)})")
         return list(fields)
 
     def _add_rules(self) -> None:
@@ -182,16 +185,33 @@ class Shadow:
 
     def _needed(self) -> set[str]:
         """Return the columns that the rules name; others may be among them."""
-        text = "\n".join(self._rules())
+        text = "\n".join([*self._rules(), *self._checks(), *self._generated().values()])
+        # A quote within a name is there twice.
+        text = text.replace('""', '"').replace("``", "`")
         return {name for name in self._live_columns() if name in text}
 
     def _rules(self) -> list[str]:
         """Return what is unique together with the column, as SQL."""
+        return self._about(self._find_rules)
+
+    def _about(self, find: Callable[[], Iterable[str]]) -> list[str]:
+        """Return the texts of some that are about the column, or one made of it."""
         if self.layout.column is None:
             return []
-        return [
-            rule for rule in self._find_rules() if self.layout.column.column in rule
-        ]
+        names = [self.layout.column.column, *self._generated()]
+        return [text for text in find() if any(name in text for name in names)]
+
+    def _generated(self) -> dict[str, str]:
+        """Return the columns that the database makes of the column; their SQL."""
+        if self.layout.column is None:
+            return {}
+        name = self.layout.column.column
+        found = self._find_generated().items()
+        return {column: text for column, text in found if name in text}
+
+    def _find_generated(self) -> dict[str, str]:
+        """Return the generated columns, as SQL by name."""
+        return {}
 
     def _find_rules(self) -> list[str]:
         """Return what is unique in the real table, but for its key, as SQL."""
@@ -207,25 +227,18 @@ class Shadow:
             and all(constraint["columns"])
         ]
 
-    def _checks(self, fields: dict[str, AnyField]) -> list[str]:
-        """Return the model's check constraints on the column, as SQL."""
-        column, model = self.layout.column, self.layout.model
-        if column is None:
-            return []
+    def _checks(self) -> list[str]:
+        """Return what is checked of the column, as SQL."""
+        return self._about(self._find_checks)
+
+    def _find_checks(self) -> list[str]:
+        """Return the check constraints of the model, as SQL."""
+        model = self.layout.model
         editor: Any = self.connection.schema_editor(atomic=False)
-        checks = [
+        return [
             str(constraint.constraint_sql(model, editor))
             for constraint in model._meta.constraints
             if isinstance(constraint, CheckConstraint)
-        ]
-        others = {
-            str(field.column) for field in model._meta.local_concrete_fields
-        }.difference(fields)
-        return [
-            check
-            for check in checks
-            if self._quote(column.column) in check
-            and not any(self._quote(other) in check for other in others)
         ]
 
     def _find_fields(self, columns: set[str]) -> list[AnyField]:
@@ -244,6 +257,14 @@ class Shadow:
     def _quote(self, name: str) -> str:
         return str(self.connection.ops.quote_name(name))
 
+    def _quote_column(self, name: str) -> str:
+        """Return the name of a live column quoted, whatever is in it."""
+        mark = self._quote("x")[0]
+        return f"{mark}{name.replace(mark, mark * 2)}{mark}"
+
+    def _list(self, names: Iterable[str]) -> str:
+        return ", ".join(map(self._quote_column, names))
+
     def _execute(self, sql: str) -> None:
         with self.connection.cursor() as cursor:
             cursor.execute(sql, None)
@@ -254,6 +275,10 @@ class Shadow:
                 cursor, self.layout.table
             )
         return [column.name for column in description]
+
+    def _define_copied(self, field: AnyField) -> str:
+        """Return column and definition of a column that the real table has."""
+        return f"{self._define(field)} {'NOT NULL' if field in self.keys else 'NULL'}"
 
     def _define(self, field: AnyField) -> str:
         """Return column and type, for a table that fills nothing by itself."""

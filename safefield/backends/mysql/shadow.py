@@ -10,7 +10,7 @@ from typing import Any
 from django.db import DatabaseError, transaction
 
 from safefield.backends.base.schema import Schema
-from safefield.backends.base.shadow import Shadow
+from safefield.backends.base.shadow import Layout, Shadow
 
 __all__ = ["MySQLShadow"]
 
@@ -31,11 +31,21 @@ RULE = re.compile(
     r"^  (?:CONSTRAINT `(?:[^`]|``)*` )?(UNIQUE KEY .*?|CHECK .*?),?$", re.MULTILINE
 )
 
+GENERATED = re.compile(
+    r"^  (`((?:[^`]|``)*)` .*? GENERATED ALWAYS AS .*?),?$", re.MULTILINE
+)
+
 
 class MySQLShadow(Shadow):
     """The temporary table on MySQL and MariaDB."""
 
     slowdown = 1.9
+
+    def __init__(self, connection: Any, layout: Layout) -> None:
+        super().__init__(connection, layout)
+        #: Tables with the final definitions, and how many of them have got rows.
+        self._finals: list[str] = []
+        self._enforced = 0
 
     @contextmanager
     def open(
@@ -53,7 +63,8 @@ class MySQLShadow(Shadow):
                 transaction.set_rollback(True, using=self.connection.alias)
         finally:
             if self.connection.is_usable():
-                self._execute(f"DROP TEMPORARY TABLE IF EXISTS {self._table}")
+                names = ", ".join([self._table, *self._finals])
+                self._execute(f"DROP TEMPORARY TABLE IF EXISTS {names}")
 
     def is_refused_write(self, exc: DatabaseError) -> bool:
         return bool(exc.args) and exc.args[0] == READ_ONLY_TRANSACTION
@@ -66,14 +77,20 @@ class MySQLShadow(Shadow):
         schema.widen()
 
     def try_definition(self, schema: Any) -> None:
-        name = self._quote(f"{self.layout.name}_final")
-        changes = ", ".join(schema.spell_final())
-        # Without rows, which are checked otherwise.
+        # As long as it has no rows, for ALTER TABLE ends the transaction.
+        name = self._quote(f"{self.layout.name}_{len(self._finals)}")
+        self._finals.append(name)
         self._execute(f"CREATE TEMPORARY TABLE {name} LIKE {self._table}")
-        try:
-            self._execute(f"ALTER TABLE {name} {changes}")
-        finally:
-            self._execute(f"DROP TEMPORARY TABLE {name}")
+        changes = ", ".join(schema.spell_final())
+        self._execute(f"ALTER TABLE {name} {changes}")
+
+    def enforce(self, schema: Schema) -> None:
+        name = self._finals[self._enforced]
+        self._enforced += 1
+        columns = self._list(dict.fromkeys([*self.columns, schema.plan.field.column]))
+        self._execute(
+            f"INSERT INTO {name} ({columns}) SELECT {columns} FROM {self._table}"
+        )
 
     def find_triggers(self) -> list[str]:
         with self.connection.cursor() as cursor:
@@ -89,13 +106,14 @@ class MySQLShadow(Shadow):
         live = self._live_columns()
         kept = self._needed() | {field.column for field in self.layout.copied}
         copied = [name for name in live if name in kept]
-        keys = ", ".join(self._quote(key.column) for key in self.keys)
+        generated = self._generated()
+        copied = [name for name in copied if name not in generated]
+        keys = self._list(key.column for key in self.keys)
+        parts = [*generated.values(), f"PRIMARY KEY ({keys})", *self._rules()]
         # With the real types and character sets.
         self._execute(
-            f"CREATE TEMPORARY TABLE {self._table} "
-            f"({', '.join([f'PRIMARY KEY ({keys})', *self._rules()])})"
-            f"{self._table_options()} AS SELECT "
-            f"{', '.join(map(self._quote, copied))} "
+            f"CREATE TEMPORARY TABLE {self._table} ({', '.join(parts)})"
+            f"{self._table_options()} AS SELECT {self._list(copied)} "
             f"FROM {self._quote(self.layout.table)} LIMIT 0"
         )
         return copied
@@ -104,9 +122,20 @@ class MySQLShadow(Shadow):
         """Do nothing: the table was made with them."""
 
     def _find_rules(self) -> list[str]:
+        return RULE.findall(self._show())
+
+    def _find_generated(self) -> dict[str, str]:
+        return {
+            name.replace("``", "`"): text
+            for text, name in GENERATED.findall(self._show())
+        }
+
+    def _show(self) -> str:
+        """Return the server's text of the real table: a line for each thing."""
         with self.connection.cursor() as cursor:
-            cursor.execute(f"SHOW CREATE TABLE {self._quote(self.layout.table)}", None)
-            return RULE.findall(cursor.fetchone()[1])
+            table = self._quote(self.layout.table)
+            cursor.execute(f"SHOW CREATE TABLE {table}", None)
+            return str(cursor.fetchone()[1])
 
     def _table_options(self) -> str:
         """Return what makes new columns have the character set of the real ones."""

@@ -61,17 +61,21 @@ class PostgreSQLShadow(Shadow):
         # With the real types and collations, and all that asks something of them.
         self._execute(
             f"CREATE TEMPORARY TABLE {self._table} (LIKE "
-            f"{self._quote(self.layout.table)} INCLUDING CONSTRAINTS INCLUDING INDEXES)"
+            f"{self._quote(self.layout.table)} INCLUDING CONSTRAINTS INCLUDING INDEXES "
+            "INCLUDING GENERATED)"
         )
         live = self._live_columns()
         kept = self._needed() | {field.column for field in self.layout.copied}
         # What names one that goes, goes too.
         drops = [
-            f"DROP {self._quote(name)} CASCADE" for name in live if name not in kept
+            f"DROP IF EXISTS {self._quote_column(name)} CASCADE"
+            for name in live
+            if name not in kept
         ]
         if drops:
             self._execute(f"ALTER TABLE {self._table} {', '.join(drops)}")
-        return [name for name in live if name in kept]
+        generated = self._find_generated()
+        return [name for name in live if name in kept and name not in generated]
 
     def _add_rules(self) -> None:
         """Do nothing: the table was made with them."""
@@ -86,3 +90,14 @@ class PostgreSQLShadow(Shadow):
                 [self._quote(self.layout.table)] * 2,
             )
             return [text for (text,) in cursor.fetchall()]
+
+    def _find_generated(self) -> dict[str, str]:
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT attname, attname || ' ' || pg_get_expr(adbin, adrelid) "
+                "FROM pg_attribute JOIN pg_attrdef "
+                "ON adrelid = attrelid AND adnum = attnum "
+                "WHERE attrelid = %s::regclass AND attgenerated <> ''",
+                [self._quote(self.layout.table)],
+            )
+            return dict(cursor.fetchall())

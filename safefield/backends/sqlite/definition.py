@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
-__all__ = ["Definition", "name_of", "quote"]
+__all__ = ["Definition", "checks_of", "name_of", "quote", "words"]
 
 #: A name, a text, a comment, a word, blanks, or one other character.
 TOKEN = re.compile(
@@ -63,12 +63,12 @@ class Definition(NamedTuple):
     @property
     def has_rowid(self) -> bool:
         """Whether the rows have numbers of their own."""
-        return "WITHOUT" not in _words(self.tail)
+        return "WITHOUT" not in words(self.tail)
 
     @property
     def is_strict(self) -> bool:
         """Whether the table takes only values of its columns' types."""
-        return "STRICT" in _words(self.tail)
+        return "STRICT" in words(self.tail)
 
     def rename(self, old: str, new: str) -> Definition:
         """Return the same of a table that has another name for a while."""
@@ -82,7 +82,7 @@ class Definition(NamedTuple):
             check
             for part in self.parts
             if name_of(part) == column.lower()
-            for check in _checks(part)
+            for check in checks_of(part)
         ]
 
     def add(self, text: str) -> Definition:
@@ -111,7 +111,7 @@ def name_of(part: str) -> str | None:
     return None
 
 
-def _checks(part: str) -> Iterator[str]:
+def checks_of(part: str) -> Iterator[str]:
     """Yield each CHECK (...) of a part, with the CONSTRAINT and the name before it."""
     tokens = [
         match
@@ -149,5 +149,6 @@ def _unquote(token: str) -> str:
     return token.lower()
 
 
-def _words(text: str) -> set[str]:
+def words(text: str) -> set[str]:
+    """Return the words of a text, in upper case."""
     return {token.upper() for token in TOKEN.findall(text)}

@@ -7,7 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from django.db.backends.utils import strip_quotes
+
 from safefield.backends.base.shadow import Shadow
+from safefield.backends.sqlite.definition import Definition, checks_of, name_of, words
+from safefield.fields import AnyField
 
 __all__ = ["SQLiteShadow"]
 
@@ -39,7 +43,7 @@ class SQLiteShadow(Shadow):
             cursor.execute(
                 "SELECT name FROM sqlite_master WHERE type = 'trigger' "
                 "AND tbl_name = %s COLLATE NOCASE AND sql LIKE '%%UPDATE%%' ORDER BY 1",
-                [self.layout.table],
+                [strip_quotes(self.layout.table)],
             )
             return [name for (name,) in cursor.fetchall()]
 
@@ -64,3 +68,40 @@ class SQLiteShadow(Shadow):
                     columns = [self._quote(row[2]) for row in cursor.fetchall()]
                     rules.append(f"({', '.join(columns)})")
         return rules
+
+    def _find_checks(self) -> list[str]:
+        column = self.layout.column
+        mine = None if column is None else column.column.lower()
+        return [
+            check
+            for part in self._parse().parts
+            if name_of(part) != mine
+            for check in checks_of(part)
+        ]
+
+    def _find_generated(self) -> dict[str, str]:
+        return {
+            name: part
+            for part in self._parse().parts
+            if (name := name_of(part)) and "AS" in words(part)
+        }
+
+    def _define_copied(self, field: AnyField) -> str:
+        column = self.layout.column
+        if column is None or field.column != column.column:
+            return super()._define_copied(field)
+        # With its own type, collation and checks. But a temporary table refers to none.
+        for part in self._parse().parts:
+            is_column = name_of(part) == column.column.lower()
+            if is_column and "REFERENCES" not in words(part):
+                return part
+        return super()._define_copied(field)
+
+    def _parse(self) -> Definition:
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT sql FROM sqlite_master WHERE type = 'table' "
+                "AND name = %s COLLATE NOCASE",
+                [strip_quotes(self.layout.table)],
+            )
+            return Definition.parse(cursor.fetchone()[0])
