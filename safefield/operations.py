@@ -21,7 +21,7 @@ from django.db.models.expressions import Combinable
 from safefield import steps
 from safefield.fields import refusal
 from safefield.plan import Plan
-from safefield.populate import check_callable, function_name
+from safefield.populate import check_callable, check_deduplicate, function_name
 
 __all__ = ["BACKFILLS", "AddFieldWithBackfill", "AlterFieldWithBackfill"]
 
@@ -65,11 +65,8 @@ class _BackfillOperation(_Base):
             check_callable(populate, "populate", operation)
         if reverse is not None:
             check_callable(reverse, "reverse", operation)
-        if deduplicate is not None and not callable(deduplicate):
-            raise TypeError(
-                f"{operation}: deduplicate must be a function of row, value and n, "
-                f"not {deduplicate!r}."
-            )
+        if deduplicate is not None:
+            check_deduplicate(deduplicate, operation)
         if deduplicate is not None and not field.unique:
             raise ValueError(
                 f"{operation}: deduplicate is for a field with unique=True; this one "

@@ -8,11 +8,13 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from asgiref.sync import iscoroutinefunction
 from django.apps.registry import Apps
 
 __all__ = [
     "bind",
     "check_callable",
+    "check_deduplicate",
     "function_name",
     "is_unwritten",
     "unwritten_message",
@@ -34,17 +36,70 @@ def check_callable(function: Any, argument: str, operation: str) -> None:
     Refuse what can be called neither with a row nor with a row and apps.
 
     Raises:
-        TypeError: `function` is not callable or takes other arguments.
+        TypeError: `function` is not callable, takes other arguments, or answers
+            with something that has to be awaited or iterated.
     """
     if not callable(function):
         raise TypeError(
             f"{operation}: {argument} must be a function of one row, not {function!r}."
         )
+    refuse_delayed(function, argument, operation)
     if _arity(function) is None:
         raise TypeError(
             f"{operation}: {argument}={function_name(function)} must take one "
             f"argument (row) or two (row, apps); its signature is "
             f"{inspect.signature(function)}."
+        )
+
+
+def check_deduplicate(function: Any, operation: str) -> None:
+    """
+    Refuse what cannot be called with a row, a value and a number.
+
+    Raises:
+        TypeError: As of check_callable().
+    """
+    if not callable(function):
+        raise TypeError(
+            f"{operation}: deduplicate must be a function of row, value and n, "
+            f"not {function!r}."
+        )
+    refuse_delayed(function, "deduplicate", operation)
+    signature = _get_signature(function)
+    if signature is not None and not _takes(signature, 3):
+        raise TypeError(
+            f"{operation}: deduplicate={function_name(function)} must take three "
+            f"arguments (row, value, n); its signature is {signature}."
+        )
+
+
+def refuse_delayed(function: Any, argument: str, operation: str) -> None:
+    """
+    Refuse a function whose answer is not there when it returns.
+
+    Raises:
+        TypeError: It is a coroutine function or a generator function.
+    """
+    while isinstance(function, functools.partial):
+        function = function.func
+    # An instance is called by a method of its class.
+    called = function if inspect.isroutine(function) else type(function).__call__
+    if isinstance(function, type):
+        return
+    named = f"{operation}: {argument}={function_name(function)}"
+    if any(
+        iscoroutinefunction(candidate) or inspect.isasyncgenfunction(candidate)
+        for candidate in (function, called)
+    ):
+        raise TypeError(
+            f"{named} is a coroutine function, and nothing would await what it "
+            f"returns. Write it with def, without async; asgiref's async_to_sync() "
+            f"makes one of it."
+        )
+    if any(map(inspect.isgeneratorfunction, (function, called))):
+        raise TypeError(
+            f"{named} is a generator function. Return one value for the row, and "
+            f"yield none."
         )
 
 
@@ -91,10 +146,8 @@ def _arity(function: Callable[..., Any]) -> int | None:
     An optional second argument is used only if it is called "apps": a default
     such as `separator="-"` is not a place for the registry.
     """
-    try:
-        signature = inspect.signature(function)
-    except ValueError:
-        # Some built-in functions have no signature to read.
+    signature = _get_signature(function)
+    if signature is None:
         return 1
     positional = [
         parameter
@@ -104,9 +157,23 @@ def _arity(function: Callable[..., Any]) -> int | None:
     ]
     takes_apps = len(positional) > 1 and positional[1].name == "apps"
     for arity in (2,) if takes_apps else (1, 2):
-        try:
-            signature.bind(*[None] * arity)
-        except TypeError:
-            continue
-        return arity
+        if _takes(signature, arity):
+            return arity
     return None
+
+
+def _get_signature(function: Callable[..., Any]) -> inspect.Signature | None:
+    """Return the signature of `function`; some built-in functions have none to read."""
+    try:
+        return inspect.signature(function)
+    except ValueError:
+        return None
+
+
+def _takes(signature: inspect.Signature, count: int) -> bool:
+    """Return whether a function of `signature` can be called with `count` arguments."""
+    try:
+        signature.bind(*[None] * count)
+    except TypeError:
+        return False
+    return True

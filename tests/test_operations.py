@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync, sync_to_async
 from django.contrib.contenttypes.fields import GenericForeignKey, GenericRelation
 from django.db import migrations, models
 from django.db.migrations.operations.base import Operation
@@ -263,6 +264,90 @@ def three_arguments(movie: Any, apps: Any, other: Any) -> str:
     return ""
 
 
+async def populate_later(movie: Any) -> str:
+    return ""
+
+
+def populate_each(movie: Any) -> Any:
+    yield ""
+
+
+async def populate_each_later(movie: Any) -> Any:
+    yield ""
+
+
+async def number_later(movie: Any, value: str, n: int) -> str:
+    return ""
+
+
+def number_each(movie: Any, value: str, n: int) -> Any:
+    yield ""
+
+
+class Later:
+    async def __call__(self, movie: Any, *others: Any) -> str:
+        return ""
+
+    async def answer(self, movie: Any, *others: Any) -> str:
+        return ""
+
+
+AWAITED = (
+    "is a coroutine function, and nothing would await what it returns. Write it with "
+    "def, without async; asgiref's async_to_sync() makes one of it."
+)
+YIELDED = "is a generator function. Return one value for the row, and yield none."
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize(
+    ("argument", "function", "name", "text"),
+    [
+        *(
+            (argument, *case)
+            for argument in ("populate", "reverse")
+            for case in (
+                (populate_later, "populate_later", AWAITED),
+                (populate_each, "populate_each", YIELDED),
+                (populate_each_later, "populate_each_later", AWAITED),
+                (partial(populate_later), "populate_later", AWAITED),
+                (partial(partial(populate_each)), "populate_each", YIELDED),
+                (sync_to_async(populate_slug), "populate_slug", AWAITED),
+            )
+        ),
+        *(
+            (argument, *case)
+            for argument in ("populate", "reverse", "deduplicate")
+            for case in (
+                (Later(), "Later", AWAITED),
+                (Later().answer, "answer", AWAITED),
+            )
+        ),
+        ("deduplicate", number_later, "number_later", AWAITED),
+        ("deduplicate", number_each, "number_each", YIELDED),
+    ],
+)
+def test_what_answers_later(
+    operation: type[Any], argument: str, function: Any, name: str, text: str
+) -> None:
+    """Fails if a function is taken whose answer nobody awaits or iterates."""
+    with pytest.raises(TypeError) as caught:
+        operation(
+            "Movie", "slug", slug(), **{"populate": populate_slug, argument: function}
+        )
+
+    assert str(caught.value) == (
+        f"{operation.__name__}('Movie', 'slug'): {argument}={name}() {text}"
+    )
+
+
+def test_what_waits_itself_is_taken() -> None:
+    """Fails if everything that has to do with async is refused."""
+    waiting = async_to_sync(populate_later)
+
+    assert AddFieldWithBackfill("Movie", "slug", slug(), waiting).populate is waiting
+
+
 @pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize(
     ("options", "error", "text"),
@@ -299,6 +384,12 @@ def three_arguments(movie: Any, apps: Any, other: Any) -> str:
             {"deduplicate": "numbered"},
             TypeError,
             "deduplicate must be a function of row, value and n, not 'numbered'.",
+        ),
+        (
+            {"deduplicate": populate_slug},
+            TypeError,
+            "deduplicate=populate_slug() must take three arguments (row, value, n); "
+            "its signature is (movie: 'Any') -> 'str'.",
         ),
         (
             {"select_related": "studio"},
