@@ -921,3 +921,33 @@ def test_rows_that_are_told_are_asked_again(
 
     column = history.model("Movie")._meta.get_field("extra").attname
     assert list(history.rows("Movie").values_list(column, flat=True)) == second
+
+
+def test_text_above_max_allowed_packet(mariadb_alias: str) -> None:
+    """Fails if the server ends the connection, of which no row can be told."""
+    history = History(mariadb_alias)
+    history.apply(MOVIE)
+    for pk in (1, 3, 5):
+        history.rows("Movie").create(pk=pk, title="x")
+    with history.connection.cursor() as cursor:
+        cursor.execute("SELECT @@max_allowed_packet")
+        (most,) = cursor.fetchone()
+    # What fits is stored, however much it grows as JSON.
+    texts = {1: "\u00e9" * (most // 4), 3: "x" * most, 5: "'" * (most // 4)}
+
+    with pytest.raises(BackfillError) as caught:
+        history.apply(
+            AddFieldWithBackfill(
+                "Movie", "extra", models.TextField(), lambda movie: texts[movie.pk]
+            )
+        )
+
+    assert [(row.pk, row.reason) for row in caught.value.rows] == [
+        (3, "the database raised DataError")
+    ]
+    assert caught.value.rows[0].detail == (
+        f"it takes {most:,} bytes in a statement, and max_allowed_packet is {most:,}"
+    )
+    with history.connection.cursor() as cursor:
+        cursor.execute("SELECT id, extra FROM films_movie ORDER BY id")
+        assert list(cursor.fetchall()) == [(1, texts[1]), (3, None), (5, texts[5])]

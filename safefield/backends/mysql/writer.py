@@ -7,12 +7,18 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from django.db import DataError
+
 from safefield.backends.base.writer import Row, Writer
 
 __all__ = ["MySQLWriter"]
 
 #: Bytes that a row adds to a statement beside its values, at the most.
 ROW_BYTES = 64
+
+#: Bytes that become two in a literal.
+#: Source: https://dev.mysql.com/doc/c-api/8.0/en/mysql-real-escape-string.html
+ESCAPED = (b"\\", b"'", b'"', b"\0", b"\n", b"\r", b"\x1a")
 
 #: Integers that JSON_TABLE gives as they are. It clips others without an error.
 JSON_INTEGERS = {
@@ -90,7 +96,7 @@ class MySQLWriter(Writer):
     def _write(self, rows: Sequence[Row]) -> int:
         columns = list(zip(*(key + values for key, values in rows), strict=True))
         kinds = [set(map(type, column)) for column in columns]
-        if measure(columns, kinds) > self._settings.max_bytes and len(rows) > 1:
+        if measure(columns, kinds) > self._settings.max_bytes:
             middle = len(rows) // 2
             return self.write(rows[:middle]) + self.write(rows[middle:])
         if self._is_range(columns, kinds):
@@ -100,6 +106,29 @@ class MySQLWriter(Writer):
         if json_types := self._get_json_types(columns, kinds):
             return self._write_json(rows, json_types)
         return self._write_union(rows)
+
+    def _write_singly(self, rows: Sequence[Row]) -> int:
+        for row in rows:
+            self._refuse_too_large(row)
+        return super()._write_singly(rows)
+
+    def _refuse_too_large(self, row: Row) -> None:
+        """
+        Refuse a row that the server would end the connection for.
+
+        Raises:
+            DataError: It says how large the row is, and how large it may be.
+        """
+        columns = [(value,) for part in row for value in part]
+        most = self._settings.max_bytes
+        if measure(columns, [{type(value)} for (value,) in columns]) < most:
+            return
+        size = sum(measure_literal(value) for (value,) in columns)
+        if size >= most:
+            raise DataError(
+                f"it takes {size:,} bytes in a statement, and max_allowed_packet is "
+                f"{most:,}"
+            )
 
     def _is_range(
         self, columns: Sequence[Sequence[Any]], kinds: Sequence[set[type]]
@@ -276,3 +305,12 @@ def measure(columns: Sequence[Sequence[Any]], kinds: Sequence[set[type]]) -> int
     # A character takes four bytes, or six as \uXXXX, and the backslash is escaped
     # once more.
     return characters * 7 + ROW_BYTES * len(columns) * len(columns[0])
+
+
+def measure_literal(value: Any) -> int:
+    """Return how many bytes a text takes as a literal, its quotes left out."""
+    if isinstance(value, str):
+        value = value.encode()
+    if not isinstance(value, bytes):
+        return 0
+    return len(value) + sum(map(value.count, ESCAPED))
