@@ -22,6 +22,7 @@ from safefield.estimate import Batch
 from safefield.exceptions import BackfillError
 from safefield.fields import AnyField
 from safefield.history import Entry
+from safefield.narrowing import make_refusal
 from safefield.pages import Page
 from safefield.plan import Plan
 from safefield.steps import (
@@ -143,12 +144,17 @@ class Link:
         except BackfillError as exc:
             self.error = exc
         except DatabaseError as exc:
-            self.error = BackfillError(
-                f"{self.plan.title}: the database refused the definition of column "
-                f"{self.plan.field.column}: {exc}",
-                model=self.plan.label,
-                field=self.plan.field_name,
-            )
+            self.error = self._refuse_definition(exc)
+
+    def _refuse_definition(self, exc: DatabaseError) -> BackfillError:
+        if self.plan.old_field is not None:
+            return make_refusal(self.plan, exc)
+        return BackfillError(
+            f"{self.plan.title}: the database refused the definition of column "
+            f"{self.plan.field.column}: {exc}",
+            model=self.plan.label,
+            field=self.plan.field_name,
+        )
 
     def run(self, shadow: Shadow, *, may_write: bool) -> None:
         """Do what migrate does; the error is what it would raise."""

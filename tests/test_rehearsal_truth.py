@@ -413,3 +413,83 @@ def test_rows_without_a_value_come_first(history: History) -> None:
 
     assert asked == [51, 52, 53, 54, 55, 56, 57, 58]
     assert (rehearsal.filled, rehearsal.rehearsed, rehearsal.rows) == (0, 8, 60)
+
+
+NARROWER: dict[str, Any] = {
+    "text": (models.TextField(null=True), models.CharField(max_length=5), "abcdefgh"),
+    "float": (models.FloatField(null=True), models.IntegerField(), 1.5),
+}
+
+
+@pytest.mark.parametrize("name", NARROWER)
+def test_values_that_the_new_type_would_change(history: History, name: str) -> None:
+    # Fails if the rehearsal does not compare the values that are there.
+    old, new, value = NARROWER[name]
+    create(history, "a", "b")
+    history.apply(migrations.AddField("Movie", "label", old))
+    history.rows("Movie").filter(pk=1).update(label=value)
+
+    rehearsal = check(
+        history, AlterFieldWithBackfill("Movie", "label", new, lambda movie: 1)
+    )
+
+    assert rehearsal.error is not None
+    assert [row.pk for row in rehearsal.error.rows] == [1]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE VIEW titles AS SELECT id, title FROM films_movie",
+        "CREATE TRIGGER shout BEFORE UPDATE OF title ON films_movie FOR EACH ROW "
+        "EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+    ],
+    ids=["view", "trigger"],
+)
+def test_what_forbids_a_new_type(postgresql_alias: str, statement: str) -> None:
+    # Fails if what depends on the column is met by migrate alone.
+    history = History(postgresql_alias)
+    create(history, "a", "b")
+    execute(history, statement)
+
+    rehearsal = check(
+        history,
+        AlterFieldWithBackfill("Movie", "title", models.CharField(max_length=300)),
+    )
+
+    assert "cannot alter type of a column used" in str(rehearsal.error)
+    # The same type is not in anybody's way.
+    same = AlterFieldWithBackfill(
+        "Movie", "title", models.CharField(max_length=200, unique=True)
+    )
+    assert check(history, same).error is None
+
+
+def test_row_security(postgresql_alias: str) -> None:
+    # Fails if the rehearsal is content with the rows that it sees.
+    history = History(postgresql_alias)
+    create(history, "a", "b")
+    for statement in [
+        "CREATE ROLE safefield_rehearser NOLOGIN",
+        "GRANT ALL ON SCHEMA public TO safefield_rehearser",
+        "ALTER TABLE films_movie OWNER TO safefield_rehearser",
+        "ALTER TABLE films_movie ENABLE ROW LEVEL SECURITY",
+        "ALTER TABLE films_movie FORCE ROW LEVEL SECURITY",
+        "CREATE POLICY one ON films_movie USING (id = 1)",
+        "SET ROLE safefield_rehearser",
+    ]:
+        execute(history, statement)
+    operation = AddFieldWithBackfill(
+        "Movie", "label", models.CharField(max_length=20), title_of
+    )
+    try:
+        rehearsal = rehearse(history, operation)
+
+        assert rehearsal.error is not None
+        with pytest.raises(BackfillError) as caught:
+            history.apply(operation)
+        assert str(caught.value) == str(rehearsal.error)
+    finally:
+        history.connection.close()
+        execute(history, "DROP OWNED BY safefield_rehearser")
+        execute(history, "DROP ROLE safefield_rehearser")

@@ -5,15 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, NotSupportedError, transaction
 
 from safefield.backends.base.schema import Schema
 from safefield.backends.base.shadow import Shadow
+from safefield.fields import AnyField
 
 __all__ = ["PostgreSQLShadow"]
 
 #: SQLSTATE of a write in a read-only transaction. Source: appendix A of its manual.
 READ_ONLY_TRANSACTION = "25006"
+
+#: Where the catalogue has what needs a column, and how the server says it.
+DEPENDENTS = {
+    "pg_rewrite": "used by a view or rule",
+    "pg_trigger": "used in a trigger definition",
+    "pg_policy": "used in a policy definition",
+}
 
 
 class PostgreSQLShadow(Shadow):
@@ -37,7 +45,39 @@ class PostgreSQLShadow(Shadow):
         return state == READ_ONLY_TRANSACTION
 
     def widen(self, schema: Schema) -> None:
+        old: AnyField = schema.plan.old_field
+        if old.db_parameters(self.connection) != schema.plan.field.db_parameters(
+            self.connection
+        ):
+            self._refuse_dependents(old.column)
         schema.widen()
+
+    def _refuse_dependents(self, column: str) -> None:
+        """
+        Refuse another type while something needs the column, as the server does.
+
+        Nothing needs that of the temporary table.
+
+        Raises:
+            NotSupportedError: Its text is the server's.
+        """
+        for catalogue, use in DEPENDENTS.items():
+            with self.connection.cursor() as cursor:
+                cursor.execute(
+                    "SELECT pg_describe_object(classid, objid, objsubid) "
+                    "FROM pg_depend JOIN pg_attribute "
+                    "ON attrelid = refobjid AND attnum = refobjsubid "
+                    "WHERE refclassid = 'pg_class'::regclass "
+                    "AND classid = %s::regclass "
+                    "AND attrelid = %s::regclass AND attname = %s ORDER BY 1 LIMIT 1",
+                    [catalogue, self._quote(self.layout.table), column],
+                )
+                row = cursor.fetchone()
+            if row is not None:
+                raise NotSupportedError(
+                    f"cannot alter type of a column {use}\n"
+                    f'DETAIL:  {row[0]} depends on column "{column}"'
+                )
 
     def enforce(self, schema: Schema) -> None:
         # A temporary table cannot refer to another one. The keys are checked.
