@@ -5,13 +5,14 @@ from __future__ import annotations
 import datetime as dt
 import sqlite3
 import sys
+import threading
 import uuid
 from collections import Counter
 from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
-from django.db import migrations, models
+from django.db import DatabaseError, migrations, models
 from django.utils.text import slugify
 
 import safefield
@@ -20,7 +21,7 @@ from safefield.backends.base.locks import Locks
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
 from tests.catalogue import without_names
 from tests.history import History
-from tests.ledger import on_servers
+from tests.ledger import NO_WAITING, on_servers
 from tests.sessions import Session
 from tests.test_films import MOVIE as FILM
 from tests.test_films import load_films
@@ -466,43 +467,86 @@ def test_arrays_and_hstore(postgresql_alias: str) -> None:
     ]
 
 
+CHANGE = "UPDATE films_movie SET slug = 'mine' WHERE id = 3"
+
+
+class Meddler:
+    """A deduplicate that does something once, when the rows are found."""
+
+    def __init__(self, *actions: Any) -> None:
+        self.actions = list(actions)
+
+    def __call__(self, movie: Any, value: str, n: int) -> str:
+        while self.actions:
+            self.actions.pop(0)()
+        return f"{value}-{n}"
+
+
 @on_servers
-@pytest.mark.parametrize("moment", ["found", "waiting"])
-def test_value_written_meanwhile_is_not_renumbered(alias: str, moment: str) -> None:
-    # Fails if a row is written that is not as it was found (D3), or not locked (D4).
+def test_value_written_since_the_row_was_found_stays(alias: str) -> None:
+    # Fails if a row is written that is not as it was found (D3).
     history = History(alias)
     create(history, *"aaa")
-    done = []
-    change = "UPDATE films_movie SET slug = 'mine' WHERE id = 3"
     with Session(history.connection) as session:
+        slugs = add_slug(history, Meddler(lambda: session.execute(CHANGE)))
 
-        def meddle(movie: Any, value: str, n: int) -> str:
-            if not done:
-                done.append(True)
-                if moment == "waiting":
-                    session.execute("BEGIN")
-                session.execute(change)
-            return f"{value}-{n}"
+    assert slugs == ["a", "a-2", "mine"]
 
-        if moment == "found":
-            add_slug(history, meddle)
-        else:
-            # It gives way to who has the row, and looks again (D9).
-            patience = iter(["COMMIT"])
-            sleep = Locks.sleep
-            Locks.sleep = staticmethod(  # type: ignore[method-assign]  # as tests do
-                lambda seconds: [session.execute(sql) for sql in patience]
-            )
-            try:
-                add_slug(history, meddle)
-            finally:
-                Locks.sleep = staticmethod(sleep)  # type: ignore[method-assign]
 
-    assert list(history.rows("Movie").values_list("slug", flat=True)) == [
-        "a",
-        "a-2",
-        "mine",
-    ]
+@on_servers
+def test_nobody_writes_between_the_look_and_the_writing(alias: str) -> None:
+    # Fails if the row is not locked when it is looked at (D4).
+    history = History(alias)
+    create(history, *"aaa")
+    refused = []
+    with Session(history.connection) as session:
+        session.execute(NO_WAITING[session.vendor])
+        meddler = Meddler(lambda: None)
+
+        def write(execute: Any, sql: str, *arguments: Any) -> Any:
+            is_writing = "UPDATE" in sql.split("FOR ")[0] and "slug" in sql
+            if is_writing and not meddler.actions and not refused:
+                refused.append(False)
+                try:
+                    session.execute(CHANGE)
+                except DatabaseError:
+                    refused.append(True)
+            return execute(sql, *arguments)
+
+        with history.connection.execute_wrapper(write):
+            slugs = add_slug(history, meddler)
+
+    assert refused == [False, True]
+    assert slugs == ["a", "a-2", "a-3"]
+
+
+@on_servers
+def test_row_that_another_session_holds(
+    alias: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Fails if the renumbering waits for it with its own rows locked (D9).
+    history = History(alias)
+    create(history, *"aaa")
+    with Session(history.connection) as session:
+        pauses = []
+
+        def let_go(seconds: float = 0) -> None:
+            pauses.append(seconds)
+            if len(pauses) == 1:
+                session.execute("COMMIT")
+
+        monkeypatch.setattr(Locks, "sleep", staticmethod(let_go))
+        # For a renumbering that never gives way.
+        timer = threading.Timer(15, let_go)
+        timer.start()
+        slugs = add_slug(
+            history,
+            Meddler(lambda: session.execute("BEGIN"), lambda: session.execute(CHANGE)),
+        )
+        timer.cancel()
+
+    assert slugs == ["a", "a-2", "mine"]
+    assert pauses[0] > 0
 
 
 def test_existing_field_becomes_unique(history: History) -> None:

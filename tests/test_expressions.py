@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -11,8 +12,11 @@ from django.db.models.functions import Concat, Lower, NullIf, Repeat, RowNumber
 
 import safefield
 from safefield import BackfillError, BadRow
+from safefield.backends.base.locks import Locks
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
 from tests.history import History
+from tests.ledger import on_servers
+from tests.sessions import Session
 
 AUTHOR = migrations.CreateModel(
     "Author",
@@ -285,3 +289,40 @@ def test_there_and_back(history: History) -> None:
     history.unapply()
 
     assert history.describe("Book") == before
+
+
+@on_servers
+def test_row_that_another_session_holds(
+    alias: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Fails if the update waits for it with its own rows locked (E2).
+    history = History(alias)
+    history.apply(AUTHOR, BOOK)
+    author = history.rows("Author").create(country="FR")
+    for number in range(4):
+        history.rows("Book").create(author_id=author.pk, title=f"Title {number}")
+    with Session(history.connection) as session:
+        pauses = []
+
+        def let_go(seconds: float = 0) -> None:
+            pauses.append(seconds)
+            if len(pauses) == 1:
+                session.execute("COMMIT")
+
+        monkeypatch.setattr(Locks, "sleep", staticmethod(let_go))
+        # For an update that never gives way.
+        timer = threading.Timer(15, let_go)
+
+        def hold(execute: Any, sql: str, *arguments: Any) -> Any:
+            if sql.startswith("UPDATE") and not timer.is_alive() and not pauses:
+                session.execute("BEGIN")
+                session.execute("UPDATE films_book SET title = 'New' WHERE id = 3")
+                timer.start()
+            return execute(sql, *arguments)
+
+        with history.connection.execute_wrapper(hold):
+            history.apply(add(text(), Lower("title")))
+        timer.cancel()
+
+    assert values(history) == ["title 0", "title 1", "new", "title 3"]
+    assert pauses[0] > 0
