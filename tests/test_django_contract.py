@@ -19,8 +19,11 @@ from django.db.backends.sqlite3.schema import (
 )
 from django.db.migrations import autodetector, utils, writer
 from django.db.migrations.state import ModelState
+from django.db.models import Field, FileField, Value
+from django.db.models.fields.files import FieldFile
 from django.db.models.query import ModelIterable
 from django.db.models.sql.compiler import SQLCompiler
+from django.utils.text import format_lazy
 
 # (where, name, parameters that are given to it or overridden; None for an attribute)
 CONTRACT: list[tuple[Any, str, list[str] | None]] = [
@@ -81,6 +84,12 @@ CONTRACT: list[tuple[Any, str, list[str] | None]] = [
         "results_iter",
         ["self", "results", "tuple_expected", "chunked_fetch", "chunk_size"],
     ),
+    # safefield/values.py
+    (Value, "_output_field_or_none", None),
+    (format_lazy(""), "_proxy____cast", []),
+    (Field(), "_validators", None),
+    # safefield/strictness.py
+    (FieldFile(None, FileField(), "a"), "_committed", None),  # type: ignore[arg-type]  # no row is needed
     # safefield/overlap.py
     (BaseDatabaseWrapper, "chunked_cursor", ["self"]),
     (BaseDatabaseWrapper, "inc_thread_sharing", ["self"]),
