@@ -132,7 +132,9 @@ class Keys:
         return [
             key.name
             for key in self.find_own()
-            if key.kind in kinds and key.has_djangos_name and key.name not in wanted
+            if key.kind in kinds
+            and (key.has_djangos_name or key.kind is Kind.SPATIAL)
+            and key.name not in wanted
         ]
 
     @contextmanager

@@ -7,21 +7,16 @@ and takes one statement, and often one copy of the table, for each change.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cached_property
-from secrets import token_hex
 
 from django.db import DatabaseError, Error
 
 from safefield.backends.base.column import LiveColumn
-from safefield.backends.base.names import TakenName, WantedName
-from safefield.backends.base.schema import Schema
-from safefield.backends.mysql.definition import refuse_too_long
+from safefield.backends.base.keys import Kind
 from safefield.backends.mysql.guard import NullGuard
-from safefield.backends.mysql.keys import MySQLKeys
-from safefield.backends.mysql.locks import MySQLLocks
-from safefield.backends.mysql.names import find_taken_names
+from safefield.backends.mysql.live import MySQLLiveSchema
 from safefield.backends.mysql.session import strict_mode
 from safefield.exceptions import BackfillError
 from safefield.fields import AnyField, copy_field
@@ -43,95 +38,14 @@ NULL_ERRORS = {1265, 1138}
 REBUILD_LOCK_WAIT_SECONDS = 5
 
 
-class MySQLSchema(Schema):
+class MySQLSchema(MySQLLiveSchema):
     """The column on MySQL and MariaDB."""
-
-    #: In one statement with NOT NULL.
-    is_unique_first = True
-
-    #: MySQL takes the name of a temporary table once in a statement, and both are
-    #: slower with IN.
-    counts_in_windows = True
-
-    keys_class = MySQLKeys
-    locks_class = MySQLLocks
-    locks: MySQLLocks
 
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Keep other runs of migrate away, and refuse what the server would change."""
         with super().alone(), strict_mode(self.connection):
             yield
-
-    def estimated_rows(self) -> int:
-        with self.connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT TABLE_ROWS FROM information_schema.TABLES "
-                "WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = %s",
-                [self.plan.table],
-            )
-            return int(cursor.fetchone()[0] or 0)
-
-    # What is there
-
-    def leftover_indexes(self) -> list[str]:
-        if self.wants_foreign_key() and not self.plan.strict_field.unique:
-            # A foreign key needs some index.
-            return []
-        return super().leftover_indexes()
-
-    def check_table(self) -> None:
-        super().check_table()
-        refuse_too_long(
-            self.connection,
-            self.plan,
-            table=f"safefield_{token_hex(8)}",
-            has_index=self.wants_index(),
-        )
-
-    def is_empty(self) -> bool:
-        # As exists() asks, less the time in which it is put together: every test run
-        # of every project asks twice for each field.
-        table = self.connection.ops.quote_name(self.plan.table)
-        with self.connection.cursor() as cursor:
-            cursor.execute(f"SELECT 1 FROM {table} LIMIT 1")
-            return cursor.fetchone() is None
-
-    def can_add_at_once(self) -> bool:
-        # One ALTER adds all of the column, and fails if it is there.
-        return self.is_empty()
-
-    def live_column(self) -> LiveColumn | None:
-        with self.connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT IS_NULLABLE = 'YES', COLUMN_DEFAULT, COLUMN_TYPE "
-                "FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() "
-                "AND TABLE_NAME = %s AND COLUMN_NAME = %s",
-                [self.plan.table, self.plan.field.column],
-            )
-            row = cursor.fetchone()
-        if row is None:
-            return None
-        # MariaDB spells the missing default of a nullable column 'NULL'.
-        return LiveColumn(bool(row[0]), row[1] not in (None, "NULL"), row[2])
-
-    def expected_type(self) -> str | None:
-        probe = self.connection.ops.quote_name("safefield_probe")
-        with self.connection.cursor() as cursor:
-            # Types have many spellings; the server itself says what the wanted
-            # one comes to. A temporary table is seen by this session alone.
-            cursor.execute(f"DROP TEMPORARY TABLE IF EXISTS {probe}")
-            cursor.execute(
-                f"CREATE TEMPORARY TABLE {probe} "
-                f"(c {self.plan.field.db_type(self.connection)})"
-            )
-            cursor.execute(f"SHOW COLUMNS FROM {probe}")
-            kind = cursor.fetchone()[1]
-            cursor.execute(f"DROP TEMPORARY TABLE {probe}")
-        return str(kind)
-
-    def find_taken_names(self, wanted: Sequence[WantedName]) -> Iterable[TakenName]:
-        return find_taken_names(self.connection, self.plan, wanted)
 
     def add_final(self) -> bool:
         if not self.commits:
@@ -259,6 +173,9 @@ class MySQLSchema(Schema):
             self.editor.execute(
                 self.editor._create_index_sql(self.plan.model, fields=[strict])
             )
+        if self.wants_spatial_index() and not live.spatial_index:
+            # Only now: none can be on a column that takes NULL.
+            self._create_spatial_index()
         if self.wants_foreign_key() and not getattr(live, "db_constraint", False):
             self.editor.execute(
                 self.editor._create_fk_sql(
@@ -289,12 +206,28 @@ class MySQLSchema(Schema):
             self.editor.execute(
                 self.editor._create_index_sql(self.plan.model, fields=[strict])
             )
+        if self.wants_spatial_index():
+            self._create_spatial_index()
+
+    def _create_spatial_index(self) -> None:
+        for sql in self.editor._field_indexes_sql(
+            self.plan.model, self.plan.strict_field
+        ):
+            self.editor.execute(sql)
+
+    def _drop_spatial_index(self) -> list[str]:
+        """Return what has to come before a MODIFY that lets the column take NULL."""
+        return [
+            f"DROP INDEX {self.connection.ops.quote_name(key.name)}"
+            for key in self.keys.find()
+            if key.kind is Kind.SPATIAL
+        ]
 
     def relax(self) -> None:
         column = self.live_column()
         if column is not None and not column.null:
             loose = self.plan.loose_field
-            alter = [f"MODIFY {self._definition(loose)}"]
+            alter = [*self._drop_spatial_index(), f"MODIFY {self._definition(loose)}"]
             self.locks.change_table(lambda: self._execute_alter(alter))
 
     def is_restored(self, column: LiveColumn) -> bool:
@@ -305,7 +238,14 @@ class MySQLSchema(Schema):
         if not self.editor.collect_sql:
             # Of a run that was stopped: without the column it would fail.
             NullGuard(self.editor, self.plan, self.locks).drop()
-        self.locks.change_table(super().drop)
+        field = self.plan.field
+        if hasattr(field, "spatial_index"):
+            # It goes with the column, and may be gone already.
+            field = copy_field(field)
+            field.spatial_index = False
+        self.locks.change_table(
+            lambda: self.editor.remove_field(self.plan.new_model, field)
+        )
 
     def restore(self) -> None:
         if not self.editor.collect_sql:
@@ -319,7 +259,9 @@ class MySQLSchema(Schema):
             free = copy_field(altered)
             self._take_constraints(free, old)
             self._alter_field(self.plan.new_model, altered, free)
-            self._execute_alter(definition)
+            drop = [] if self.editor.collect_sql else self._drop_spatial_index()
+            has_index = getattr(old, "spatial_index", False) and not old.null
+            self._execute_alter(definition if has_index else [*drop, *definition])
 
         self.locks.change_table(restore)
 

@@ -1,0 +1,99 @@
+"""MySQL and MariaDB: what the catalogue says of the column of a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from secrets import token_hex
+
+from safefield.backends.base.column import LiveColumn
+from safefield.backends.base.names import TakenName, WantedName
+from safefield.backends.base.schema import Schema
+from safefield.backends.mysql.definition import refuse_too_long
+from safefield.backends.mysql.keys import MySQLKeys
+from safefield.backends.mysql.locks import MySQLLocks
+from safefield.backends.mysql.names import find_taken_names
+
+__all__ = ["MySQLLiveSchema"]
+
+
+class MySQLLiveSchema(Schema):
+    """The column on MySQL and MariaDB, as it is there."""
+
+    #: In one statement with NOT NULL.
+    is_unique_first = True
+
+    #: MySQL takes the name of a temporary table once in a statement, and both are
+    #: slower with IN.
+    counts_in_windows = True
+
+    keys_class = MySQLKeys
+    locks_class = MySQLLocks
+    locks: MySQLLocks
+
+    def estimated_rows(self) -> int:
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT TABLE_ROWS FROM information_schema.TABLES "
+                "WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = %s",
+                [self.plan.table],
+            )
+            return int(cursor.fetchone()[0] or 0)
+
+    def leftover_indexes(self) -> list[str]:
+        if self.wants_foreign_key() and not self.plan.strict_field.unique:
+            # A foreign key needs some index.
+            return []
+        return super().leftover_indexes()
+
+    def check_table(self) -> None:
+        super().check_table()
+        refuse_too_long(
+            self.connection,
+            self.plan,
+            table=f"safefield_{token_hex(8)}",
+            has_index=self.wants_index(),
+        )
+
+    def is_empty(self) -> bool:
+        # As exists() asks, less the time in which it is put together: every test run
+        # of every project asks twice for each field.
+        table = self.connection.ops.quote_name(self.plan.table)
+        with self.connection.cursor() as cursor:
+            cursor.execute(f"SELECT 1 FROM {table} LIMIT 1")
+            return cursor.fetchone() is None
+
+    def can_add_at_once(self) -> bool:
+        # One ALTER adds all of the column, and fails if it is there.
+        return self.is_empty()
+
+    def live_column(self) -> LiveColumn | None:
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT IS_NULLABLE = 'YES', COLUMN_DEFAULT, COLUMN_TYPE "
+                "FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() "
+                "AND TABLE_NAME = %s AND COLUMN_NAME = %s",
+                [self.plan.table, self.plan.field.column],
+            )
+            row = cursor.fetchone()
+        if row is None:
+            return None
+        # MariaDB spells the missing default of a nullable column 'NULL'.
+        return LiveColumn(bool(row[0]), row[1] not in (None, "NULL"), row[2])
+
+    def expected_type(self) -> str | None:
+        probe = self.connection.ops.quote_name("safefield_probe")
+        with self.connection.cursor() as cursor:
+            # Types have many spellings; the server itself says what the wanted
+            # one comes to. A temporary table is seen by this session alone.
+            cursor.execute(f"DROP TEMPORARY TABLE IF EXISTS {probe}")
+            cursor.execute(
+                f"CREATE TEMPORARY TABLE {probe} "
+                f"(c {self.plan.field.db_type(self.connection)})"
+            )
+            cursor.execute(f"SHOW COLUMNS FROM {probe}")
+            kind = cursor.fetchone()[1]
+            cursor.execute(f"DROP TEMPORARY TABLE {probe}")
+        return str(kind)
+
+    def find_taken_names(self, wanted: Sequence[WantedName]) -> Iterable[TakenName]:
+        return find_taken_names(self.connection, self.plan, wanted)
