@@ -21,6 +21,7 @@ from safefield.backends.base.schema import Schema
 from safefield.backends.base.writer import Row, Writer
 from safefield.exceptions import BackfillError, BadRow
 from safefield.fields import AnyField
+from safefield.filled import FilledKeys
 from safefield.instances import read_lazily
 from safefield.isolation import Trial
 from safefield.overlap import Overlap
@@ -39,10 +40,6 @@ __all__ = ["Backfill"]
 
 #: Rows on which populate is tried before anything is changed.
 PREFLIGHT_ROWS = 5
-
-#: Keys of filled rows that are kept, of about 100 bytes each. Of the rows that come
-#: after them it is said that their values were there before.
-MAX_REMEMBERED = 1_000_000
 
 #: Parts that a batch is computed in, and rows in one at the least. As soon as the
 #: database has written what it was given, it gets what was computed meanwhile. 8 and 16
@@ -73,7 +70,7 @@ class Backfill(Pass):
         )
         self.overlap = Overlap(self.writer)
         #: Keys of the rows that this run fills, where others had a value before.
-        self.filled: set[Any] = set()
+        self.filled = FilledKeys()
         #: Whether all pages so far had as many rows as they can have, and the key
         #: behind which one had fewer. Other keys than integers do not only grow.
         self._is_whole = is_stock_integer(plan.model._meta.pk)
@@ -223,11 +220,6 @@ class Backfill(Pass):
         problems = find_problems(self.plan, self.schema, self.filled, is_filled=False)
         return tell(self.plan, self.schema, problems, self.filled)[0]
 
-    def remember(self, keys: Iterable[Any]) -> None:
-        """Remember that rows of an altered column are filled by this run."""
-        if len(self.filled) < MAX_REMEMBERED:
-            self.filled.update(keys)
-
     def read(self, page: Page, queryset: QuerySet[Model]) -> Sequence[Model]:
         """Return the rows of a batch."""
         rows = read_lazily(queryset)
@@ -347,7 +339,7 @@ class Backfill(Pass):
             else:
                 computed.append((row, key, (written_key, prepared)))
         if self.plan.old_field is not None:
-            self.remember(key for _, key, _ in computed)
+            self.filled.update(key for _, key, _ in computed)
         return computed
 
     def assign(self, instance: Model, value: Any) -> dict[AnyField, Any]:

@@ -169,7 +169,7 @@ class ExpressionBackfill(Backfill):
                 empty = lock_rows(rows.filter(self.wanted()).order_by("pk"))
                 keys = list(empty.values_list("pk", flat=True))
                 if self.plan.old_field is not None:
-                    self.remember(keys)
+                    self.filled.update(keys)
                 rows = self.all_rows().filter(pk__in=keys)
             if savepoints:
                 empty = rows.filter(self.wanted()).order_by("pk")

@@ -156,10 +156,11 @@ def tell(
     """
     findings: list[Finding] = []
     is_new = plan.old_field is None
+    was = "was" if getattr(filled, "is_whole", True) else "may have been"
     has_ours = has_theirs = False
     for problem in problems:
         ours = _Tally(problem.reason)
-        theirs = _Tally(f"{problem.reason}, and this value was there before")
+        theirs = _Tally(f"{problem.reason}, and this value {was} there before")
         emptied: list[Found] = []
         for found in problem.read():
             is_ours = is_new or found[0] in filled
