@@ -572,6 +572,27 @@ def test_existing_field_becomes_unique(history: History) -> None:
     )
 
 
+def test_filled_row_gives_way_to_one_that_was_there(history: History) -> None:
+    """Fails if the earlier key keeps the value: the application has used the other."""
+    create(history, "one", "two", "three")
+    note = models.CharField(max_length=20, null=True)
+    history.apply(migrations.AddField("Movie", "note", note))
+    history.rows("Movie").filter(pk=3).update(note="same")
+
+    history.apply(
+        AlterFieldWithBackfill(
+            "Movie",
+            "note",
+            models.CharField(max_length=20, unique=True),
+            lambda movie: "same",
+            deduplicate=safefield.numbered,
+        )
+    )
+
+    notes = list(history.rows("Movie").values_list("note", flat=True))
+    assert notes == ["same-2", "same-3", "same"]
+
+
 def test_films(alias: str) -> None:
     history = History(alias)
     history.apply(FILM)
