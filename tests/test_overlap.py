@@ -7,6 +7,7 @@ import logging
 import sys
 import threading
 from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -95,6 +96,29 @@ def test_another_thread_writes(history: History, log: Log) -> None:
 
     assert log.threads == {"safefield", "MainThread"}
     assert get_slugs(history) == SLUGS
+
+
+@on_servers
+def test_the_thread_has_the_context_of_its_caller(history: History, log: Log) -> None:
+    """Fails if what looks there, such as a tenant's name, finds nothing."""
+    tenant: ContextVar[str] = ContextVar("tenant", default="nobody")
+    found: set[str] = set()
+
+    def note(record: logging.LogRecord) -> bool:
+        found.add(tenant.get())
+        return True
+
+    logger = logging.getLogger("django.db.backends")
+    logger.addFilter(note)
+    token = tenant.set("one")
+    try:
+        history.apply(add_slug(batch_size=ROWS))
+    finally:
+        tenant.reset(token)
+        logger.removeFilter(note)
+
+    assert log.threads == {"safefield", "MainThread"}
+    assert found == {"one"}
 
 
 @pytest.mark.parametrize("alias", ["default"], indirect=True)
