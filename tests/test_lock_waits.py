@@ -423,6 +423,61 @@ def test_no_claim_behind_a_pooler(
     assert (found, left) == ([claims], 0)
 
 
+@on_servers
+def test_two_ways_back_at_once(history: History) -> None:
+    """Fails if the way back claims nothing: both would call reverse for a row."""
+    errors: list[str] = []
+
+    def run_another() -> None:
+        another = History(history.connection.alias)
+        another.states = list(history.states)
+        another.migrations = list(history.migrations)
+        try:
+            another.unapply()
+        except BackfillError as exc:
+            errors.append(str(exc))
+        finally:
+            another.connection.close()
+
+    def reverse(movie: Any) -> dict[str, Any]:
+        if movie.pk == 3 and not errors:
+            thread = Thread(target=run_another)
+            thread.start()
+            thread.join()
+        return {"title": movie.slug}
+
+    history.apply(add_slug(reverse=reverse, batch_size=10))
+    history.unapply()
+
+    assert errors == [
+        "films.Movie.slug: another migrate is at work on table films_movie. Wait for "
+        "it to end, then run migrate again."
+    ]
+    assert values(history, "title")[2] == "film-number-2-3"
+
+
+@pytest.mark.parametrize(("rows", "warnings"), [(39_999, 0), (40_000, 1)])
+def test_an_atomic_migration_says_what_it_locks(
+    postgresql_alias: str, caplog: pytest.LogCaptureFixture, rows: int, warnings: int
+) -> None:
+    """Fails if nothing is said where it takes a second or more, or of small tables."""
+    history = History(postgresql_alias, atomic=True)
+    create_movies(history, 3)
+    with history.connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE pg_class SET reltuples = %s WHERE oid = 'films_movie'::regclass",
+            [rows],
+        )
+
+    history.apply(add_slug())
+
+    assert [record.getMessage() for record in caplog.records] == [
+        "films.Movie.slug: this migration is atomic, so table films_movie (about "
+        "40,000 rows) is locked for reading and writing until it ends, for about 1 s "
+        "or more. With atomic = False in the migration the site keeps running."
+    ] * warnings
+
+
 def test_two_runs_at_once_on_an_empty_table(alias: str) -> None:
     history = History(alias)
     create_movies(history, 0)

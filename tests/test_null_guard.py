@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
-from django.db import OperationalError, migrations, models
+from django.db import IntegrityError, OperationalError, migrations, models
 
 import safefield
 from safefield import BackfillError
 from safefield.backends import get_backend
+from safefield.backends.base.locks import Locks
 from safefield.operations import AlterFieldWithBackfill
 from tests.cleanup import reset_connection
 from tests.history import History
@@ -69,10 +71,6 @@ class OldCode:
         return result
 
 
-def refuse_trigger() -> None:
-    raise OperationalError(1142, "TRIGGER command denied to user")
-
-
 def test_row_that_came_before_the_rebuild_is_filled(history: History) -> None:
     with history.connection.execute_wrapper(OldCode(history, 1)):
         history.apply(add_slug())
@@ -86,13 +84,99 @@ def test_row_that_came_before_the_rebuild_is_filled(history: History) -> None:
     assert history.describe("Movie")["triggers"] == []
 
 
-def test_does_without_a_trigger_that_is_not_allowed(history: History) -> None:
-    old_code = OldCode(history, 2, before_trigger=refuse_trigger)
+def refuse_trigger(number: int = 1142) -> None:
+    raise OperationalError(number, "denied")
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(1142, id="no TRIGGER"),
+        pytest.param(1227, id="no SUPER"),
+        pytest.param(1419, id="no SUPER and a binary log"),
+    ],
+)
+def test_does_without_a_trigger_that_is_not_allowed(
+    history: History, number: int
+) -> None:
+    """Fails if migrate ends with one of the errors of a user who may not create it."""
+    old_code = OldCode(history, 2, before_trigger=partial(refuse_trigger, number))
 
     with history.connection.execute_wrapper(old_code):
         history.apply(add_slug())
 
     assert get_rows(history)[3:] == [(10, "Late", "late-10"), (11, "Late", "late-11")]
+
+
+def test_old_code_hears_of_it_as_of_not_null(history: History) -> None:
+    """Fails if what it gets is not the error that the column itself would raise."""
+    errors: list[Any] = []
+
+    def insert() -> None:
+        with Session(history.connection) as other:
+            with pytest.raises(IntegrityError) as caught:
+                other.execute(
+                    "INSERT INTO films_movie (id, title, year) VALUES (20, 'Old', 1)"
+                )
+            errors.append(caught.value.args)
+            # As code does that knows the column.
+            other.execute(
+                "INSERT INTO films_movie (id, title, year, slug) "
+                "VALUES (21, 'New', 1, 'new')"
+            )
+
+    old_code = OldCode(history, 1, after_trigger=insert)
+
+    with history.connection.execute_wrapper(old_code):
+        history.apply(add_slug())
+
+    assert errors == [(1048, "Column 'slug' cannot be null")]
+
+
+def test_trigger_waits_for_a_report(
+    history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fails if it is not tried again: others have read the table, and go on soon."""
+    pauses: list[float] = []
+
+    with Session(history.connection) as other:
+
+        def report() -> None:
+            if not pauses:
+                other.execute("BEGIN")
+                other.fetch("SELECT COUNT(*) FROM films_movie")
+
+        def pause(seconds: float) -> None:
+            pauses.append(seconds)
+            other.execute("COMMIT")
+
+        monkeypatch.setattr(Locks, "sleep", staticmethod(pause))
+        old_code = OldCode(history, 1, before_trigger=report)
+        with history.connection.execute_wrapper(old_code):
+            history.apply(add_slug())
+
+    assert len(pauses) == 1
+    assert get_rows(history)[3:] == [(10, "Late", "late-10")]
+
+
+def test_trigger_in_another_database(history: History) -> None:
+    """Fails if that is taken for the one of a run that was stopped here."""
+    name = f"{history.connection.settings_dict['NAME']}_other"
+    with history.connection.cursor() as cursor:
+        cursor.execute(f"CREATE DATABASE {name}")
+        try:
+            cursor.execute(f"CREATE TABLE {name}.films_movie (slug varchar(80))")
+            cursor.execute(
+                f"CREATE TRIGGER {name}.guard BEFORE INSERT ON {name}.films_movie "
+                "FOR EACH ROW BEGIN IF NEW.`slug` IS NULL THEN SIGNAL SQLSTATE '23000' "
+                "SET MYSQL_ERRNO = 1048, MESSAGE_TEXT = 'theirs'; END IF; END"
+            )
+            history.apply(add_slug())
+            history.unapply()
+        finally:
+            cursor.execute(f"DROP DATABASE {name}")
+
+    assert len(history.rows("Movie")) == 3
 
 
 def test_rows_that_share_a_value_keep_nobody_away(history: History) -> None:

@@ -340,6 +340,45 @@ def test_statements_that_are_logged_as_the_server_binds_them(
     assert get_slugs(history) == SLUGS
 
 
+#: Keeps the database at the first part of a batch for a while.
+SLOW = {
+    "postgresql": [
+        "CREATE FUNCTION pg_temp.slow() RETURNS trigger LANGUAGE plpgsql AS $$ "
+        "BEGIN PERFORM pg_sleep(0.3); RETURN NEW; END $$",
+        "CREATE TRIGGER slow BEFORE UPDATE ON films_movie FOR EACH ROW "
+        "WHEN (NEW.id = 4) EXECUTE FUNCTION pg_temp.slow()",
+    ],
+    "mysql": [
+        "CREATE TRIGGER slow BEFORE UPDATE ON films_movie FOR EACH ROW "
+        "IF NEW.id = 4 THEN SET @slept = SLEEP(0.3); END IF",
+    ],
+}
+
+
+@on_servers
+def test_an_error_of_another_connection_while_a_part_is_written(
+    history: History, log: Log
+) -> None:
+    """Fails if the connection is asked whether it is there while it is in use."""
+    with history.connection.cursor() as cursor:
+        for statement in SLOW[history.connection.vendor]:
+            cursor.execute(statement)
+
+    def populate(movie: Any) -> str:
+        # Behind the first part, which the thread writes by now.
+        if movie.pk == 300:
+            raise InterfaceError("somebody else's connection is closed")
+        return slug_of(movie)
+
+    with pytest.raises(BackfillError) as caught:
+        history.apply(add_slug(populate=populate, batch_size=ROWS))
+
+    assert [row.pk for row in caught.value.rows] == [300]
+    assert get_slugs(history) == [
+        None if number == 299 else slug for number, slug in enumerate(SLUGS)
+    ]
+
+
 @on_servers
 def test_stopped_in_the_middle_of_a_batch(history: History) -> None:
     def stop(movie: Any) -> str:
