@@ -16,6 +16,7 @@ from safefield.attributes import get_setters
 from safefield.backends.base.writer import Row, Writer
 from safefield.exceptions import BackfillError, BadValue, FailedAssignment
 from safefield.fields import AnyField
+from safefield.nonvalues import find_nonvalue
 from safefield.plan import Plan
 from safefield.values import Values
 
@@ -112,6 +113,9 @@ class Assignment:
 
     def _set(self, instance: Model, field: AnyField, value: Any) -> None:
         if not (field.is_relation and isinstance(value, Model)):
+            # Before the attribute makes something of it.
+            if fault := find_nonvalue(value):
+                raise BadValue(fault)
             try:
                 setattr(instance, field.attname, value)
             except AttributeError:

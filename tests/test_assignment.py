@@ -249,6 +249,40 @@ def test_alteration_leaves_other_rows_alone(alias: str) -> None:
     assert read(history, "load", "load_unit") == [(1, "t"), (7, "oz"), (1, "t")]
 
 
+class SpelledAttribute(SettingAttribute):
+    """Makes a text of whatever it is given, as attributes that convert do."""
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        super().__set__(instance, value and f"{value}"[:9])
+
+
+class SpelledField(SettingField):
+    attribute = SpelledAttribute
+
+
+# Fails if only what the attribute has made of it is looked at.
+@pytest.mark.parametrize(
+    ("give", "reason"),
+    [
+        (lambda item: item.refresh_from_db, "it is a method: call it with ()"),
+        (lambda item: Weight, "it is a class, Weight, and not a value"),
+        (
+            lambda item: (c for c in item.title),
+            "it is a generator: return one value, and yield none",
+        ),
+        (lambda item: F("title"), "it is an expression: give it to populate= itself"),
+    ],
+)
+def test_what_is_no_value(sqlite_alias: str, give: Any, reason: str) -> None:
+    history = make(sqlite_alias, rows=1)
+    field = SpelledField(also=SETTERS["nothing"])
+
+    with pytest.raises(BackfillError) as caught:
+        history.apply(AddFieldWithBackfill("item", "label", field, give))
+
+    assert f"  1 row: <lambda>() gave a bad value: {reason} (" in str(caught.value)
+
+
 class OnceAttribute(SettingAttribute):
     """As that of a protected field of django-fsm: refuses to change what is there."""
 

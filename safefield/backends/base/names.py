@@ -50,11 +50,11 @@ def find_wanted_names(editor: Any, plan: Plan) -> list[WantedName]:
     if strict.unique and not (old is not None and old.unique):
         name = editor._unique_constraint_name(plan.table, [strict.column])
         names.append(WantedName(_unquote(name), "unique constraint"))
-    had = {} if old is None else set(map(str, editor._field_indexes_sql(model, old)))
+    had = {} if old is None else set(map(_spell, editor._field_indexes_sql(model, old)))
     for statement in editor._field_indexes_sql(model, strict):
         # Those of geometries are texts already.
-        if hasattr(statement, "parts") and str(statement) not in had:
-            method = METHOD.search(str(statement))
+        if hasattr(statement, "parts") and _spell(statement) not in had:
+            method = METHOD.search(_spell(statement))
             names.append(
                 WantedName(
                     _unquote(statement.parts["name"]),
@@ -93,6 +93,14 @@ def refuse_taken_names(plan: Plan, taken: Iterable[TakenName]) -> None:
         model=plan.label,
         field=plan.field_name,
     )
+
+
+def _spell(statement: Any) -> str:
+    """Return the SQL of `statement`, which may be several, as of another package's."""
+    if not hasattr(statement, "parts"):
+        return str(statement)
+    # str() of django-pg-zero-downtime-migrations' own template is not a text.
+    return str(statement.template % statement.parts)
 
 
 def _unquote(name: Any) -> str:
