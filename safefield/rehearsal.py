@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from secrets import token_hex
 from typing import Any
 
 from django.db import DatabaseError
@@ -175,7 +176,7 @@ class Stage:
 
     def _make_links(self) -> list[Link]:
         """Return the backfills to be run, the one that is rehearsed last."""
-        name = self._find_name()
+        name = f"{SHADOW_TABLE}_{token_hex(4)}"
         actions = [*self.supply.actions, self.entry]
         return [
             Link(self.connection, entry, self.supply, name, self.limit, self.clock)
@@ -337,17 +338,6 @@ class Stage:
         ]
 
     # What is there
-
-    def _find_name(self) -> str:
-        """Return a name for the temporary table, which would hide another one."""
-        with self.connection.cursor() as cursor:
-            names = self.connection.introspection.table_names(
-                cursor, include_views=True
-            )
-        name = SHADOW_TABLE
-        while name in names:
-            name += "_"
-        return name
 
     def _refuse_missing_columns(self) -> None:
         """

@@ -142,12 +142,16 @@ POSTGRESQL = [
     "CREATE POLICY by_hand_policy ON films_movie USING (year > 0)",
     "ALTER TABLE films_movie REPLICA IDENTITY FULL",
     "CREATE TABLE films_sequel (by_hand_more text) INHERITS (films_movie)",
+    "ALTER TABLE films_sequel REPLICA IDENTITY FULL",
     "CREATE TABLE tickets (id integer PRIMARY KEY, "
     "movie bigint REFERENCES films_movie ON DELETE SET NULL ON UPDATE CASCADE)",
     "INSERT INTO tickets VALUES (1, 3)",
     "CREATE TYPE slug AS ENUM ('a')",
     "CREATE SEQUENCE films_movie_slug",
+    "DROP PUBLICATION IF EXISTS by_hand_publication",
+    "CREATE PUBLICATION by_hand_publication FOR TABLE films_movie",
     "ANALYZE films_movie",
+    "SELECT pg_advisory_lock(42)",
     "SET lock_timeout = '7s'",
     "SET statement_timeout = '70s'",
     "SET work_mem = '5MB'",
@@ -196,6 +200,7 @@ MYSQL = [
 
 MARIADB = [
     "CREATE SEQUENCE numbers START 5",
+    "ALTER TABLE films_movie ADD by_hand_hidden int INVISIBLE DEFAULT 3",
     "ALTER TABLE films_movie ALTER INDEX by_hand_comment IGNORED",
     "ANALYZE TABLE films_movie PERSISTENT FOR ALL",
 ]

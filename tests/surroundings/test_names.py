@@ -6,6 +6,9 @@ from typing import Any
 
 import pytest
 from django.db import IntegrityError, migrations, models, transaction
+from django.db.models import F
+from django.db.models.expressions import Window
+from django.db.models.functions import RowNumber
 
 from safefield import BackfillError
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
@@ -136,6 +139,26 @@ def test_unique_constraint(history: History) -> None:
     assert before.catalogue - look(history).catalogue == set()
 
 
+@pytest.mark.parametrize("atomic", [False, True], ids=["own-commits", "atomic"])
+def test_postgresql_check_with_the_name_of_the_constraint(
+    postgresql_alias: str, atomic: bool
+) -> None:
+    """Fails if only indexes are looked for: the index has to become a constraint."""
+    history = History(postgresql_alias, atomic=atomic)
+    history.apply(STUDIO, MOVIE)
+    history.rows("Movie").create(title="One", year=1)
+    name = make_name(history, "_uniq")
+    execute(history, f"ALTER TABLE films_movie ADD CONSTRAINT {name} CHECK (id > 0)")
+
+    assert_refused(
+        history,
+        AddFieldWithBackfill(
+            "Movie", "slug", models.IntegerField(unique=True), lambda movie: movie.pk
+        ),
+        f"{name} (constraint {name} on table films_movie)",
+    )
+
+
 def test_foreign_key(history: History) -> None:
     """Fails if a foreign key is taken for ours by its name, or met too late."""
     vendor = history.connection.vendor
@@ -243,6 +266,32 @@ def test_mariadb_trigger(mariadb_alias: str, case: str, times: int) -> None:
     # A row more, and its AUTO_INCREMENT.
     assert {fact for fact in lost if "ENGINE" not in fact} == set()
     assert len([fact for fact in after.catalogue if fact.startswith("TRIGGER")]) == 1
+
+
+def test_temporary_tables_of_the_session(history: History) -> None:
+    """Fails if a temporary table of ours has a name that can be had already."""
+    names = ["safefield_probe", "safefield_rehearsal", "safefield_values"]
+    for name in names:
+        execute(
+            history,
+            f"CREATE TEMPORARY TABLE {name} (n integer)",
+            f"INSERT INTO {name} VALUES (7)",
+        )
+    operation = AlterFieldWithBackfill(
+        "Movie",
+        "code",
+        models.CharField(max_length=9, unique=True),
+        Window(RowNumber(), order_by=F("pk")),
+    )
+
+    assert rehearse(history, operation).error is None
+    history.apply(operation)
+    history.unapply()
+
+    with history.connection.cursor() as cursor:
+        for name in names:
+            cursor.execute(f"SELECT n FROM {name}")
+            assert cursor.fetchall() in ([(7,)], ((7,),)), name
 
 
 # Settings

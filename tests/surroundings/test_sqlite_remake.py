@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import pytest
 from django.db import migrations, models
 
 from safefield import BackfillError
-from safefield.backends.sqlite.definition import Definition
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
 from tests.history import History
 from tests.surroundings.witness import Snapshot, take_snapshot
@@ -181,29 +179,6 @@ def test_strict_table_does_not_take_the_type(history: History) -> None:
         "or ANY, such as TextField. Nothing was changed."
     )
     assert look(history) == before
-
-
-@pytest.mark.parametrize(
-    ("sql", "parts"),
-    [
-        ('CREATE TABLE "a(b" (c)', ("c",)),
-        (
-            "CREATE TABLE a (b TEXT DEFAULT ('x,''('), c)",
-            ("b TEXT DEFAULT ('x,''(')", "c"),
-        ),
-        ("CREATE TABLE a(`b,`,[c(],'d''')", ("`b,`", "[c(]", "'d'''")),
-        (
-            "CREATE TABLE a (b, -- (\n c /* ), */ AS (b+1))",
-            ("b", "-- (\n c /* ), */ AS (b+1)"),
-        ),
-    ],
-)
-def test_pieces_of_a_definition(sql: str, parts: tuple[str, ...]) -> None:
-    """Fails if a bracket or a comma in a name, a text or a comment counts."""
-    definition = Definition.parse(sql)
-
-    assert tuple(part.strip() for part in definition.parts) == parts
-    assert re.sub(r"\s", "", definition.sql) == re.sub(r"\s", "", sql)
 
 
 def test_key_of_a_row_that_is_gone_is_not_given_again(history: History) -> None:

@@ -16,7 +16,8 @@ from safefield.fields import AnyField
 
 __all__ = ["SHADOW_TABLE", "Layout", "Shadow"]
 
-#: The name of the temporary table. No other session sees it.
+#: How the name of the temporary table begins. No other session sees it, and what
+#: comes behind is new each time: it must not hide a table of this name.
 SHADOW_TABLE = "safefield_rehearsal"
 
 

@@ -81,11 +81,10 @@ class MySQLLiveSchema(Schema):
         return LiveColumn(bool(row[0]), row[1] not in (None, "NULL"), row[2])
 
     def expected_type(self) -> str | None:
-        probe = self.connection.ops.quote_name("safefield_probe")
+        probe = self.connection.ops.quote_name(f"safefield_{token_hex(8)}")
         with self.connection.cursor() as cursor:
             # Types have many spellings; the server itself says what the wanted
             # one comes to. A temporary table is seen by this session alone.
-            cursor.execute(f"DROP TEMPORARY TABLE IF EXISTS {probe}")
             cursor.execute(
                 f"CREATE TEMPORARY TABLE {probe} "
                 f"(c {self.plan.field.db_type(self.connection)})"

@@ -59,7 +59,9 @@ def find_taken_names(
                 "method": method,
                 "contype": "f" if kind == "foreign key" else "u",
             }
-            for sql in [CONSTRAINTS] if kind == "foreign key" else [RELATIONS]:
+            statements = [RELATIONS] if kind != "foreign key" else []
+            statements += [CONSTRAINTS] if kind != "index" else []
+            for sql in statements:
                 cursor.execute(sql, params)
                 for (owner,) in cursor.fetchall():
                     yield TakenName(name, owner)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from secrets import token_hex
 from typing import Any
 
 from django.db import DatabaseError, IntegrityError, transaction
@@ -52,6 +53,7 @@ class PostgreSQLSchema(OnlineSchema):
 
     def expected_type(self) -> str | None:
         db_type = self.plan.field.db_type(self.connection)
+        probe = f"safefield_{token_hex(8)}"
         with (
             transaction.atomic(using=self.connection.alias),
             self.connection.cursor() as cursor,
@@ -59,15 +61,15 @@ class PostgreSQLSchema(OnlineSchema):
             # Types have many spellings; the server itself says what the wanted
             # one comes to.
             cursor.execute(
-                f"CREATE TEMPORARY TABLE safefield_probe (c {db_type}) ON COMMIT DROP"
+                f"CREATE TEMPORARY TABLE {probe} (c {db_type}) ON COMMIT DROP"
             )
             cursor.execute(
                 "SELECT format_type(atttypid, atttypmod) FROM pg_attribute "
-                "WHERE attrelid = 'pg_temp.safefield_probe'::regclass "
-                "AND attname = 'c'"
+                "WHERE attrelid = %s::regclass AND attname = 'c'",
+                [f"pg_temp.{probe}"],
             )
             kind = cursor.fetchone()[0]
-            cursor.execute("DROP TABLE pg_temp.safefield_probe")
+            cursor.execute(f"DROP TABLE pg_temp.{probe}")
         return str(kind)
 
     def estimated_rows(self) -> int:
@@ -189,7 +191,12 @@ class PostgreSQLSchema(OnlineSchema):
         # What a run that was stopped leaves behind.
         if self._has_constraint(name := self._not_null_name()):
             self._alter(f"DROP CONSTRAINT {name}")
-        if not self._has_unique() and (index := self._find_index(self._unique_name())):
+        wanted = [WantedName(self._unique_name().strip('"'), "unique constraint")]
+        if (
+            not self._has_unique()
+            and (index := self._find_index(self._unique_name()))
+            and not list(self.find_taken_names(wanted))
+        ):
             self._briefly(f"DROP INDEX {index[1]}")
         if self.commits and not self.editor.collect_sql:
             self._change_table(super().restore)
