@@ -8,11 +8,8 @@ from safefield.batches import BATCH_SECONDS, MAX_ROWS
 
 __all__ = ["Batch", "Estimate", "estimate"]
 
-#: Rows from which an estimate is not far off.
-ENOUGH_ROWS = 10_000
-
-#: How many times less, or more, it may be of fewer rows.
-LATITUDE = 2.0
+#: How many times less, or more, an estimate may be of less than so many rows.
+LATITUDES = {1_000: 4.0, 10_000: 2.0}
 
 
 @dataclass(frozen=True)
@@ -73,17 +70,24 @@ def estimate(
     if tried >= rows:
         seconds = total
     else:
+        largest = max((batch.rows for batch in batches), default=1)
+        # The first ones are small, and slow for other reasons too.
+        settled = [batch for batch in batches if batch.rows * 2 >= largest]
         for_each_batch = min(
             (batch.seconds - batch.computing_seconds for batch in batches), default=0.0
         )
-        for_each_row = max(total - for_each_batch * len(batches), 0.0) / max(tried, 1)
+        # The quickest: few were tried, and something else may have held one up.
+        for_each_row = min(
+            (max(each.seconds - for_each_batch, 0.0) / each.rows for each in settled),
+            default=0.0,
+        )
         fitting = BATCH_SECONDS / for_each_row if for_each_row else MAX_ROWS
-        largest = max((batch.rows for batch in batches), default=1)
         size = batch_rows or max(largest, min(fitting, MAX_ROWS))
         # A few rows more or less are not another batch.
         seconds = rows * for_each_row + rows / size * for_each_batch
     seconds += other_seconds
     seconds *= slowdown
-    is_sure = tried >= min(rows, ENOUGH_ROWS)
-    latitude = 1.0 if is_sure else LATITUDE
+    latitude = next(
+        (each for limit, each in LATITUDES.items() if tried < min(rows, limit)), 1.0
+    )
     return Estimate(seconds, seconds / latitude, seconds * latitude)

@@ -68,7 +68,11 @@ def test_few_rows_and_all(alias: str) -> None:
     ("batches", "rows", "expected"),
     [
         # 20 ms a batch and 1 ms a row: 30 rows in a batch of 0.03 s.
-        ([Batch(10, 0.03, 0.01), Batch(20, 0.04, 0.02)], 300, Estimate(0.5, 0.25, 1.0)),
+        (
+            [Batch(10, 0.03, 0.01), Batch(20, 0.04, 0.02)],
+            300,
+            Estimate(0.5, 0.125, 2.0),
+        ),
         # All rows: what they took.
         (
             [Batch(10, 0.03, 0.01), Batch(10, 0.03, 0.01)],

@@ -83,7 +83,8 @@ CHAINS: dict[str, Any] = {
         adding("path", text(), lambda movie: f"/{movie.year}/{movie.slug}"),
     ],
     "expressions": lambda: [
-        adding("place", models.IntegerField(), Window(RowNumber(), order_by=F("year"))),
+        adding("place", models.IntegerField(), Window(
+            RowNumber(), order_by=F("year").asc())),
         adding("path", text(), Concat(Value("/"), "title", output_field=text())),
         adding("url", text(), lambda movie: f"{movie.path}?{movie.place}"),
     ],
