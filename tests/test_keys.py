@@ -356,3 +356,27 @@ def test_keys_of_a_table_that_was_renamed(alias: str, atomic: bool) -> None:
     found = history.describe("Movie")
     assert found["indexes"] == before["indexes"]
     assert found["foreign_keys"] == before["foreign_keys"]
+
+
+def test_constraint_over_more_columns_is_another_one(alias: str) -> None:
+    """Fails if it counts as the field's own, which is not built then."""
+    history = History(alias)
+    note = models.CharField(max_length=40, null=True)
+    history.apply(
+        migrations.CreateModel(
+            "Movie", [*FIELDS, ("note", note)], {"unique_together": {("note", "title")}}
+        )
+    )
+    history.rows("Movie").bulk_create([history.model("Movie")(title="a")])
+
+    history.apply(
+        AlterFieldWithBackfill(
+            "Movie",
+            "note",
+            models.CharField(max_length=40, unique=True),
+            lambda movie: movie.title,
+        )
+    )
+
+    with pytest.raises(IntegrityError), transaction.atomic(using=alias):
+        history.rows("Movie").create(title="b", note="a")
