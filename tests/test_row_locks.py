@@ -199,6 +199,29 @@ def test_a_row_that_is_locked_when_the_sweep_begins(
     assert values(history, "slug") == [f"film-number-{n}-{n + 1}" for n in range(7)]
 
 
+def test_old_code_may_update_a_row_that_came_during_the_fill(
+    history: History, other: Session
+) -> None:
+    """Fails if it has no value when the check before NOT NULL stands."""
+    if other.vendor != "postgresql":
+        pytest.skip("MariaDB has no such check")
+    create_movies(history, 5)
+    updated: list[str] = []
+
+    def update(execute: Any, sql: Any, *rest: Any) -> Any:
+        result = execute(sql, *rest)
+        if "IS NOT NULL) NOT VALID" in str(sql):
+            updated.append(str(sql))
+            other.execute("UPDATE films_movie SET title = 'Again' WHERE id = -1")
+        return result
+
+    with history.connection.execute_wrapper(update):
+        history.apply(add_slug(insert_late(history)))
+
+    assert len(updated) == 1
+    assert values(history, "title", "slug")[0] == ("Again", "late--1")
+
+
 def test_a_row_that_is_renumbered_is_locked(history: History, other: Session) -> None:
     """Fails if the application can write between the second look and the writing."""
     create_movies(history, 3)
