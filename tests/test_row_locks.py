@@ -206,14 +206,16 @@ def test_old_code_may_update_a_row_that_came_during_the_fill(
     if other.vendor != "postgresql":
         pytest.skip("MariaDB has no such check")
     create_movies(history, 5)
+    statements: list[str] = []
     updated: list[str] = []
 
     def update(execute: Any, sql: Any, *rest: Any) -> Any:
-        result = execute(sql, *rest)
-        if "IS NOT NULL) NOT VALID" in str(sql):
-            updated.append(str(sql))
+        # Once the check is committed, and before anything else is done.
+        if statements and "IS NOT NULL) NOT VALID" in statements[-1]:
+            updated.append("Again")
             other.execute("UPDATE films_movie SET title = 'Again' WHERE id = -1")
-        return result
+        statements.append(str(sql))
+        return execute(sql, *rest)
 
     with history.connection.execute_wrapper(update):
         history.apply(add_slug(insert_late(history)))
