@@ -50,14 +50,13 @@ def find_wanted_names(editor: Any, plan: Plan) -> list[WantedName]:
     if strict.unique and not (old is not None and old.unique):
         name = editor._unique_constraint_name(plan.table, [strict.column])
         names.append(WantedName(_unquote(name), "unique constraint"))
-    had = {} if old is None else set(map(_spell, editor._field_indexes_sql(model, old)))
-    for statement in editor._field_indexes_sql(model, strict):
-        # Those of geometries are texts already.
-        if hasattr(statement, "parts") and _spell(statement) not in had:
-            method = METHOD.search(_spell(statement))
+    had = [] if old is None else _get_index_parts(editor, model, old)
+    for parts in _get_index_parts(editor, model, strict):
+        if parts not in had:
+            method = METHOD.search(parts.get("using", ""))
             names.append(
                 WantedName(
-                    _unquote(statement.parts["name"]),
+                    _unquote(parts["name"]),
                     "index",
                     method[1].lower() if method else "btree",
                 )
@@ -95,12 +94,15 @@ def refuse_taken_names(plan: Plan, taken: Iterable[TakenName]) -> None:
     )
 
 
-def _spell(statement: Any) -> str:
-    """Return the SQL of `statement`, which may be several, as of another package's."""
-    if not hasattr(statement, "parts"):
-        return str(statement)
-    # str() of django-pg-zero-downtime-migrations' own template is not a text.
-    return str(statement.template % statement.parts)
+def _get_index_parts(editor: Any, model: Any, field: Any) -> list[dict[str, str]]:
+    """Return what the statements for the indexes of `field` are made of."""
+    # Not the statements: those of another package's backend may be several in one.
+    return [
+        {name: str(part) for name, part in statement.parts.items()}
+        for statement in editor._field_indexes_sql(model, field)
+        # Those of geometries are texts already.
+        if hasattr(statement, "parts")
+    ]
 
 
 def _unquote(name: Any) -> str:
