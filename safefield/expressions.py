@@ -9,10 +9,11 @@ from typing import Any
 
 from django.core.exceptions import FieldError
 from django.db import DatabaseError, transaction
-from django.db.models import F, OuterRef, QuerySet, Subquery
+from django.db.models import F, OuterRef, Q, QuerySet, Subquery
 from django.db.models.expressions import RawSQL
 from django.db.models.fields import BooleanField
-from django.db.models.lookups import Exact, IsNull
+from django.db.models.functions import Length
+from django.db.models.lookups import Exact, GreaterThan, IsNull
 from django.db.models.sql import Query, UpdateQuery
 
 from safefield.backends import get_backend
@@ -77,10 +78,12 @@ class ExpressionBackfill(Backfill):
             kind = str(field.db_type(self.connection))
             if not (schema.limits_texts and f"({field.max_length})" in kind):
                 self.max_length = field.max_length
+        #: The choices, if there are any.
+        self.choices = [value for value, _ in field.flatchoices or ()]
         self.refuses_blank = must_not_be_blank(plan, schema)
         #: Whether the rows of an UPDATE have to be known. Rows of a new column are
         #: all of this backfill, and an empty text in them is for verify() to find.
-        self.needs_keys = bool(plan.old_field or field.choices or self.max_length)
+        self.needs_keys = plan.old_field is not None
         self.max_rows = MAX_UPDATED_ROWS
         if self.needs_keys:
             is_composite = len(self.writer.keys) > 1
@@ -186,7 +189,7 @@ class ExpressionBackfill(Backfill):
         """Update the rows that have no value, and look at what they have then."""
         empty = rows.filter(self.wanted())
         empty.order_by().update(**{self.plan.field_name: self._value})
-        refused = self._refuse_values(rows) if self.needs_keys else ()
+        refused = self._refuse_values(rows)
         left = empty.order_by("pk").annotate(**{VALUE: self._is_null})
         if self.plan.field.null:
             left = left.filter(Exact(F(VALUE), False))
@@ -225,28 +228,37 @@ class ExpressionBackfill(Backfill):
     def _refuse_values(self, rows: QuerySet[Any]) -> Collection[Any]:
         """Empty those of the rows just filled whose value the field refuses."""
         column = self.plan.field.attname
+        suspects = Q()
+        if self.max_length:
+            suspects |= Q(GreaterThan(Length(column), self.max_length))
+        if self.choices:
+            suspects |= ~Q(**{f"{column}__in": self.choices})
+        if self.needs_keys and self.refuses_blank:
+            suspects |= Q(**{column: ""})
+        if not suspects:
+            return ()
+        filled = rows.filter(suspects, **{f"{column}__isnull": False})
         bad = [
             BadRow(pk, fault)
-            for pk, value in read_values(rows.order_by("pk"), column)
-            if value is not None and (fault := self._find_fault(value))
+            for pk, value in read_values(filled.order_by("pk"), column)
+            if (fault := self._find_fault(value))
         ]
         self.bad_rows += bad
-        refused = {row.pk for row in bad}
-        if refused:
-            rows = self.all_rows().filter(pk__in=refused)
-            rows.update(**{self.plan.field_name: NULL})
-        return refused
+        keys = [row.pk for row in bad]
+        for start in range(0, len(keys), MAX_KNOWN_COMPOSITES):
+            some = keys[start : start + MAX_KNOWN_COMPOSITES]
+            refused = self.all_rows().filter(pk__in=some)
+            refused.update(**{self.plan.field_name: NULL})
+        return set(keys)
 
     def _find_fault(self, value: Any) -> str | None:
         field, source = self.plan.field, self.plan.source_name
-        if self.refuses_blank and value == "":
+        if self.needs_keys and self.refuses_blank and value == "":
             return BLANK
         if self.max_length and len(str(value)) > self.max_length:
             return f"{source} gave a text of more than {self.max_length} characters"
-        if field.choices and value not in field.empty_values:
-            known = [choice for choice, _ in field.flatchoices]
-            if value not in known:
-                return f"{source} gave a value that is not one of the choices"
+        if self.choices and value not in [*self.choices, *field.empty_values]:
+            return f"{source} gave a value that is not one of the choices"
         return None
 
     def _note_null(self, pk: Any) -> None:
