@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from django.db import models
+from django.db import migrations, models
 from django.db.models import F
 from django.db.models.expressions import Window
 from django.db.models.functions import Lower, RowNumber
@@ -21,6 +21,7 @@ from safefield import BackfillError
 from safefield.abandonment import find_remnants
 from safefield.history import find_entries
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
+from tests import cleanup
 from tests.history import History
 from tests.surroundings import scenery
 from tests.surroundings.witness import Snapshot, take_snapshot
@@ -187,3 +188,45 @@ def test_rehearsal(history: History, name: str) -> None:
 
     assert rehearsal.error is None
     assert_same(before, look(history, case))
+
+
+#: On MariaDB the key of a unique column and of a foreign key has the name that the
+#: server gives it, as in Django's AddField alone, which needs a table without rows.
+ADDED = [
+    *(("postgresql_alias", name) for name in ("unique", "index", "foreign key")),
+    ("postgresql_alias", "default"),
+    ("mariadb_alias", "index"),
+    ("mariadb_alias", "default"),
+]
+
+
+@pytest.mark.parametrize(("server", "name"), ADDED)
+def test_what_comes_is_what_django_makes(
+    request: pytest.FixtureRequest, server: str, name: str
+) -> None:
+    """Fails if an index or a constraint has another name than Django's, or is left."""
+    alias = request.getfixturevalue(server)
+    case = CASES[name]
+
+    def get_added(*steps: Any) -> set[str]:
+        history = History(alias)
+        scenery.build(history)
+        before = look(history, case)
+        for step in steps:
+            history.apply(step)
+        added = look(history, case).identities - before.identities
+        cleanup.empty_database(history.connection)
+        return set(added)
+
+    loose = case.field.clone()
+    loose.null, loose._unique = True, False
+    loose.db_index = loose.db_constraint = False
+    loose.db_default = models.NOT_PROVIDED
+    column = f"{case.name}_id" if case.field.is_relation else case.name
+    djangos = get_added(
+        migrations.AddField("Movie", case.name, loose),
+        migrations.RunSQL(f"UPDATE films_movie SET {column} = id"),
+        migrations.AlterField("Movie", case.name, case.field),
+    )
+
+    assert get_added(case.operation()) == djangos
