@@ -133,6 +133,43 @@ def test_old_code_hears_of_it_as_of_not_null(history: History) -> None:
     assert errors == [(1048, "Column 'slug' cannot be null")]
 
 
+def test_a_row_that_cannot_be_filled_leaves_no_trigger(history: History) -> None:
+    """Fails if old code cannot insert until the next run."""
+
+    def populate(movie: Any) -> str:
+        if movie.title == "Late":
+            raise ValueError("not this one")
+        return populate_slug(movie)
+
+    with (
+        history.connection.execute_wrapper(OldCode(history, 1)),
+        pytest.raises(BackfillError) as caught,
+    ):
+        history.apply(add_slug(populate=populate))
+
+    assert [row.pk for row in caught.value.rows] == [10]
+    assert history.describe("Movie")["triggers"] == []
+
+
+def test_an_error_that_is_about_no_null_is_told_as_it_is(history: History) -> None:
+    """Fails if the rebuild is tried again, and the error hidden in the end."""
+    tries: list[str] = []
+
+    def fill_the_disk(execute: Any, sql: str, *rest: Any) -> Any:
+        if "MODIFY `slug`" in sql and "NOT NULL" in sql:
+            tries.append(sql)
+            raise OperationalError(1114, "The table is full")
+        return execute(sql, *rest)
+
+    with (
+        history.connection.execute_wrapper(fill_the_disk),
+        pytest.raises(OperationalError, match="The table is full"),
+    ):
+        history.apply(add_slug())
+
+    assert len(tries) == 1
+
+
 def test_trigger_waits_for_a_report(
     history: History, monkeypatch: pytest.MonkeyPatch
 ) -> None:
