@@ -244,6 +244,29 @@ def test_a_row_that_is_renumbered_is_locked(history: History, other: Session) ->
     assert values(history, "slug") == ["same", "same-2", "same-3"]
 
 
+def test_a_row_that_was_written_meanwhile_is_not_renumbered(
+    history: History, other: Session
+) -> None:
+    """Fails if nobody looks again whether it is as it was found."""
+    create_movies(history, 3)
+    written: list[str] = []
+
+    def write(execute: Any, sql: Any, *rest: Any) -> Any:
+        # The second look of the renumbering, which locks its rows.
+        is_look = str(sql).startswith("SELECT") and LOCKING["rows"].match(str(sql))
+        if is_look and not written:
+            written.append(str(sql))
+            other.execute("UPDATE films_movie SET slug = 'mine' WHERE id = 2")
+        return execute(sql, *rest)
+
+    with history.connection.execute_wrapper(write):
+        history.apply(
+            add_slug(lambda movie: "same", deduplicate=safefield.numbered, batch_size=9)
+        )
+
+    assert values(history, "slug")[1] == "mine"
+
+
 def test_few_rows_are_renumbered_together(history: History) -> None:
     """Fails if thousands are locked in one transaction."""
     create_movies(history, 1_101)
