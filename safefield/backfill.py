@@ -311,16 +311,18 @@ class Backfill(Pass):
         prepare = self.values.prepare
         accepts = self.values.accepts
         key_of = self.key_of
-        written_key_of = self.writer.key_of
+        # Of one plain integer both keys are the same.
+        written_key_of = None if self.writer.has_plain_key else self.writer.key_of
         source = self.plan.source_name
         assignment = self.assignment
         computed: list[Computed] = []
         value: Any
         prepared: tuple[Any, ...]
+        key = self.last_key
         for row in rows:
             # Both keys before populate has the row, which it may change.
-            key = self.last_key = key_of(row)
-            written_key = written_key_of(row)
+            key = key_of(row)
+            written_key = (key,) if written_key_of is None else written_key_of(row)
             value = NOT_PROVIDED
             try:
                 # A copy: populate may change the row.
@@ -338,6 +340,7 @@ class Backfill(Pass):
                 self.note_bad(key, source, exc, value)
             else:
                 computed.append((row, key, (written_key, prepared)))
+        self.last_key = key
         if self.plan.old_field is not None:
             self.filled.update(key for _, key, _ in computed)
         return computed

@@ -72,10 +72,15 @@ class Writer:
         return self._write(rows) if rows else 0
 
     @cached_property
+    def has_plain_key(self) -> bool:
+        """Whether the primary key is one integer, which needs no preparing."""
+        return len(self.keys) == 1 and is_stock_integer(self.keys[0])
+
+    @cached_property
     def key_of(self) -> Callable[[Model], tuple[Any, ...]]:
         """A function of a row: its primary key, ready for the database."""
         get_value = attrgetter(self.keys[0].attname)
-        if len(self.keys) == 1 and is_stock_integer(self.keys[0]):
+        if self.has_plain_key:
             return lambda row: (get_value(row),)
         return lambda row: tuple(
             key.get_db_prep_value(getattr(row, key.attname), self.connection)
