@@ -181,8 +181,6 @@ class Backfill(Pass):
     def _fill(self, title: str) -> None:
         self.bad_rows = []
         self.unfilled.begin(
-            # Those of an expression are updated without being read.
-            awaits_rows=not (self.skips_locked or self.plan.is_expression),
             # In a sweep there are few rows, and more of those that a trigger emptied.
             # Without one, a required value is looked for by verify.
             looks_always=not self.skips_locked
@@ -190,7 +188,6 @@ class Backfill(Pass):
             else self.plan.field.null,
         )
         self.run_pages(title)
-        self.bad_rows += self.unfilled.end(self.bad_rows)
         if not self.bad_rows:
             return
         kept = (

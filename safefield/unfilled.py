@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from django.db.models import Model, QuerySet
 
 from safefield.backends.base.writer import Row
 from safefield.exceptions import BadRow
-from safefield.reports import MAX_BAD_ROWS
 
 __all__ = ["BY_THE_DATABASE", "UNKEPT", "Computed", "Unfilled", "Written"]
 
 #: Reasons that no value of populate is the cause of.
 UNKEPT = "the database kept no value: a trigger or rule undoes the UPDATE"
-UNREACHED = "the database does not let it be changed: row security hides it"
-BY_THE_DATABASE = (UNKEPT, UNREACHED, "the database raised ")
+BY_THE_DATABASE = (UNKEPT, "the database raised ")
 
 #: A row, its key, and what is written.
 Computed = tuple[Model, Any, Row]
@@ -42,7 +40,7 @@ class Written(NamedTuple):
 
 class Unfilled:
     """
-    Rows that an UPDATE left without a value, and rows that no batch could read.
+    Rows that an UPDATE left without a value.
 
     The database says of each UPDATE how many rows it took, so that a look at the rows
     themselves is seldom needed.
@@ -53,20 +51,17 @@ class Unfilled:
 
     def __init__(self, get_rows: Callable[[], QuerySet[Any, Any]]) -> None:
         self.get_rows = get_rows
-        self._awaited: set[Any] = set()
         self._looks_always = False
         self._looks_next = False
 
-    def begin(self, *, awaits_rows: bool, looks_always: bool) -> None:
+    def begin(self, *, looks_always: bool) -> None:
         """
         Take note that a pass begins.
 
         Args:
-            awaits_rows (bool): Whether it reads all rows, also those that others lock.
             looks_always (bool): Whether each batch is read again when it is written,
                 and not only the first.
         """
-        self._awaited = set(self._keys()[:MAX_BAD_ROWS]) if awaits_rows else set()
         self._looks_always = looks_always
         self._looks_next = True
 
@@ -78,7 +73,6 @@ class Unfilled:
             written (Written): What the database was given.
             count (int): Rows that it says it has changed.
         """
-        self._awaited.difference_update(written.keys)
         looks, self._looks_next = self._looks_next, self._looks_always
         if not looks and count >= len(written.keys):
             return []
@@ -95,15 +89,6 @@ class Unfilled:
             # Where it happens once, it happens again.
             self._looks_next = self._looks_always = True
         return found
-
-    def end(self, bad_rows: Iterable[BadRow]) -> list[BadRow]:
-        """Return the rows that no batch could read, `bad_rows` left out."""
-        self._awaited.difference_update([row.pk for row in bad_rows])
-        if not self._awaited:
-            return []
-        keys = list(self._keys().filter(pk__in=self._awaited))
-        self._awaited.clear()
-        return [BadRow(key, UNREACHED) for key in keys]
 
     def _keys(self) -> QuerySet[Any, Any]:
         return self.get_rows().order_by("pk").values_list("pk", flat=True)

@@ -7,11 +7,12 @@ import decimal
 import enum
 import ipaddress
 import uuid
+from io import BytesIO
 from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
-from django.core.files.base import ContentFile
+from django.core.files import File
 from django.core.validators import FileExtensionValidator, MinLengthValidator
 from django.db import migrations, models
 from django.test import override_settings
@@ -111,9 +112,9 @@ CASES: dict[str, tuple[Any, Any, Any, str, str]] = {
     "file that is not saved": (
         models.FileField(),
         "a.txt",
-        ContentFile(b"x", name="a.txt"),
-        "it is of type ContentFile; give the name of a saved file",
-        "<ContentFile: a.txt>",
+        File(BytesIO(b"x"), name="a.txt"),
+        "it is of type File; give the name of a saved file",
+        "<File: a.txt>",
     ),
     "None for a file": (
         models.FileField(),

@@ -20,6 +20,7 @@ from safefield import BackfillError
 from safefield.backends.base.locks import Locks
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
 from tests.catalogue import without_names
+from tests.extensions import require_extension
 from tests.history import History
 from tests.ledger import NO_WAITING, on_servers
 from tests.sessions import Session
@@ -436,11 +437,10 @@ def test_dates_and_uuids(history: History) -> None:
 def test_arrays_and_hstore(postgresql_alias: str) -> None:
     # Fails if a value has to be a key of a dictionary.
     from django.contrib.postgres.fields import ArrayField, HStoreField
-    from django.contrib.postgres.operations import HStoreExtension
 
     history = History(postgresql_alias)
     create(history, "a", "b", "a", "a")
-    history.apply(HStoreExtension())
+    require_extension(history.connection, "hstore")
 
     history.apply(
         AddFieldWithBackfill(

@@ -17,6 +17,7 @@ from django.db.models.functions import Now
 from safefield import BackfillError
 from safefield.operations import AddFieldWithBackfill
 from tests.catalogue import without_names
+from tests.extensions import require_extension, require_icu
 from tests.history import History
 
 MOVIE_FIELDS = [
@@ -559,18 +560,9 @@ def require(case: Case, history: History) -> None:
     for operation in case.before:
         name = getattr(operation, "name", "")
         if name == "hstore":
-            with history.connection.cursor() as cursor:
-                cursor.execute(
-                    "SELECT FROM pg_available_extensions WHERE name = %s", [name]
-                )
-                if cursor.fetchone() is None:
-                    pytest.skip("this server has no hstore")
+            require_extension(history.connection, name)
         if getattr(operation, "provider", "") == "icu":
-            with history.connection.cursor() as cursor:
-                # PostgreSQL 16 lists one named "unicode" also where it cannot be used.
-                cursor.execute("SELECT FROM pg_collation WHERE collname = 'und-x-icu'")
-                if cursor.fetchone() is None:
-                    pytest.skip("this server is built without ICU")
+            require_icu(history.connection)
 
 
 @pytest.mark.parametrize("name", CASES)

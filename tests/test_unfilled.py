@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from django.db import migrations, models
 
-from safefield import BackfillError, BadRow
+from safefield import BackfillError
 from safefield.operations import AddFieldWithBackfill
 from tests.history import History
-from tests.sessions import Session
 
 UNKEPT = "the database kept no value: a trigger or rule undoes the UPDATE"
 UNREACHED = "the database does not let it be changed: row security hides it"
@@ -152,56 +149,4 @@ def test_none_is_a_value_of_a_nullable_field(history: History) -> None:
 
     assert [row.extra for row in history.rows("Movie")] == [
         f"Title {n}" if n % 3 else None for n in range(1, ROWS + 1)
-    ]
-
-
-@contextmanager
-def as_owner_under_row_security(history: History, policy: str) -> Iterator[None]:
-    """Be a role that owns the table and is bound by its policies."""
-    with Session(history.connection) as other, history.connection.cursor() as cursor:
-        other.execute("DROP ROLE IF EXISTS safefield_values")
-        other.execute("CREATE ROLE safefield_values")
-        try:
-            cursor.execute("GRANT ALL ON SCHEMA public TO safefield_values")
-            cursor.execute("ALTER TABLE films_movie OWNER TO safefield_values")
-            cursor.execute("ALTER TABLE films_movie ENABLE ROW LEVEL SECURITY")
-            cursor.execute("ALTER TABLE films_movie FORCE ROW LEVEL SECURITY")
-            cursor.execute(policy)
-            cursor.execute("SET ROLE safefield_values")
-            yield
-        finally:
-            cursor.execute("RESET ROLE")
-            cursor.execute("REASSIGN OWNED BY safefield_values TO CURRENT_USER")
-            cursor.execute("DROP OWNED BY safefield_values")
-            cursor.execute("DROP ROLE safefield_values")
-
-
-@pytest.mark.parametrize("atomic", [False, True], ids=["own-commits", "atomic"])
-@pytest.mark.parametrize("null", [False, True], ids=["required", "nullable"])
-def test_rows_that_may_be_read_and_not_updated(
-    postgresql_alias: str, null: bool, atomic: bool
-) -> None:
-    """Fails if rows without a value that no batch could read are passed over."""
-    history = History(postgresql_alias, atomic=atomic)
-    history.apply(MOVIE)
-    history.rows("Movie").bulk_create(
-        history.model("Movie")(pk=n, title=f"Title {n}") for n in range(1, ROWS + 1)
-    )
-    policy = (
-        "CREATE POLICY reading ON films_movie FOR SELECT USING (true); "
-        "CREATE POLICY writing ON films_movie FOR UPDATE USING (id < 31)"
-    )
-
-    with (
-        as_owner_under_row_security(history, policy),
-        pytest.raises(BackfillError) as caught,
-    ):
-        history.apply(
-            AddFieldWithBackfill(
-                "Movie", "extra", models.CharField(max_length=40, null=null), title_of
-            )
-        )
-
-    assert caught.value.rows == [
-        BadRow(pk, UNKEPT if atomic else UNREACHED) for pk in range(31, ROWS + 1)
     ]

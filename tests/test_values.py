@@ -22,6 +22,7 @@ from django.utils.translation import gettext_lazy
 
 from safefield import BackfillError
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
+from tests.extensions import require_extension
 from tests.history import History
 
 MOVIE_FIELDS = [
@@ -572,7 +573,6 @@ def test_one_object_for_all_rows_on_postgresql(
 ) -> None:
     """Fails if psycopg is given an object of populate."""
     from django.contrib.postgres import fields
-    from django.contrib.postgres.operations import HStoreExtension
 
     array = fields.ArrayField
     field: Any = {
@@ -583,7 +583,7 @@ def test_one_object_for_all_rows_on_postgresql(
     }[kind]
     history = make_twins(postgresql_alias, rows=300)
     if kind == "hstore":
-        history.apply(HStoreExtension())
+        require_extension(history.connection, kind)
     inner: Any = {"a": "0"} if kind in {"hstore", "array of JSON"} else [0]
     held = inner if kind in {"hstore", "array"} else [inner]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from django.db import connections, migrations, models, transaction
@@ -13,6 +14,7 @@ from django.db.models import QuerySet
 from safefield import BackfillError
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
 from tests import cleanup
+from tests.extensions import has_extension
 from tests.history import History
 from tests.oracle.cases import Case
 from tests.oracle.ways import KEYS, Way, set_up
@@ -20,12 +22,9 @@ from tests.oracle.ways import KEYS, Way, set_up
 with suppress(ImportError):  # There may be no psycopg.
     from django.contrib.postgres.signals import get_citext_oids, get_hstore_oids
 
-#: Types that some cases have on PostgreSQL.
-TYPES = [
-    "CREATE EXTENSION IF NOT EXISTS citext",
-    "CREATE EXTENSION IF NOT EXISTS hstore",
-    "CREATE DOMAIN code AS char(6)",
-]
+#: Extensions that some cases and ways need on PostgreSQL: each has the name of its
+#: type, of the case and of the way.
+EXTENSIONS = ("citext", "hstore")
 
 
 @dataclass
@@ -304,8 +303,9 @@ def compare(alias: str, case: Case, way: Way, values: Sequence[Any]) -> Outcome:
         connection = connections[alias]
         if connection.vendor == "postgresql":
             with connection.cursor() as cursor:
-                for statement in TYPES:
-                    cursor.execute(statement)
+                cursor.execute("CREATE DOMAIN code AS char(6)")
+                for name in filter(partial(has_extension, connection), EXTENSIONS):
+                    cursor.execute(f"CREATE EXTENSION IF NOT EXISTS {name}")
             # A session learns the numbers of these types when it begins.
             get_hstore_oids.cache_clear()
             get_citext_oids.cache_clear()

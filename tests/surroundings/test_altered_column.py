@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.db import DatabaseError, migrations, models, transaction
 
+from safefield import BackfillError
 from safefield.operations import AlterFieldWithBackfill
 from tests.history import History
 from tests.test_contract import MOVIE
@@ -77,3 +78,27 @@ def test_check(history: History) -> None:
     history.unapply()
     assert_checked()
     assert history.describe("Movie")["columns"]["code"]["null"] is True
+
+
+def test_check_in_the_place_of_djangos(mariadb_alias: str) -> None:
+    """Fails if the check of a positive integer takes the place of one by hand."""
+    history = History(mariadb_alias)
+    history.apply(MOVIE)
+    with history.connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE films_movie MODIFY year integer CHECK (year < 9)")
+    before = history.describe("Movie")
+
+    with pytest.raises(BackfillError) as caught:
+        history.apply(
+            AlterFieldWithBackfill(
+                "Movie", "year", models.PositiveIntegerField(), lambda movie: 1
+            )
+        )
+
+    assert str(caught.value) == (
+        "films.Movie.year cannot be altered: its column has a check that somebody made "
+        "by hand, `year` < 9, and gets one of Django's. MariaDB has one for each "
+        "column. Make it a check of the table, then run migrate again. Nothing was "
+        "changed."
+    )
+    assert history.describe("Movie") == before

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from django.db import IntegrityError, migrations, models, transaction
-from django.db.models import F
 from django.db.models.expressions import Window
 from django.db.models.functions import RowNumber
 
@@ -281,7 +280,7 @@ def test_temporary_tables_of_the_session(history: History) -> None:
         "Movie",
         "code",
         models.CharField(max_length=9, unique=True),
-        Window(RowNumber(), order_by=F("pk")),
+        Window(RowNumber(), order_by="pk"),
     )
 
     assert rehearse(history, operation).error is None

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 from django.db import migrations, models
-from django.db.models import F
 from django.db.models.expressions import Window
 from django.db.models.functions import Lower, RowNumber
 
@@ -71,7 +70,7 @@ OF_ALTERED = re.compile(
     r'|(^TABLE films_movie: "code").*'
     r'|(^sqlite_master table films_movie:\s+"code").*'
 )
-WINDOW = Window(RowNumber(), order_by=F("title"))
+WINDOW = Window(RowNumber(), order_by="title")
 CASES = {
     "unique": Case(models.SlugField(unique=True), slug_of, {}),
     "index": Case(models.CharField(max_length=50, db_index=True), slug_of, {}),

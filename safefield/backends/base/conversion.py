@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from secrets import token_hex
 from typing import Any
 
+from django.db import Error
 from django.db.models import F, Model, QuerySet
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import Cast
@@ -77,9 +78,16 @@ class TableConversion(Conversion):
             cursor.execute(self._definition(), None)
         try:
             yield
-        finally:
-            with self.connection.cursor() as cursor:
-                cursor.execute(f"{self.drop_sql} {self.table}", None)
+        except BaseException:
+            # It goes with the transaction, or with a connection that may be lost.
+            with suppress(Error):
+                self._drop()
+            raise
+        self._drop()
+
+    def _drop(self) -> None:
+        with self.connection.cursor() as cursor:
+            cursor.execute(f"{self.drop_sql} {self.table}", None)
 
     def convert(self, rows: QuerySet[Model]) -> list[tuple[Any, Any, Any]]:
         """Return key, old value and new value of each row."""

@@ -295,18 +295,19 @@ class MySQLSchema(MySQLLiveSchema):
             definition += f" CHECK ({check})"
         if params:
             definition %= tuple(self.editor.quote_value(value) for value in params)
-        if not check and self._check_by_hand:
-            definition += f" CHECK ({self._check_by_hand})"
+        if by_hand := self._check_by_hand:
+            if check:
+                raise self._cannot_keep(by_hand)
+            definition += f" CHECK ({by_hand})"
         return f"{self._column(field)} {definition}"
 
     @cached_property
     def _check_by_hand(self) -> str | None:
-        """The check of a column that Django has made none for, but somebody else."""
+        """The check of an altered column that is not Django's, but somebody else's."""
         old = self.plan.old_field
         if (
             self.editor.collect_sql
             or old is None
-            or old.db_parameters(self.connection)["check"]
             # To MySQL it is one of the table, which no MODIFY takes away.
             or not self.connection.mysql_is_mariadb
         ):
@@ -319,7 +320,22 @@ class MySQLSchema(MySQLLiveSchema):
                 [self.plan.table, old.column],
             )
             row = cursor.fetchone()
-        return None if row is None else str(row[0])
+        djangos = [
+            field.db_parameters(self.connection)["check"]
+            for field in (old, self.plan.field)
+        ]
+        return None if row is None or row[0] in djangos else str(row[0])
+
+    def _cannot_keep(self, check: str) -> BackfillError:
+        """Return what to say of a check by hand in the place of Django's."""
+        return BackfillError(
+            f"{self.plan.title} cannot be altered: its column has a check that "
+            f"somebody made by hand, {check}, and gets one of Django's. MariaDB has "
+            f"one for each column. Make it a check of the table, then run migrate "
+            f"again. Nothing was changed.",
+            model=self.plan.label,
+            field=self.plan.field_name,
+        )
 
     def _execute_alter(self, changes: list[str]) -> None:
         table = self.connection.ops.quote_name(self.plan.table)
