@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.db import NotSupportedError
 
 
 def has_extension(connection: Any, name: str) -> bool:
@@ -31,6 +32,15 @@ def require_icu(connection: Any) -> None:
         connection, "SELECT FROM pg_collation WHERE collname = %s", "und-x-icu"
     ):
         pytest.skip("this server is built without ICU")
+
+
+def require_xml(connection: Any) -> None:
+    """Skip the test where the server is built without libxml."""
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT '<a/>'::xml")
+    except NotSupportedError:
+        pytest.skip("this server is built without libxml")
 
 
 def _finds(connection: Any, sql: str, name: str) -> bool:

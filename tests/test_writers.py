@@ -28,7 +28,7 @@ from safefield.backends.mysql.writer import MySQLWriter, Settings
 from safefield.backends.postgresql.writer import PostgreSQLWriter, to_array
 from safefield.exceptions import BackfillError
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
-from tests.extensions import require_extension, require_icu
+from tests.extensions import require_extension, require_icu, require_xml
 from tests.history import History
 from tests.sessions import Session
 
@@ -517,6 +517,8 @@ def types(postgresql_alias: str, request: pytest.FixtureRequest) -> str:
     call = getattr(request.node, "callspec", None)
     if call is not None and call.params.get("kind") in EXTENSIONS:
         require_extension(connection, call.params["kind"])
+    if call is not None and call.params.get("kind") == "xml":
+        require_xml(connection)
     with connection.cursor() as cursor:
         for statement in (
             "CREATE TYPE mood AS ENUM ('sad', 'happy')",

@@ -60,7 +60,6 @@ COMMON = [
 ]
 
 POSTGRESQL = [
-    "CREATE EXTENSION IF NOT EXISTS btree_gist",
     "CREATE TYPE mood AS ENUM ('sad', 'happy')",
     "CREATE DOMAIN price AS numeric(8, 2) CHECK (VALUE >= 0)",
     "CREATE SEQUENCE numbers START 5",
