@@ -148,7 +148,10 @@ POSTGRESQL = [
     "CREATE TYPE slug AS ENUM ('a')",
     "CREATE SEQUENCE films_movie_slug",
     "DROP PUBLICATION IF EXISTS by_hand_publication",
-    "CREATE PUBLICATION by_hand_publication FOR TABLE films_movie",
+    # Of inserts: PostgreSQL 18 publishes no update where a generated column, which is
+    # part of the replica identity above, is not published.
+    "CREATE PUBLICATION by_hand_publication FOR TABLE films_movie "
+    "WITH (publish = 'insert')",
     "ANALYZE films_movie",
     "SELECT pg_advisory_lock(42)",
     "SET lock_timeout = '7s'",
