@@ -73,6 +73,12 @@ ALTERED: dict[str, tuple[Any, Any]] = {
     "unique": (models.CharField(max_length=80, unique=True), slug_of),
     "index": (models.CharField(max_length=80, db_index=True), slug_of),
     "foreign key": (models.ForeignKey("films.Studio", models.CASCADE), lambda _: 1),
+    "default": (
+        models.CharField(
+            max_length=80, null=True, db_default="x", db_comment="for URLs"
+        ),
+        slug_of,
+    ),
 }
 
 

@@ -267,8 +267,11 @@ def test_meta_constraint_is_not_the_fields_own(alias: str, atomic: bool) -> None
     assert read_keys(history) == before
 
 
+@pytest.mark.parametrize("has_own", [False, True], ids=["alone", "beside"])
 @pytest.mark.parametrize("atomic", [False, True])
-def test_foreign_key_by_hand_to_another_table(alias: str, atomic: bool) -> None:
+def test_foreign_key_by_hand_to_another_table(
+    alias: str, atomic: bool, has_own: bool
+) -> None:
     """Fails if any foreign key on the column counts as the field's own."""
     if alias == "default":
         pytest.skip("SQLite has no ALTER TABLE that adds a foreign key")
@@ -287,7 +290,7 @@ def test_foreign_key_by_hand_to_another_table(alias: str, atomic: bool) -> None:
                         "films.Studio",
                         models.CASCADE,
                         null=True,
-                        db_constraint=False,
+                        db_constraint=has_own,
                         db_index=False,
                     ),
                 ),
@@ -314,6 +317,10 @@ def test_foreign_key_by_hand_to_another_table(alias: str, atomic: bool) -> None:
 
     targets = [key["target"] for key in history.describe("Movie")["foreign_keys"]]
     assert sorted(targets) == ["films_company", "films_studio"]
+    if has_own:
+        history.unapply()
+        targets = [key["target"] for key in history.describe("Movie")["foreign_keys"]]
+        assert sorted(targets) == ["films_company", "films_studio"]
 
 
 @pytest.mark.parametrize("atomic", [False, True])

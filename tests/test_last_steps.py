@@ -15,7 +15,7 @@ from django.db import (
 )
 
 from safefield import BackfillError
-from safefield.operations import AddFieldWithBackfill
+from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
 from tests.history import History
 from tests.ledger import add_slug, get_rows, populate_slug
 from tests.sessions import Session
@@ -114,6 +114,41 @@ def test_row_inserted_meanwhile_can_be_changed_once_the_check_stands(
 
     assert len(changed) == 1
     assert get_slugs(history) == [*SLUGS, (9, "late-9")]
+
+
+def test_index_that_is_invalid_is_built_again(postgresql_alias: str) -> None:
+    """Fails if an index that a cut connection left behind counts as built."""
+    history = History(postgresql_alias)
+    create_movies(history, 3)
+    history.apply(
+        migrations.AddField("Movie", "note", models.CharField(max_length=9, null=True))
+    )
+    with history.connection.schema_editor() as editor:
+        name = str(editor._unique_constraint_name("films_movie", ["note"], quote=False))
+    with history.connection.cursor() as cursor:
+        cursor.execute("UPDATE films_movie SET note = 'same'")
+        with pytest.raises(IntegrityError):
+            cursor.execute(
+                f"CREATE UNIQUE INDEX CONCURRENTLY {name} ON films_movie (note)"
+            )
+        cursor.execute("UPDATE films_movie SET note = NULL")
+
+    history.apply(
+        AlterFieldWithBackfill(
+            "Movie",
+            "note",
+            models.CharField(max_length=9, unique=True),
+            lambda movie: movie.pk,
+        )
+    )
+
+    with history.connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT contype, indisvalid FROM pg_constraint "
+            "JOIN pg_index ON indexrelid = conindid WHERE conname = %s",
+            [name],
+        )
+        assert cursor.fetchall() == [("u", True)]
 
 
 @pytest.mark.parametrize("rows", [39_999, 40_000])

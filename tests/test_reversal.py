@@ -135,6 +135,33 @@ def test_answer_that_cannot_be_written(
     assert set(calls.values()) == {1}
 
 
+@pytest.mark.parametrize("name", ["id", "studios", "review"])
+def test_answer_that_names_no_column(history: History, name: str) -> None:
+    """Fails if a key, or a relation of other tables, is taken for a column."""
+    history.apply(
+        migrations.AddField(
+            "Movie", "studios", models.ManyToManyField("films.Studio", related_name="+")
+        ),
+        migrations.CreateModel(
+            "Review",
+            [
+                ("id", models.BigAutoField(primary_key=True)),
+                ("movie", models.ForeignKey("films.Movie", models.CASCADE)),
+            ],
+        ),
+    )
+    add(history, lambda movie: {name: 9} if movie.pk == 4 else {})
+
+    with pytest.raises(BackfillError) as caught:
+        history.unapply()
+
+    reason = (
+        f"<lambda>() gave a bad value: {name!r} is not a column that can be written"
+    )
+    assert [(row.pk, row.reason) for row in caught.value.rows] == [(4, reason)]
+    assert read(history, "id") == [1, 2, 3, 4, 5, 6]
+
+
 def test_value_that_the_database_refuses(history: History) -> None:
     # Fails if the error of the database is passed on without a row.
     def reverse(movie: Any) -> Any:

@@ -128,6 +128,21 @@ def test_no_wait_is_long(history: History, name: str) -> None:
     assert watch.found == expected[history.connection.vendor]
 
 
+def test_no_wait_is_long_where_rows_are_emptied(history: History) -> None:
+    """Fails if rows that were refused are locked without a limit."""
+    create_movies(history, 9)
+    watch = WaitWatch(history)
+
+    with (
+        pytest.raises(BackfillError, match="these are empty again"),
+        history.connection.execute_wrapper(watch),
+    ):
+        history.apply(add_slug(lambda movie: "same"))
+
+    expected = {"postgresql": {("50ms",)}, "mysql": {(1, 1)}}
+    assert watch.found["rows"] == expected[history.connection.vendor]
+
+
 #: What an operation may set for its own statements, or for its transactions.
 SETTINGS = {
     "postgresql": "SELECT current_setting('lock_timeout'), "

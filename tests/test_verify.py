@@ -72,6 +72,21 @@ def test_duplicates_then_mended(history: History) -> None:
     ]
 
 
+def test_refused_rows_are_empty_for_the_next_run(history: History) -> None:
+    """Fails if refused rows keep their values: the next run would not fill them."""
+    if is_rolled_back(history):
+        pytest.skip("nothing that was filled is kept")
+    create_movies(history, 7)
+
+    with pytest.raises(BackfillError, match="these are empty again"):
+        history.apply(add_slug(populate=populate_by_decade))
+
+    with history.connection.cursor() as cursor:
+        cursor.execute("SELECT slug FROM films_movie ORDER BY id")
+        slugs = [slug for (slug,) in cursor.fetchall()]
+    assert slugs == ["d0", None, None, "d1", None, None, None]
+
+
 def test_all_reasons_are_in_one_error(history: History) -> None:
     create_movies(history, 3)
 
