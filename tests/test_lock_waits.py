@@ -83,6 +83,31 @@ def test_gives_up_on_a_long_report_and_names_it(
     assert len(get_rows(history)) == 40
 
 
+@on_servers
+def test_way_back_gives_up_on_a_long_report(
+    history: History, other: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fails if the column is dropped in one try, whose error says nobody's name."""
+    history.apply(add_slug())
+    before = history.describe("Movie")
+    monkeypatch.setattr(locks, "STRONG_LOCK", retries.Patience(2, 0.0, 0.0))
+    start_report(other)
+
+    with pytest.raises(BackfillError) as caught:
+        history.unapply()
+
+    assert str(caught.value).splitlines()[0] == (
+        "films.Movie.slug: others held locks on table films_movie each time it was "
+        "tried. Sessions with locks on it:"
+    )
+    other.execute("COMMIT")
+    assert history.describe("Movie") == before
+
+    history.unapply()
+
+    assert "slug" not in history.describe("Movie")["columns"]
+
+
 @pytest.fixture
 def ordinary_user(mariadb_alias: str) -> Iterator[None]:
     """Let the connection be that of a user who has all rights on its database alone."""
