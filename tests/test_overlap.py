@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import sys
 import threading
 from collections.abc import Iterator
@@ -96,6 +97,20 @@ def test_another_thread_writes(history: History, log: Log) -> None:
 
     assert log.threads == {"safefield", "MainThread"}
     assert get_slugs(history) == SLUGS
+
+
+@pytest.mark.parametrize("alias", ["postgresql"], indirect=True)
+def test_each_value_is_sent_once(
+    history: History, log: Log, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Fails if a part that the other thread writes is sent again with the next."""
+    history.apply(add_slug(batch_size=ROWS))
+
+    assert log.threads == {"safefield", "MainThread"}
+    records: list[Any] = caplog.records
+    statements = "".join(getattr(record, "sql", "") for record in records)
+    sent = re.findall(r"film-number-\d+", statements)
+    assert [sent.count(slug) for slug in SLUGS[:300:50]] == [1] * 6
 
 
 @on_servers

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.db import migrations, models
+from django.db.models import F
 
 from safefield import BackfillError
 from safefield.operations import AddFieldWithBackfill
@@ -111,6 +112,23 @@ def test_trigger_or_rule(history: History, way: int, key: int, null: bool) -> No
         assert str(caught.value).endswith("Remove the cause and run migrate again.")
     else:
         assert {row.reason for row in caught.value.rows} == {"there is no value"}
+
+
+def test_trigger_that_undoes_an_expression(history: History) -> None:
+    """Fails if nobody looks what an UPDATE with an expression has left empty."""
+    operation = KeepAndAdd(
+        "Movie", "extra", models.CharField(max_length=40, null=True), F("title")
+    )
+    operation.statement = KEEPERS[history.connection.vendor][0].format(key=38)
+
+    with pytest.raises(BackfillError) as caught:
+        history.apply(operation)
+
+    assert [(row.pk, row.reason) for row in caught.value.rows] == [
+        (38, UNKEPT),
+        (39, UNKEPT),
+        (40, UNKEPT),
+    ]
 
 
 #: Where the database itself says that it took fewer rows.

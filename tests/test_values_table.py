@@ -486,3 +486,26 @@ def test_value_that_a_trigger_undoes(
 
 def get_first(history: History) -> int:
     return int(history.rows("Book").values_list("pk", flat=True)[0])
+
+
+#: The names of the temporary tables of the session.
+TEMPORARY = {
+    "sqlite": "SELECT name FROM sqlite_temp_master",
+    "postgresql": "SELECT relname FROM pg_class "
+    "WHERE relnamespace = pg_my_temp_schema() AND relkind = 'r'",
+}
+
+
+@pytest.mark.parametrize("alias", ["default", "postgresql"], indirect=True)
+def test_no_temporary_table_is_left(alias: str) -> None:
+    """Fails if the table of the values stays for the rest of the session."""
+    history = History(alias)
+    history.apply(BOOK)
+    history.rows("Book").create(title="a", shelf=1, price=1, big=1, bought=MOMENT)
+    history.apply(
+        AddFieldWithBackfill("Book", "number", models.IntegerField(), BY_TABLE)
+    )
+
+    with history.connection.cursor() as cursor:
+        cursor.execute(TEMPORARY[history.connection.vendor])
+        assert cursor.fetchall() == []
