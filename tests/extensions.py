@@ -23,6 +23,12 @@ def require_extension(connection: Any, name: str) -> None:
         cursor.execute(
             f"CREATE EXTENSION IF NOT EXISTS {connection.ops.quote_name(name)}"
         )
+    # As HStoreExtension of Django does, so that the driver knows its types at once.
+    from django.contrib.postgres import signals
+
+    signals.get_hstore_oids.cache_clear()
+    signals.get_citext_oids.cache_clear()
+    signals.register_type_handlers(connection)
 
 
 def require_icu(connection: Any) -> None:
