@@ -9,7 +9,7 @@ from typing import Any
 
 from django.core.exceptions import FieldError
 from django.db import DatabaseError, transaction
-from django.db.models import F, OuterRef, Q, QuerySet, Subquery
+from django.db.models import F, JSONField, OuterRef, Q, QuerySet, Subquery, Value
 from django.db.models.expressions import RawSQL
 from django.db.models.fields import BooleanField
 from django.db.models.functions import Length
@@ -28,6 +28,7 @@ from safefield.plan import Plan
 from safefield.reports import MAX_BAD_ROWS
 from safefield.rows import key_names, lock_rows, read_values
 from safefield.unfilled import UNKEPT
+from safefield.values import is_json
 from safefield.verify import BLANK, must_not_be_blank
 from safefield.violations import is_about_values
 
@@ -132,7 +133,7 @@ class ExpressionBackfill(Backfill):
     def _note_nulls(self, rows: QuerySet[Any], limit: int | None = None) -> None:
         """Take note of those of the first rows for which nothing is computed."""
         values = self._computed(rows)
-        is_null = IsNull(_Saved(self.plan.populate), True)
+        is_null = self._is_nothing(self.plan.populate)
         nulls = rows.annotate(**{VALUE: is_null})[:limit]
         with transaction.atomic(using=self.alias), warnings.catch_warnings():
             # A datetime without a time zone, of which Django only warns.
@@ -285,7 +286,14 @@ class ExpressionBackfill(Backfill):
                 .values(VALUE),
                 output_field=self.plan.field,
             )
-        yield value, IsNull(_Saved(value), True)
+        yield value, self._is_nothing(value)
+
+    def _is_nothing(self, value: Any) -> Any:
+        """Return the condition that UPDATE stores NULL for an expression."""
+        if isinstance(self.plan.field, JSONField) and is_json(value):
+            # Of None in it, Django stores JSON null.
+            value = Value("null")
+        return IsNull(_Saved(value), True)
 
     def _needs_table(self) -> bool:
         """Return whether no UPDATE computes the expression itself."""

@@ -27,7 +27,7 @@ from safefield.exceptions import BadValue
 from safefield.fields import AnyField
 from safefield.strictness import get_type_check, get_value_check, is_djangos
 
-__all__ = ["Values"]
+__all__ = ["Values", "is_json"]
 
 
 class Values:

@@ -437,6 +437,28 @@ def test_values_that_the_new_type_would_change(history: History, name: str) -> N
     assert [row.pk for row in rehearsal.error.rows] == [1]
 
 
+@pytest.mark.parametrize("there", [None, 5, -5])
+@pytest.mark.parametrize("is_new", [True, False], ids=["new", "altered"])
+def test_check_of_the_type(history: History, is_new: bool, there: int | None) -> None:
+    # Fails if the temporary column lacks the check that Django gives such a type.
+    create(history, "a", "b", "c")
+    operation: Any = AddFieldWithBackfill
+    if not is_new:
+        operation = AlterFieldWithBackfill
+        old = models.IntegerField(null=True)
+        history.apply(migrations.AddField("Movie", "rank", old))
+        history.rows("Movie").filter(pk=3).update(rank=there)
+
+    rehearsal = check(
+        history,
+        operation("Movie", "rank", models.PositiveIntegerField(), F("year") - 1901),
+    )
+
+    assert rehearsal.error is not None
+    is_narrower = not is_new and there == -5
+    assert [row.pk for row in rehearsal.error.rows] == [3 if is_narrower else 1]
+
+
 @pytest.mark.parametrize(
     "statement",
     [

@@ -70,3 +70,20 @@ def test_text_of_blanks(history: History) -> None:
     history.apply(AddFieldWithBackfill("Movie", "extra", field, lambda row: "  "))
 
     assert values(history, "extra") == ["  "]
+
+
+class Single(float):
+    """A number such as numpy.float32, of which math.trunc() knows nothing."""
+
+    __trunc__ = None  # type: ignore[assignment]  # so it is missing
+
+
+def test_whole_number_that_cannot_be_truncated(history: History) -> None:
+    """Fails if only math.trunc() says what is whole: int() is what save() asks."""
+    history.apply(
+        AddFieldWithBackfill(
+            "Movie", "extra", models.IntegerField(), lambda row: Single(5)
+        )
+    )
+
+    assert values(history, "extra") == [5]

@@ -279,6 +279,15 @@ def test_what_save_stores(history: History, field: Any, value: Any) -> None:
     assert fill(history, field, value) == save(history, field, value)
 
 
+@pytest.mark.parametrize("null", null_of_json(), ids=repr)
+def test_expression_that_is_json_null(history: History, null: Any) -> None:
+    """Fails if the preflight takes JSON null for NULL."""
+    field = models.JSONField()
+    history.apply(AddFieldWithBackfill("Movie", "extra", field.clone(), null))
+
+    assert read_raw(history, "movie", "extra") == save(history, field, null)
+
+
 @pytest.mark.skipif(django.VERSION < (6, 1), reason="JSONNull is of Django 6.1")
 def test_default_that_is_json_null(history: History) -> None:
     """Fails if JSON null is taken for no value, or for an expression."""

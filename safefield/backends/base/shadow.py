@@ -102,8 +102,11 @@ class Shadow:
         return False
 
     def add(self, field: AnyField) -> None:
-        """Add a column, without values."""
-        self._execute(f"ALTER TABLE {self._table} ADD COLUMN {self._define(field)}")
+        """Add a column, without values, that takes what migrate's own takes."""
+        definition = self._define(field)
+        if check := field.db_check(self.connection):
+            definition += f" CHECK ({check})"
+        self._execute(f"ALTER TABLE {self._table} ADD COLUMN {definition}")
 
     def widen(self, schema: Schema) -> None:
         """Give an existing column its new type, as far as the database minds types."""

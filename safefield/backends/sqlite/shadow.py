@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
+from django.db import DatabaseError, transaction
 from django.db.backends.utils import strip_quotes
 
+from safefield.backends.base.schema import Schema
 from safefield.backends.base.shadow import Shadow
 from safefield.backends.sqlite.definition import Definition, checks_of, name_of, words
 from safefield.fields import AnyField
@@ -37,6 +39,20 @@ class SQLiteShadow(Shadow):
         finally:
             # Not None, which Python 3.10 does not take.
             self.connection.connection.set_authorizer(lambda *args: sqlite3.SQLITE_OK)
+
+    def widen(self, schema: Schema) -> None:
+        if check := schema.plan.field.db_check(self.connection):
+            # A check comes with a column only. Where rows break it already, the
+            # comparison with the new type names them.
+            with (
+                suppress(DatabaseError),
+                transaction.atomic(using=self.connection.alias),
+            ):
+                name = self._quote(f"{self.layout.name}_{schema.plan.field.column}")
+                self._execute(
+                    f"ALTER TABLE {self._table} ADD COLUMN {name} integer "
+                    f"CHECK ({check})"
+                )
 
     def find_triggers(self) -> list[str]:
         with self.connection.cursor() as cursor:
