@@ -11,6 +11,7 @@ from django.db.models import (
     Field,
     ForeignKey,
     ForeignObject,
+    IntegerField,
     Value,
 )
 from django.utils.functional import cached_property
@@ -23,8 +24,8 @@ __all__ = ["NULL", "AnyField", "copy_field", "loosen", "refusal", "strip_default
 AnyField: TypeAlias = Any
 
 #: NULL for QuerySet.update(). Of None a field may make something else, such as
-#: JSON's null or an empty text.
-NULL = Value(None)
+#: JSON's null or an empty text. JSONField asks a Value for its type.
+NULL = Value(None, IntegerField())
 
 
 def refusal(field: Any, *, needs_values: bool) -> str | None:

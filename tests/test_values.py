@@ -279,6 +279,23 @@ def test_what_save_stores(history: History, field: Any, value: Any) -> None:
     assert fill(history, field, value) == save(history, field, value)
 
 
+def test_json_that_is_not_unique(history: History) -> None:
+    """Fails if NULL is a Value without a type, of which JSONField makes an error."""
+    if history.connection.vendor == "mysql" and not history.connection.mysql_is_mariadb:
+        pytest.skip("MySQL has no unique JSON")
+    field = models.JSONField(unique=True)
+    with pytest.raises(BackfillError) as caught:
+        fill(history, field, {"a": 1})
+
+    rows = list(history.rows("Movie").values_list("pk", flat=True))
+    assert [row.pk for row in caught.value.rows] == rows[1:]
+    history.apply(
+        AddFieldWithBackfill("Movie", "extra", field, lambda movie: {"a": movie.pk})
+    )
+    values = history.rows("Movie").values_list("extra", flat=True)
+    assert {value["a"] for value in values} > set(rows[1:])
+
+
 @pytest.mark.parametrize("null", null_of_json(), ids=repr)
 def test_expression_that_is_json_null(history: History, null: Any) -> None:
     """Fails if the preflight takes JSON null for NULL."""
