@@ -217,6 +217,10 @@ class _Narrowing:
             return bool(least <= new <= greatest and new == int(new))
         if self.kind == "BooleanField":
             return isinstance(new, bool)
+        if self.kind == "TextField":
+            return isinstance(new, str)
+        if self.kind == "BinaryField":
+            return isinstance(new, (bytes, memoryview))
         if self.kind == "DecimalField" and self.new.max_digits:
             # As Django reads it; SQLite keeps what was there.
             places = self.new.decimal_places
@@ -230,7 +234,7 @@ class _Narrowing:
         if isinstance(old, str) and isinstance(new, uuid.UUID):
             return bool(self.new.to_python(old) == new)
         if isinstance(self.new, JSONField) != isinstance(self.old, JSONField):
-            if isinstance(old, str):
+            if isinstance(self.new, JSONField):
                 return bool(json.loads(old) == new)
             return bool(json.loads(new) == old)
         if isinstance(old, date) and isinstance(new, date):

@@ -12,6 +12,7 @@ from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 from django.db.models import NOT_PROVIDED
 
+from safefield.backends.base.column import find_column_names
 from safefield.exceptions import SafefieldError
 from safefield.fields import AnyField
 from safefield.history import STATE_OPERATIONS, Change, Entry
@@ -124,15 +125,10 @@ class Supply:
         """Return the columns that a table has; none if it is not there."""
         if table not in self._live:
             introspection = self.connection.introspection
-            with self.connection.cursor() as cursor:
-                self._live[table] = (
-                    {
-                        column.name
-                        for column in introspection.get_table_description(cursor, table)
-                    }
-                    if table in introspection.table_names(cursor)
-                    else set()
-                )
+            is_there = table in introspection.table_names()
+            self._live[table] = (
+                set(find_column_names(self.connection, table)) if is_there else set()
+            )
         return self._live[table]
 
     # One operation

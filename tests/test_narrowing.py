@@ -145,6 +145,12 @@ WIDER = {
         {"a": [1, "b"]},
         {"a": [1, "b"]},
     ),
+    "json-text, a text": (
+        models.JSONField(null=True),
+        models.TextField(null=True),
+        "5",
+        "5",
+    ),
 }
 
 
@@ -219,10 +225,11 @@ def test_wider_type(alias: str, name: str) -> None:
     old, new, value, expected = WIDER[name]
     create(history, old, value, None)
 
-    history.apply(alter(new, json.dumps(value) if name == "json-text" else expected))
+    is_json = name.startswith("json-text")
+    history.apply(alter(new, json.dumps(value) if is_json else expected))
 
     found = read(history)[0]
-    assert (json.loads(found) if name == "json-text" else found) == expected
+    assert (json.loads(found) if is_json else found) == expected
     if name == "date-datetime" and history.connection.vendor == "sqlite":
         # Of the text of a moment DateField reads nothing.
         with pytest.raises(BackfillError):
@@ -402,3 +409,18 @@ def test_time_of_day_is_another_type(history: History) -> None:
     history.apply(alter(char(20), "05:06:00"))
 
     assert read(history)[0].startswith("03:04:00")
+
+
+@pytest.mark.parametrize("is_binary", [False, True])
+def test_bytes_are_no_text(alias: str, is_binary: bool) -> None:
+    """Fails if SQLite may leave what it has in a column of the other type."""
+    fields: list[Any] = [models.TextField(null=True), models.BinaryField(null=True)]
+    values = ["abc", b"abc"]
+    history = History(alias)
+    create(history, fields[is_binary], values[is_binary])
+
+    with pytest.raises(BackfillError) as caught:
+        history.apply(alter(fields[not is_binary], values[not is_binary]))
+
+    assert [row.pk for row in caught.value.rows] == [1]
+    assert read(history) == [values[is_binary]]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-__all__ = ["LiveColumn"]
+__all__ = ["LiveColumn", "find_column_names"]
 
 
 @dataclass(frozen=True)
@@ -22,3 +23,16 @@ class LiveColumn:
     null: bool
     has_default: bool
     type: str | None = None
+
+
+def find_column_names(connection: Any, table: str) -> list[str]:
+    """
+    Return the names of the columns of a table.
+
+    Not by Django's introspection, which on SQLite fails at some texts of a table.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT * FROM {connection.ops.quote_name(table)} WHERE 1 = 0", None
+        )
+        return [column[0] for column in cursor.description]

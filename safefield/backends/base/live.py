@@ -194,6 +194,20 @@ class LiveSchema:
 
     def _has_texts_of(self, field: AnyField) -> bool:
         """Return whether the column has the comment and the collation of a field."""
+        live_comment, live_collation = self.live_texts(field)
+        if self.connection.features.supports_comments and (live_comment or "") != (
+            field.db_comment or ""
+        ):
+            return False
+        collation = getattr(field, "db_collation", None)
+        # None stands for the collation of the table, whichever that is.
+        return (
+            collation == getattr(self.plan.field, "db_collation", None)
+            or collation == live_collation
+        )
+
+    def live_texts(self, field: AnyField) -> tuple[str | None, str | None]:
+        """Return the comment and the collation of the column of a field."""
         introspection = self.connection.introspection
         name = introspection.identifier_converter(field.column)
         with self.connection.cursor() as cursor:
@@ -202,13 +216,4 @@ class LiveSchema:
                 for info in introspection.get_table_description(cursor, self.plan.table)
                 if introspection.identifier_converter(info.name) == name
             )
-        if self.connection.features.supports_comments and (info.comment or "") != (
-            field.db_comment or ""
-        ):
-            return False
-        collation = getattr(field, "db_collation", None)
-        # None stands for the collation of the table, whichever that is.
-        return (
-            collation == getattr(self.plan.field, "db_collation", None)
-            or collation == info.collation
-        )
+        return getattr(info, "comment", None), info.collation

@@ -10,6 +10,7 @@ from typing import Any
 from django.db import DatabaseError, transaction
 from django.db.models import AutoField, CheckConstraint, Model
 
+from safefield.backends.base.column import find_column_names
 from safefield.backends.base.schema import Schema
 from safefield.exceptions import SafefieldError
 from safefield.fields import AnyField
@@ -274,11 +275,7 @@ class Shadow:
             cursor.execute(sql, None)
 
     def _live_columns(self) -> list[str]:
-        with self.connection.cursor() as cursor:
-            description = self.connection.introspection.get_table_description(
-                cursor, self.layout.table
-            )
-        return [column.name for column in description]
+        return find_column_names(self.connection, self.layout.table)
 
     def _define_copied(self, field: AnyField) -> str:
         """Return column and definition of a column that the real table has."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from django.db.backends.utils import strip_quotes
 
 __all__ = ["Definition", "checks_of", "name_of", "quote", "words"]
 
@@ -55,6 +57,17 @@ class Definition(NamedTuple):
         parts = tuple(sql[start + 1 : end] for start, end in pairwise(bounds))
         return cls(sql[: bounds[0]], parts, sql[bounds[-1] :])
 
+    @classmethod
+    def read(cls, connection: Any, table: str) -> Definition:
+        """Return the pieces of the text of a table that is there."""
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT sql FROM sqlite_master WHERE type = 'table' "
+                "AND name = %s COLLATE NOCASE",
+                [strip_quotes(table)],
+            )
+            return cls.parse(cursor.fetchone()[0])
+
     @property
     def sql(self) -> str:
         """The whole text."""
@@ -75,6 +88,43 @@ class Definition(NamedTuple):
         # A check may name its own table, but need not.
         parts = tuple(_drop_qualifier(part, old) for part in self.parts)
         return Definition(f"CREATE TABLE {quote(new)} ", parts, self.tail)
+
+    def find_collation(self, column: str) -> str | None:
+        """
+        Return the collation that a column has of its own.
+
+        Django's introspection divides the text at each comma and blank, also in a
+        CHECK (... IN (1, 2, 3)), and fails there.
+        """
+        for part in self.parts:
+            if name_of(part) == column.lower():
+                depth = 0
+                for token, following in pairwise(_meaningful(part)):
+                    depth += (token[0] == "(") - (token[0] == ")")
+                    if depth == 0 and token[0].upper() == "COLLATE":
+                        return _unquote(following[0]).upper()
+        return None
+
+    def find_uniques(self, column: str) -> Iterator[str]:
+        """Yield the name, '' if there is none, of each UNIQUE on a column alone."""
+        for part in self.parts:
+            texts = [match[0] for match in _meaningful(part)]
+            of_column = name_of(part) == column.lower()
+            depth = 0
+            for place, text in enumerate(texts):
+                depth += (text == "(") - (text == ")")
+                if depth or text.upper() != "UNIQUE":
+                    continue
+                # UNIQUE (column) behind the columns.
+                names = texts[place + 1 : place + 4]
+                of_column_alone = (
+                    name_of(part) is None
+                    and names[::2] == ["(", ")"]
+                    and _unquote(names[1]) == column.lower()
+                )
+                if of_column or of_column_alone:
+                    is_named = place > 1 and texts[place - 2].upper() == "CONSTRAINT"
+                    yield _spelled(texts[place - 1]) if is_named else ""
 
     def find_checks(self, column: str) -> list[str]:
         """Return the checks in the definition of a column, with their names."""
@@ -104,20 +154,14 @@ class Definition(NamedTuple):
 
 def name_of(part: str) -> str | None:
     """Return the name of the column in lower case; None for a constraint."""
-    for token in TOKEN.findall(part):
-        if token.isspace() or token.startswith(("--", "/*")):
-            continue
-        return None if token.upper() in CONSTRAINTS else _unquote(token)
+    for match in _meaningful(part):
+        return None if match[0].upper() in CONSTRAINTS else _unquote(match[0])
     return None
 
 
 def checks_of(part: str) -> Iterator[str]:
     """Yield each CHECK (...) of a part, with the CONSTRAINT and the name before it."""
-    tokens = [
-        match
-        for match in TOKEN.finditer(part)
-        if not match[0].isspace() and not match[0].startswith(("--", "/*"))
-    ]
+    tokens = _meaningful(part)
     depth = 0
     start = None
     for place, token in enumerate(tokens):
@@ -128,6 +172,15 @@ def checks_of(part: str) -> Iterator[str]:
         if depth == 0 and token[0] == ")" and start is not None:
             yield part[start : token.end()]
             start = None
+
+
+def _meaningful(part: str) -> list[re.Match[str]]:
+    """Return the tokens of a part without blanks and comments."""
+    return [
+        match
+        for match in TOKEN.finditer(part)
+        if not match[0].isspace() and not match[0].startswith(("--", "/*"))
+    ]
 
 
 def _drop_qualifier(part: str, table: str) -> str:
@@ -144,9 +197,16 @@ def _drop_qualifier(part: str, table: str) -> str:
 
 def _unquote(token: str) -> str:
     """Return the name that a token stands for, in lower case."""
-    if token[0] in "\"`['":
-        token = token[1:-1].replace(token[0] * 2, token[0])
-    return token.lower()
+    return _spelled(token).lower()
+
+
+def _spelled(token: str) -> str:
+    """Return the name that a token stands for."""
+    if token[0] == "[":
+        return token[1:-1]
+    if token[0] in "\"`'":
+        return token[1:-1].replace(token[0] * 2, token[0])
+    return token
 
 
 def words(text: str) -> set[str]:

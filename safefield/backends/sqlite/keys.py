@@ -1,10 +1,14 @@
-"""The keys on a column, without indexes that SQLite alone can tell from Django's."""
+"""The keys on a column, by the PRAGMAs and the text of its table."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
-from safefield.backends.base.keys import Key, Keys
+from django.db.backends.utils import strip_quotes
+
+from safefield.backends.base.keys import Key, Keys, Kind
+from safefield.backends.sqlite.definition import Definition
 
 __all__ = ["SQLiteKeys"]
 
@@ -13,28 +17,40 @@ class SQLiteKeys(Keys):
     """The keys on the column of a plan."""
 
     def find(self) -> list[Key]:
+        # Not by Django's introspection, which divides the text of the table at each
+        # comma and blank: CHECK (... IN (1, 2, 3)) is an IndexError.
+        column = self.plan.field.column.lower()
+        definition = Definition.read(self.connection, self.plan.table)
         with self.connection.cursor() as cursor:
-            others = set(self._find_others(cursor))
-        return [key for key in super().find() if key.name not in others]
-
-    def _find_others(self, cursor: Any) -> list[str]:
-        """Return the indexes that are partial, descending, or sort in another way."""
-        quote = self.connection.ops.quote_name
-        table = quote(self.plan.table)
-        cursor.execute(f"PRAGMA index_list({table})")
-        indexes = cursor.fetchall()
-        description = self.connection.introspection.get_table_description(
-            cursor, self.plan.table
-        )
-        collations = {info.name: info.collation or "BINARY" for info in description}
-        others = []
-        for _, index, _, _, is_partial in indexes:
-            cursor.execute(f"PRAGMA index_xinfo({quote(index)})")
-            is_other = any(
-                is_descending or collation.upper() != collations.get(name, "").upper()
-                for _, _, name, is_descending, collation, is_key in cursor.fetchall()
-                if is_key
+            relations = self.connection.introspection.get_relations(
+                cursor, strip_quotes(self.plan.table)
             )
-            if is_partial or is_other:
-                others.append(index)
-        return others
+            indexes = list(self._find_indexes(cursor, definition))
+        return [
+            *(Key(name, Kind.UNIQUE) for name in definition.find_uniques(column)),
+            *indexes,
+            *(
+                Key(f"fk_{place}", Kind.FOREIGN_KEY, target=(table, target))
+                for place, (name, (target, table, *_)) in enumerate(relations.items())
+                if name.lower() == column
+            ),
+        ]
+
+    def _find_indexes(self, cursor: Any, definition: Definition) -> Iterator[Key]:
+        """Yield the indexes that are not partial or descending, or sort otherwise."""
+        quote = self.connection.ops.quote_name
+        column = self.plan.field.column
+        collation = definition.find_collation(column) or "BINARY"
+        cursor.execute(f"PRAGMA index_list({quote(self.plan.table)})", None)
+        for _, index, is_unique, origin, is_partial in cursor.fetchall():
+            if origin != "c" or is_partial:
+                continue
+            cursor.execute(f"PRAGMA index_xinfo({quote(index)})", None)
+            found = [
+                # Without a name it is an expression.
+                ((name or "").lower(), is_descending, sorting.upper())
+                for _, _, name, is_descending, sorting, is_key in cursor.fetchall()
+                if is_key
+            ]
+            if found == [(column.lower(), 0, collation)]:
+                yield Key(index, Kind.UNIQUE if is_unique else Kind.INDEX)

@@ -24,6 +24,7 @@ from safefield.backends.sqlite.names import find_taken_names
 from safefield.backends.sqlite.remake import remake_from_definition
 from safefield.backends.sqlite.surroundings import keep_surroundings
 from safefield.exceptions import BackfillError
+from safefield.fields import AnyField
 
 __all__ = ["SQLiteSchema"]
 
@@ -78,13 +79,7 @@ class SQLiteSchema(Schema):
 
     def check_table(self) -> None:
         super().check_table()
-        with self.connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT sql FROM sqlite_master WHERE type = 'table' "
-                "AND name = %s COLLATE NOCASE",
-                [strip_quotes(self.plan.table)],
-            )
-            definition = Definition.parse(cursor.fetchone()[0])
+        definition = Definition.read(self.connection, self.plan.table)
         kind = str(self.plan.field.db_type(self.connection))
         if definition.is_strict and kind.upper() not in STRICT_TYPES:
             raise BackfillError(
@@ -114,6 +109,10 @@ class SQLiteSchema(Schema):
                 if name.lower() == self.plan.field.column.lower():
                     return LiveColumn(not not_null, default is not None, kind.lower())
         return None
+
+    def live_texts(self, field: AnyField) -> tuple[str | None, str | None]:
+        definition = Definition.read(self.connection, self.plan.table)
+        return None, definition.find_collation(field.column)
 
     def expected_type(self) -> str | None:
         return str(self.plan.field.db_type(self.connection)).lower()
