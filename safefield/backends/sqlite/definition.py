@@ -61,10 +61,13 @@ class Definition(NamedTuple):
     def read(cls, connection: Any, table: str) -> Definition:
         """Return the pieces of the text of a table that is there."""
         with connection.cursor() as cursor:
+            # A temporary table comes before another one of that name.
             cursor.execute(
+                "SELECT sql FROM sqlite_temp_master WHERE type = 'table' "
+                "AND name = %s COLLATE NOCASE UNION ALL "
                 "SELECT sql FROM sqlite_master WHERE type = 'table' "
                 "AND name = %s COLLATE NOCASE",
-                [strip_quotes(table)],
+                [strip_quotes(table)] * 2,
             )
             return cls.parse(cursor.fetchone()[0])
 
