@@ -169,6 +169,7 @@ class ExpressionBackfill(Backfill):
         with transaction.atomic(using=self.alias):
             if self.schema.commits:
                 self.schema.locks.limit_wait()
+            self.check_keys()
             if self.needs_keys:
                 empty = lock_rows(rows.filter(self.wanted()).order_by("pk"))
                 keys = list(empty.values_list("pk", flat=True))

@@ -161,6 +161,7 @@ class Pass:
         with transaction.atomic(using=self.alias):
             if self.schema.commits and not self.skips_locked:
                 self.schema.locks.limit_wait()
+            self.check_keys()
             queryset = page.bound(self.rows())
             if (wanted := self.wanted()) is not None:
                 queryset = queryset.filter(wanted)
@@ -176,6 +177,13 @@ class Pass:
             return page.size, page.last, False
         last = self.last_key if rows else page.after
         return len(rows), last, len(rows) < page.size
+
+    def check_keys(self) -> None:
+        """Let the database refuse a key where it is written, if it checks them."""
+        old = self.plan.old_field
+        if self.schema.commits and old is not None and old.is_relation:
+            # Else at the commit, and nobody knows of which row.
+            self.schema.locks.check_keys_at_once()
 
     def _lock(self, queryset: QuerySet[Model]) -> QuerySet[Model]:
         """Lock the rows of a batch, so that nothing written meanwhile is lost."""

@@ -342,3 +342,32 @@ def test_only_the_altered_rows_are_told_to_populate(history: History) -> None:
         (2, f"{reason}, and this value was there before"),
     ]
     assert read(history) == [(1, "same"), (2, "same"), (3, None)]
+
+
+def test_dangling_answer_into_a_key_that_is_there(history: History) -> None:
+    """Fails if PostgreSQL checks the key at the commit, where no row is known."""
+    history.apply(
+        migrations.CreateModel("Tint", [("id", models.BigAutoField(primary_key=True))]),
+        migrations.AddField(
+            "Movie", "tint", models.ForeignKey("films.Tint", models.CASCADE, null=True)
+        ),
+    )
+    history.rows("Tint").create(pk=1)
+    create(history, ("a", None), ("b", None), ("c", None))
+    operation = AlterFieldWithBackfill(
+        "Movie",
+        "tint",
+        models.ForeignKey("films.Tint", models.CASCADE),
+        lambda movie: 99 if movie.pk == 2 else 1,
+    )
+
+    error = get_error(history, operation)
+
+    assert [(row.pk, row.reason) for row in error.rows] == [
+        (2, "there is no films.Tint with this key")
+    ]
+    with history.connection.cursor() as cursor:
+        cursor.execute("SELECT id, tint_id FROM films_movie ORDER BY id")
+        found = list(cursor.fetchall())
+    expected = [1, None, 1] if is_kept(history) else [None] * 3
+    assert found == list(enumerate(expected, 1))

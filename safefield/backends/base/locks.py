@@ -84,6 +84,9 @@ class Locks:
         """Return whether `exc` is about a lock, so that the next try may work."""
         return False
 
+    def check_keys_at_once(self) -> None:
+        """In a transaction, check foreign keys with each statement, not at its end."""
+
     def limit_wait(self) -> None:
         """In a transaction, give up soon on a lock that somebody else has."""
 

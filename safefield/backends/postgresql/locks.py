@@ -59,6 +59,10 @@ class PostgreSQLLocks(Locks):
         state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
         return state in PASSING
 
+    def check_keys_at_once(self) -> None:
+        with self.connection.cursor() as cursor:
+            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+
     def limit_wait(self) -> None:
         with self.connection.cursor() as cursor:
             cursor.execute(LIMIT_WAIT)
