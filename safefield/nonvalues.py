@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import functools
 import inspect
+import types
 from collections.abc import Iterator
 from decimal import Decimal
 from enum import Enum
@@ -33,7 +34,7 @@ def find_nonvalue(value: Any) -> str | None:
         return None
     if isinstance(value, type):
         return f"it is a class, {value.__name__}, and not a value"
-    if inspect.ismethod(value) or inspect.ismethodwrapper(value):
+    if isinstance(value, (types.MethodType, types.MethodWrapperType)):
         return "it is a method: call it with ()"
     if inspect.isbuiltin(value) and not inspect.ismodule(value.__self__):
         return "it is a method: call it with ()"
