@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Iterator
 from decimal import Decimal
 from enum import IntEnum
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -535,6 +536,8 @@ def types(postgresql_alias: str, request: pytest.FixtureRequest) -> str:
 @pytest.mark.parametrize("kind", TYPES)
 def test_any_type_of_column(types: str, kind: str) -> None:
     """Fails if a cast cuts values, as `character` and a domain do."""
+    if kind in {"bit(3)[]", "interval hour to minute[]"} and not find_spec("psycopg"):
+        pytest.skip("psycopg2 sends such an array as texts, which the column refuses")
     history = History(types)
     values = dict(enumerate(TYPES[kind], 1))
     create_pairs(history, kind, values)
