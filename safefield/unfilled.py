@@ -1,4 +1,4 @@
-"""Find rows that still have no value when a pass is through, and say why."""
+"""Find rows that still have no value when their batch is written, and say why."""
 
 from __future__ import annotations
 

@@ -313,7 +313,7 @@ def test_few_rows_are_renumbered_together(history: History) -> None:
 def test_keys_that_do_not_grow(
     history: History, other: Session, field: Any, keys: Any, first: str
 ) -> None:
-    """Fails if rows without a value are looked for behind the last whole page only."""
+    """Fails if no look at the end finds the rows that came in before the fill."""
     history.apply(
         migrations.CreateModel(
             "Movie", [("id", field), ("year", models.IntegerField())]

@@ -13,7 +13,6 @@ from safefield.operations import AddFieldWithBackfill
 from tests.history import History
 
 UNKEPT = "the database kept no value: a trigger or rule undoes the UPDATE"
-UNREACHED = "the database does not let it be changed: row security hides it"
 MOVIE = migrations.CreateModel(
     "Movie",
     [
