@@ -22,7 +22,7 @@ from safefield.exceptions import BackfillError, SafefieldError
 from safefield.history import Change, Entry, History
 from safefield.isolation import Trial
 from safefield.links import Link
-from safefield.supply import Assignment, Supply
+from safefield.supply import ColumnValue, Supply
 
 __all__ = ["Rehearsal", "Stage", "rehearse"]
 
@@ -204,7 +204,7 @@ class Stage:
             waiting = iter(links)
             link = last
             for action in [*self.supply.actions, self.entry]:
-                if isinstance(action, Assignment):
+                if isinstance(action, ColumnValue):
                     action.run(self.connection, shadow.layout.name)
                     continue
                 link = next(waiting)

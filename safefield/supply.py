@@ -19,7 +19,7 @@ from safefield.history import STATE_OPERATIONS, Change, Entry
 from safefield.operations import BACKFILLS, AddFieldWithBackfill
 from safefield.plan import Plan
 
-__all__ = ["Assignment", "Supply", "clone", "redirect"]
+__all__ = ["ColumnValue", "Supply", "clone", "redirect"]
 
 #: Operations on the table itself that do nothing to its columns.
 HARMLESS = (
@@ -38,7 +38,7 @@ HARMLESS = (
 
 
 @dataclass(frozen=True)
-class Assignment:
+class ColumnValue:
     """
     What an operation sets a whole column to.
 
@@ -97,7 +97,7 @@ class Supply:
         #: Columns that are made by the backfills that fill them.
         self.filled: set[str] = set()
         #: What is done, in this order.
-        self.actions: list[Entry | Assignment] = []
+        self.actions: list[Entry | ColumnValue] = []
         #: What is not done, by migration.
         self.left_out: dict[str, list[str]] = {}
         for change in earlier:
@@ -228,7 +228,7 @@ class Supply:
         *,
         only_null: bool = False,
     ) -> None:
-        self.actions.append(Assignment(field.column, sql, params, only_null))
+        self.actions.append(ColumnValue(field.column, sql, params, only_null))
 
 
 def redirect(state: ProjectState, key: tuple[str, str], table: str) -> ProjectState:
