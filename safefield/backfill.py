@@ -117,7 +117,7 @@ class Backfill(Pass):
         self.raise_bad(
             f" cannot be filled. {source} was tried on the first rows and works on "
             f"none of them",
-            f"Nothing was changed. Mend {source} and run migrate again.",
+            f"Nothing was changed. Fix {source} and run migrate again.",
         )
 
     def _read_first_rows(self) -> list[Model]:
@@ -128,7 +128,7 @@ class Backfill(Pass):
             raise BackfillError(
                 f"{self.plan.title}: the rows cannot be read with select_related="
                 f"{self.plan.select_related!r} and prefetch_related="
-                f"{self.plan.prefetch_related!r}: {exc} Mend these arguments and run "
+                f"{self.plan.prefetch_related!r}: {exc} Fix these arguments and run "
                 f"migrate again. Nothing was changed.",
                 model=self.plan.label,
                 field=self.plan.field_name,
@@ -206,7 +206,7 @@ class Backfill(Pass):
         source = self.plan.source_name
         if all(row.reason.startswith(BY_THE_DATABASE) for row in self.bad_rows):
             return "Remove the cause"
-        return f"Mend {source}"
+        return f"Fix {source}"
 
     def find_others(self) -> list[Finding]:
         """

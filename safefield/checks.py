@@ -97,7 +97,7 @@ def _report_broken(name: str, exc: Exception) -> CheckMessage:
     return Warning(
         f"Migration {name} cannot be imported ({type(exc).__name__}: {exc}), so its "
         f"backfills were not checked.",
-        hint="Mend the file: migrate cannot import it either.",
+        hint="Fix the file: migrate cannot import it either.",
         id="safefield.W002",
     )
 

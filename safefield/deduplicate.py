@@ -131,7 +131,7 @@ class Deduplication(Backfill):
         )
         self.raise_bad(
             " is to be unique, and some rows could not be given a value of their own",
-            f"{kept} Mend {self.source} and run migrate again.",
+            f"{kept} Fix {self.source} and run migrate again.",
         )
 
     def find_others(self) -> list[Finding]:

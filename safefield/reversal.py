@@ -94,7 +94,7 @@ class Reversal(Pass):
         )
         self.raise_bad(
             " could not be reversed in some rows",
-            f"{kept} Mend {self.source} and run migrate again.",
+            f"{kept} Fix {self.source} and run migrate again.",
         )
 
     def handle(self, rows: Sequence[Model], *, savepoints: bool) -> None:

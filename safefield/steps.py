@@ -179,7 +179,7 @@ def refused(
         return found
     what = violation.value if violation else "it gave no reason that safefield knows"
     empty = find_empty_rows(plan, schema) if schema.commits else []
-    advice = "Mend that, then run migrate again." if schema.commits else ""
+    advice = "Fix that, then run migrate again." if schema.commits else ""
     if empty:
         keys = ", ".join(repr(row.pk) for row in empty[:SHOWN_KEYS])
         more = ", …" if len(empty) > SHOWN_KEYS else ""

@@ -228,7 +228,7 @@ def _advice(plan: Plan, *, is_ours: bool) -> str:
         return "Correct the values that were there before" + numbered * is_alone
     if is_alone:
         return f"Make {plan.source_name} give each row its own value{numbered}"
-    return f"Mend {plan.source_name}"
+    return f"Fix {plan.source_name}"
 
 
 def find_problems(

@@ -372,7 +372,7 @@ def test_error_of_an_attribute_without_values(sqlite_alias: str) -> None:
         "films.Item.label cannot be filled. <lambda>() was tried on the first rows and "
         "works on none of them:\n  1 row: <lambda>() gave a bad value: assigning it "
         "raised ValueError (primary key 1)\n"
-        "Nothing was changed. Mend <lambda>() and run migrate again."
+        "Nothing was changed. Fix <lambda>() and run migrate again."
     )
 
 
@@ -455,7 +455,7 @@ def test_names_the_row_and_the_column(alias: str, name: str) -> None:
     )
     assert str(caught.value) == (
         f"films.Item.label could not be filled in some rows:\n  1 row: {reason}\n"
-        f"{kept} Mend populate() and run migrate again."
+        f"{kept} Fix populate() and run migrate again."
     )
     act = lambda item, value: None  # noqa: E731
     history.apply(operation)

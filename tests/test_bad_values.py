@@ -601,7 +601,7 @@ def test_bad_value(history: History, case: str) -> None:
     assert str(caught.value) == (
         f"films.Movie.extra could not be filled in some rows:\n"
         f"  1 row: value_of() gave a bad value: {reason} (primary key 2{found})\n"
-        f"{kept} Mend value_of() and run migrate again."
+        f"{kept} Fix value_of() and run migrate again."
     )
     assert caught.value.rows == [
         BadRow(2, f"value_of() gave a bad value: {reason}", shown)

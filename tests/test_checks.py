@@ -127,7 +127,7 @@ def test_broken_migration_is_reported_and_does_not_stop_the_check(site: Site) ->
         + "\nWARNINGS:\n"
         "?: (safefield.W002) Migration films.migrations.0003_broken cannot be imported "
         "(ZeroDivisionError: division by zero), so its backfills were not checked.\n"
-        "\tHINT: Mend the file: migrate cannot import it either.\n"
+        "\tHINT: Fix the file: migrate cannot import it either.\n"
         "\nSystem check identified 2 issues (0 silenced).\n"
     )
 
@@ -144,7 +144,7 @@ def test_migration_with_a_syntax_error_is_reported(tmp_path: Path) -> None:
         "?: (safefield.W002) Migration films.migrations.0001_initial cannot be "
         "imported (SyntaxError: invalid syntax (0001_initial.py, line 2)), so its "
         "backfills were not checked.\n"
-        "\tHINT: Mend the file: migrate cannot import it either.\n"
+        "\tHINT: Fix the file: migrate cannot import it either.\n"
         "\nSystem check identified 1 issue (0 silenced).\n"
     )
 

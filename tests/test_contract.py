@@ -274,7 +274,7 @@ def fail_on_last(movie: Any) -> str:
     return slug_of(movie)
 
 
-def test_bad_last_row_then_mended(history: History) -> None:
+def test_bad_last_row_then_fixed(history: History) -> None:
     create_movies(history, 300)
     before = history.describe("Movie"), values(history, "id", "title", "year")
     last = history.rows("Movie").last()
@@ -390,7 +390,7 @@ def test_reverse_writes_values_back(history: History) -> None:
     assert history.describe("Person") == before
 
 
-def test_bad_reverse_then_mended(history: History) -> None:
+def test_bad_reverse_then_fixed(history: History) -> None:
     def never(person: Any) -> dict[str, str]:
         if person.full_name == "A B299":
             raise LookupError("nobody")
@@ -448,7 +448,7 @@ def test_unknown_relations_change_nothing(
         history.apply(add_slug(**options))
 
     assert str(caught.value) == (
-        f"films.Movie.slug: the rows cannot be read with {reason} Mend these arguments "
+        f"films.Movie.slug: the rows cannot be read with {reason} Fix these arguments "
         f"and run migrate again. Nothing was changed."
     )
     assert history.describe("Movie") == before

@@ -183,7 +183,7 @@ def test_null_in_all_rows_is_refused_before_any_change(history: History) -> None
         "the first rows and works on none of them:\n"
         "  5 rows: NullIf(F(title), F(title)) gave no value (NULL) (primary key "
         f"{', '.join(map(str, get_keys(history)[:5]))})\n"
-        "Nothing was changed. Mend NullIf(F(title), F(title)) and run migrate again."
+        "Nothing was changed. Fix NullIf(F(title), F(title)) and run migrate again."
     )
     assert not is_filled_in_part(history)
 

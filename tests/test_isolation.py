@@ -140,7 +140,7 @@ def test_statement_that_commits(mariadb_alias: str) -> None:
         "and works on none of them:\n"
         "  2 rows: populate() raised NotSupportedError: CREATE TABLE ends the "
         "transaction and cannot be undone (primary key 1, 2)\n"
-        "Nothing was changed. Mend populate() and run migrate again."
+        "Nothing was changed. Fix populate() and run migrate again."
     )
     assert str(rehearsal.error) == message
     assert str(caught.value) == message

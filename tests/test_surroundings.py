@@ -131,7 +131,7 @@ def test_sqlite_trigger_on_a_column_that_goes_away(sqlite: History) -> None:
 
     assert str(caught.value) == (
         "films.Movie.slug cannot be changed: trigger films_slug would no longer work "
-        "(no such column: NEW.slug). Mend or drop the trigger, then run migrate "
+        "(no such column: NEW.slug). Fix or drop the trigger, then run migrate "
         "again. Nothing was changed."
     )
     assert (sqlite.describe("Movie"), slugs(sqlite)) == before
@@ -227,7 +227,7 @@ WHAT_VIEW = {
     ),
     "sqlite": (
         "films.Movie.slug cannot be changed: view films_slugs would no longer work "
-        "(no such column: slug). Mend or drop the view, then run migrate again. "
+        "(no such column: slug). Fix or drop the view, then run migrate again. "
         "Nothing was changed."
     ),
 }

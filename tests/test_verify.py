@@ -33,7 +33,7 @@ def is_rolled_back(history: History) -> bool:
     )
 
 
-def test_duplicates_then_mended(history: History) -> None:
+def test_duplicates_then_fixed(history: History) -> None:
     create_movies(history, 7)
     before = history.describe("Movie")
 
@@ -239,7 +239,7 @@ def test_films_with_short_slugs_are_told_in_one_error(alias: str) -> None:
         "characters.",
         "  3,182 rows: an earlier row has the same value, and the field is unique",
     ]
-    assert advice.endswith("Mend slug_of_title() and run migrate again.")
+    assert advice.endswith("Fix slug_of_title() and run migrate again.")
     assert len(caught.value.rows) == 1_000
     assert read_films(history) == before[1]
 

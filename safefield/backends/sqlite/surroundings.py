@@ -108,7 +108,7 @@ def _flaw(cursor: Any, *statements: str) -> str:
 def _refusal(plan: Plan, kind: str, name: str, flaw: str) -> BackfillError:
     return BackfillError(
         f"{plan.title} cannot be changed: {kind} {name} would no longer work "
-        f"({flaw}). Mend or drop the {kind}, then run migrate again. Nothing was "
+        f"({flaw}). Fix or drop the {kind}, then run migrate again. Nothing was "
         f"changed.",
         model=plan.label,
         field=plan.field_name,
