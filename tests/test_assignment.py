@@ -17,6 +17,7 @@ from safefield import BackfillError
 from safefield.attributes import has_own_attribute
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
 from tests.history import History
+from tests.sessions import Session
 from tests.test_rehearsal import rehearse
 
 
@@ -247,6 +248,33 @@ def test_alteration_leaves_other_rows_alone(alias: str) -> None:
     )
 
     assert read(history, "load", "load_unit") == [(1, "t"), (7, "oz"), (1, "t")]
+
+
+@pytest.mark.parametrize("brings_unit", [True, False], ids=["two-columns", "one"])
+def test_row_that_others_write_meanwhile(
+    postgresql_alias: str, brings_unit: bool
+) -> None:
+    """
+    Fails if the writer does not look whether the column is still NULL.
+
+    In an atomic migration nothing locks the rows between reading and writing.
+    """
+    history = make(postgresql_alias, atomic=True)
+    history.apply(ADD_UNIT, migrations.AddField("item", "load", WeightField(null=True)))
+
+    with Session(history.connection) as other:
+
+        def populate(item: Any) -> Any:
+            if item.pk == 2:
+                other.execute(
+                    "UPDATE films_item SET load = 7, load_unit = 'oz' WHERE id = 2"
+                )
+            return Weight(Decimal(1), "t") if brings_unit else Decimal(1)
+
+        history.apply(AlterFieldWithBackfill("item", "load", WeightField(), populate))
+
+    unit = "t" if brings_unit else ""
+    assert read(history, "load", "load_unit") == [(1, unit), (7, "oz"), (1, unit)]
 
 
 class SpelledAttribute(SettingAttribute):

@@ -180,6 +180,42 @@ def test_a_batch_that_ran_out_of_time(
     assert values(history, "copy") == [f"Film Number {n}" for n in range(25)]
 
 
+def test_a_batch_that_ends_with_a_part_of_it(
+    sqlite_alias: str, monkeypatch: pytest.MonkeyPatch, clock: Clock
+) -> None:
+    """
+    Fails if the seconds of populate count as a trip to the server: the next is larger.
+
+    The eighth batch is 1,280 rows, eight parts of 160, and the first whose trip is
+    quicker than those before: of its 0.75 s populate took 0.625.
+    """
+    monkeypatch.setitem(BatchSize.__init__.__kwdefaults__, "clock", clock)
+    monkeypatch.setattr(passes, "UNLOCKED_SECONDS", 1.0)
+    history = History(sqlite_alias)
+    create_movies(history, 5_000)
+    batches: list[int] = []
+    computed: list[int] = []
+
+    def populate(movie: Any) -> str:
+        computed.append(movie.pk)
+        clock.seconds += 1 / 2**11
+        return "x"
+
+    def write(execute: Any, sql: str, *args: Any) -> Any:
+        if computed and sql.startswith("UPDATE"):
+            batches.append(len(computed))
+            computed.clear()
+            clock.seconds += 0.25 if len(batches) < 8 else 0.125
+        return execute(sql, *args)
+
+    field = models.CharField(max_length=80)
+    with history.connection.execute_wrapper(write):
+        history.apply(AddFieldWithBackfill("Movie", "copy", field, populate))
+
+    # Five rows were tried before.
+    assert batches == [15, 20, 40, 80, 160, 320, 640, 1280, 1664, 786]
+
+
 @pytest.mark.parametrize("atomic", [False, True], ids=["own-commits", "atomic"])
 def test_pauses_between_batches(
     alias: str, monkeypatch: pytest.MonkeyPatch, settings: Any, atomic: bool

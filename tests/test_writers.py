@@ -251,6 +251,38 @@ def test_keys_that_are_uuids(alias: str) -> None:
     assert dict(read(history, "pk", "text")) == {key: str(key) for key in keys}
 
 
+class PlacedField(models.CharField):
+    """A text with SQL of its own around it, which follows from the value."""
+
+    def get_placeholder(self, value: Any, compiler: Any, connection: Any) -> str:
+        return "UPPER(%s)" if str(value).startswith("u") else "REPLACE(%s, 'b', '%%')"
+
+    def get_placeholder_sql(self, value: Any, compiler: Any, connection: Any) -> Any:
+        return self.get_placeholder(value, compiler, connection), (value,)
+
+
+@pytest.mark.parametrize("step", [1, 2], ids=["keys-without-gaps", "keys-with-gaps"])
+@pytest.mark.parametrize("count", [1, 4], ids=["one-row", "rows"])
+def test_fields_with_sql_around_their_values(alias: str, step: int, count: int) -> None:
+    """Fails if a way to write sends the values alone, where save() sends the SQL."""
+    history = History(alias)
+    field = PlacedField(max_length=20, null=True)
+    columns = [("id", models.BigAutoField(primary_key=True)), ("text", field)]
+    history.apply(migrations.CreateModel("Movie", columns))
+    texts = {n * step + 1: f"{'ub'[n % 2]}ab{n}" for n in range(count)}
+    for pk in texts:
+        history.rows("Movie").create(pk=pk)
+
+    write(history, ["text"], [((pk,), (text,)) for pk, text in texts.items()])
+
+    written = dict(read(history, "pk", "text"))
+    for row in history.rows("Movie"):
+        row.text = texts[row.pk]
+        row.save(update_fields=["text"])
+    assert written == dict(read(history, "pk", "text"))
+    assert list(written.values()) == ["UAB0", "%a%1", "UAB2", "%a%3"][:count]
+
+
 @pytest.mark.parametrize("second", [2, 3], ids=["keys-without-gaps", "keys-with-gaps"])
 def test_rows_that_have_a_value_are_passed_over(alias: str, second: int) -> None:
     """Fails if one of the ways to write forgets the condition."""
