@@ -8,6 +8,7 @@ from functools import cache
 import pytest
 
 from tests.mutants import FOLDER, ROOT, Mutant, read_mutants
+from tests.mutants.__main__ import CORE
 
 GROUPS = sorted(path.stem for path in FOLDER.glob("*.toml"))
 DATABASES = {"sqlite", "postgresql", "mariadb"}
@@ -45,6 +46,11 @@ def test_the_changes_fit_the_code(group: str) -> None:
         assert [test for test in mutant.tests if not has_test(test)] == []
         assert mutant.tests
         assert set(mutant.databases.split(",")) <= DATABASES
+
+
+def test_the_core_is_made_of_groups() -> None:
+    """Fails if a group has another name, and is left out of the score without a word."""
+    assert set(GROUPS) >= CORE
 
 
 def test_a_change_that_does_not_fit() -> None:
