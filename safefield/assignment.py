@@ -24,6 +24,7 @@ __all__ = [
     "Assignment",
     "CompanionWriter",
     "refuse_assignment",
+    "snapshot",
 ]
 
 #: Whose content may change while the object stays the same.
@@ -160,13 +161,18 @@ class Assignment:
 
 
 def copy_row(model: type[Model], row: Model, alias: str) -> Model:
-    """Return an instance of `model` with the columns of `row`, a row read from it."""
+    """
+    Return an instance of `model` with the columns of `row`, a row read from it.
+
+    What can change in place is copied: populate and reverse may change the row.
+    """
     for name in row.get_deferred_fields():
         # Which reads it.
         getattr(row, name)
     values = vars(row)
     names = [field.attname for field in model._meta.concrete_fields]
-    return model.from_db(alias, names, [values.get(name) for name in names])
+    found = [snapshot(values.get(name)) for name in names]
+    return model.from_db(alias, names, found)
 
 
 def snapshot(value: Any) -> Any:

@@ -197,11 +197,11 @@ class Backfill(Pass):
         )
         self.raise_bad(
             " could not be filled in some rows",
-            f"{kept} {self._advise()} and run migrate again.",
+            f"{kept} {self.advise()} and run migrate again.",
             self.find_others(),
         )
 
-    def _advise(self) -> str:
+    def advise(self) -> str:
         """Return what to do about the bad rows."""
         source = self.plan.source_name
         if all(row.reason.startswith(BY_THE_DATABASE) for row in self.bad_rows):

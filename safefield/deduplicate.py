@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from operator import attrgetter
 from typing import Any, NamedTuple
 
-from django.db import IntegrityError, transaction
+from django.db import DatabaseError, IntegrityError, transaction
 from django.db.models import Model, QuerySet
 
+from safefield.answers import QUESTION_VALUES, Answer, Answers, freeze
 from safefield.backends.base.schema import Schema
 from safefield.backends.base.writer import Row
 from safefield.backfill import Backfill
 from safefield.exceptions import BadValue
+from safefield.numbering import numbered
 from safefield.plan import Plan
 from safefield.populate import function_name
 from safefield.reports import MAX_BAD_ROWS, Finding
 from safefield.rows import find_losers, has_sharing_rows, lock_rows, read_values
+from safefield.verify import empty_rows
 from safefield.violations import Violation, find_violation
 
 __all__ = ["Deduplication"]
@@ -27,12 +30,6 @@ __all__ = ["Deduplication"]
 #: Colliding rows written in one transaction: about as many as a batch of the
 #: fill comes to, see BATCH_SECONDS in batches.py.
 PAGE_ROWS = 500
-
-#: Colliding rows numbered together, and answers in one question to the
-#: database. Each question reads the column once, for there is no index yet.
-#: Below the 32,766 parameters that SQLite takes, the least of all. Source:
-#: https://www.sqlite.org/limits.html.
-QUESTION_VALUES = 10_000
 
 #: Numbers that are tried for one row before it is given up as a bad row, so
 #: that a function that never finds a free value cannot run forever.
@@ -43,23 +40,23 @@ MAX_NUMBER = 1_000_000
 MAX_REPEATS = 1_000
 
 
-class _Answer(NamedTuple):
-    """
-    What deduplicate says.
-
-    Args:
-        value (Any): As Django reads it from the column.
-        prepared (tuple): Ready for the database, see Backfill.prepare().
-        key (Any): Stands for the value in a dictionary.
-    """
-
-    value: Any
-    prepared: tuple[Any, ...]
-    key: Any
-
-
 class _NoAnswer(Exception):
     """Raised from what deduplicate raised, or from its last answer being taken."""
+
+
+class _Collider(NamedTuple):
+    """
+    A row that must give way.
+
+    Args:
+        key (Any): Its primary key, read before deduplicate has the row.
+        written_key (tuple): The key as a writer takes it.
+        row (Model): The row.
+    """
+
+    key: Any
+    written_key: tuple[Any, ...]
+    row: Model
 
 
 @dataclass
@@ -101,11 +98,9 @@ class Deduplication(Backfill):
         super().__init__(plan, schema)
         assert plan.deduplicate is not None
         self.source = function_name(plan.deduplicate)
-        self.answer = _bind_max_length(plan.deduplicate, plan.field.max_length)
+        self.answers = Answers(plan.deduplicate, self, self._column_values)
         self.losers: dict[Any, _Loser] = {}
         self.series: dict[Any, _Series] = {}
-        #: Whether an answer is free, for the answers that were asked about.
-        self.known: dict[Any, bool] = {}
 
     def resolve(self) -> None:
         """
@@ -123,16 +118,50 @@ class Deduplication(Backfill):
                 chosen = self._choose(found)
                 for first in range(0, len(chosen), PAGE_ROWS):
                     page = chosen[first : first + PAGE_ROWS]
-                    self.patiently(partial(self._write_unchanged, page, found))
-        kept = (
-            "The other rows keep their values."
-            if self.schema.commits
-            else "Nothing was changed."
-        )
+                    self.patiently(partial(self._write_page, page, found))
+                self._empty_bad_rows(found)
         self.raise_bad(
             " is to be unique, and some rows could not be given a value of their own",
-            f"{kept} Fix {self.source} and run migrate again.",
+            f"{self._tell_rest()} {self._advise_about_answers()} and run migrate "
+            f"again.",
         )
+
+    def _empty_bad_rows(self, found: Mapping[Any, Any]) -> None:
+        """Empty the bad rows among those of `found`, but for values from before."""
+        if not self.schema.commits:
+            return
+        keys = [bad.pk for bad in self.bad_rows if bad.pk in found]
+        if self.plan.old_field is not None:
+            keys = [key for key in keys if key in self.filled]
+        empty_rows(self.plan, self.schema, [(key, found[key]) for key in keys])
+
+    def _tell_rest(self) -> str:
+        """Return what became of the rows."""
+        if not self.schema.commits:
+            return "Nothing was changed."
+        if self.plan.old_field is None:
+            return "The other rows keep their values, and these are empty again."
+        ours = [bad.pk in self.filled for bad in self.bad_rows]
+        if not any(ours):
+            return "All rows keep their values."
+        but = "" if all(ours) else ", but for values that were there before"
+        return f"The other rows keep their values, and these are empty again{but}."
+
+    def advise(self) -> str:
+        """Return what to do about rows that could not be filled."""
+        ours = [bad.reason.startswith(f"{self.source} ") for bad in self.bad_rows]
+        if not any(ours):
+            return super().advise()
+        advice = self._advise_about_answers()
+        if all(ours):
+            return advice
+        return f"{super().advise()}, {advice[0].lower()}{advice[1:]}"
+
+    def _advise_about_answers(self) -> str:
+        if self.plan.deduplicate is numbered:
+            # Which is nobody's to fix.
+            return "Write a function of your own as deduplicate"
+        return f"Fix {self.source}"
 
     def find_others(self) -> list[Finding]:
         """Return nothing: rows that collide are not told, but renumbered."""
@@ -160,57 +189,63 @@ class Deduplication(Backfill):
 
     # Numbering
 
-    def _choose(self, found: dict[Any, Any]) -> list[tuple[Model, Any]]:
-        """Return the rows with these keys and the free value of each, by key."""
-        rows = self._read(list(found))
-        self._look_ahead(rows, found)
+    def _choose(self, found: dict[Any, Any]) -> list[tuple[Row, Any]]:
+        """Return what to write into the rows with these keys, and their keys."""
+        colliders = self._read(list(found))
+        self._look_ahead(colliders, found)
         chosen = []
-        for row in rows:
+        for key, written_key, row in colliders:
             if len(self.bad_rows) >= MAX_BAD_ROWS:
                 break
             try:
-                chosen.append((row, self._take(row, found[row.pk])))
+                value = self._take(key, row, found[key])
             except Exception as exc:
-                self.note_bad(row.pk, self.source, exc)
+                self.note_bad(key, self.source, exc)
+            else:
+                chosen.append(((written_key, (value,)), key))
         return chosen
 
-    def _read(self, keys: list[Any]) -> list[Model]:
+    def _read(self, keys: list[Any]) -> list[_Collider]:
         # SQLite takes an OR of composite keys, and not of many.
         size = PAGE_ROWS if len(self.writer.keys) > 1 else len(keys)
-        rows: list[Model] = []
-        for start in range(0, len(keys), size):
-            rows += self.rows().filter(pk__in=keys[start : start + size])
-        return sorted(rows, key=lambda row: row.pk)
+        colliders = [
+            _Collider(self.key_of(row), self.writer.key_of(row), row)
+            for start in range(0, len(keys), size)
+            for row in self.rows().filter(pk__in=keys[start : start + size])
+        ]
+        return sorted(colliders, key=attrgetter("key"))
 
-    def _look_ahead(self, rows: Sequence[Model], found: dict[Any, Any]) -> None:
+    def _look_ahead(
+        self, colliders: Sequence[_Collider], found: dict[Any, Any]
+    ) -> None:
         """Ask the database about the answers that the rows are likely to get."""
         answers = []
         numbers: dict[Any, int] = {}
-        for row in rows:
-            value = found[row.pk]
-            key = freeze(value)
-            loser = self.losers.get(row.pk)
-            series = self.series.get(key)
+        for key, _, row in colliders:
+            value = found[key]
+            frozen = freeze(value)
+            loser = self.losers.get(key)
+            series = self.series.get(frozen)
             start = series.next_number if series else 2
-            number = loser.number if loser else numbers.get(key, start)
-            numbers[key] = number + 1
+            number = loser.number if loser else numbers.get(frozen, start)
+            numbers[frozen] = number + 1
             with suppress(Exception):
                 # What goes wrong here goes wrong in _take() too, and is noted.
                 original = loser.original if loser else value
-                answers.append(self._ask(row, original, number))
-        self._learn(answers)
+                answers.append(self.answers.ask(row, original, number))
+        self.answers.learn(answers)
 
-    def _take(self, row: Model, value: Any) -> Any:
+    def _take(self, pk: Any, row: Model, value: Any) -> Any:
         """
-        Return the first answer for `row` that is free.
+        Return the first answer for a row that is free.
 
         Raises:
             ValidationError: There is none, or an answer is not a good value.
         """
-        loser = self.losers.setdefault(row.pk, _Loser(value))
+        loser = self.losers.setdefault(pk, _Loser(value))
         series = None
         if loser.number == 2:
-            key = self._ask(row, value, 2).key
+            key = self.answers.ask(row, value, 2).key
             series = self.series.setdefault(freeze(value), _Series(key))
             if series.first_key == key:
                 # The function does not look at the row, so the numbers that
@@ -220,21 +255,21 @@ class Deduplication(Backfill):
                 loser.number = series.next_number
         ahead = 1
         for number, answer in self._answers(row, loser):
-            if answer.key not in self.known:
-                self._learn(
-                    self._ask(row, loser.original, number + step)
+            if answer.key not in self.answers.known:
+                self.answers.learn(
+                    self.answers.ask(row, loser.original, number + step)
                     for step in range(ahead)
                 )
                 ahead = min(ahead * 2, QUESTION_VALUES)
-            if self.known[answer.key]:
-                self.known[answer.key] = False
+            if self.answers.known[answer.key]:
+                self.answers.known[answer.key] = False
                 loser.number = number + 1
                 if series is not None:
                     series.next_number = max(series.next_number, loser.number)
                 return self._get_only(answer)
         raise AssertionError("unreachable: _answers() raises at its end")
 
-    def _get_only(self, answer: _Answer) -> Any:
+    def _get_only(self, answer: Answer) -> Any:
         """
         Return what is written of an answer that means one column.
 
@@ -246,7 +281,7 @@ class Deduplication(Backfill):
             raise BadValue(f"assigning it also changes {names}")
         return prepared
 
-    def _answers(self, row: Model, loser: _Loser) -> Iterator[tuple[int, _Answer]]:
+    def _answers(self, row: Model, loser: _Loser) -> Iterator[tuple[int, Answer]]:
         """
         Yield the different answers for a row and their numbers.
 
@@ -256,7 +291,7 @@ class Deduplication(Backfill):
         seen: set[Any] = set()
         repeats = 0
         for number in range(loser.number, MAX_NUMBER):
-            answer = self._ask(row, loser.original, number)
+            answer = self.answers.ask(row, loser.original, number)
             if answer.key not in seen:
                 seen.add(answer.key)
                 repeats = 0
@@ -272,45 +307,26 @@ class Deduplication(Backfill):
                 )
         raise BadValue(f"none of {MAX_NUMBER:,} answers is free")
 
-    def _ask(self, row: Model, value: Any, number: int) -> _Answer:
-        """
-        Return the answer for one number.
-
-        Raises:
-            ValidationError: It is not a good value.
-        """
-        answer = self.answer(row, value, number)
-        if self.assignment is None:
-            columns = {self.plan.field: answer}
-        else:
-            columns = self.assign(self.assignment.copy(row), answer)
-        prepared = self.prepare(columns)
-        answer = columns[self.plan.field]
-        if not self.values.accepts(answer):
-            answer = self.values.clean(answer)
-        return _Answer(answer, prepared, freeze(answer))
-
-    def _learn(self, answers: Iterable[_Answer]) -> None:
-        """Ask the database which of the answers are free."""
-        unknown = {a.key: a.value for a in answers if a.key not in self.known}
-        column = self.plan.field.attname
-        # Lists and dicts are free until the database says otherwise: not every
-        # database, nor driver, takes them in such a question.
-        asked = [value for key, value in unknown.items() if key is value]
-        found = (
-            self._column_values()
-            .filter(**{f"{column}__in": asked})
-            .values_list(column, flat=True)
-        )
-        taken = set(map(freeze, found))
-        # A value that was not asked for in this spelling is one that the
-        # collation takes for the same; most often it is about the case.
-        folded = {_fold(value) for value in taken.difference(unknown)}
-        for key in unknown:
-            self.known[key] = key not in taken and _fold(key) not in folded
+    def _write_page(
+        self, page: Sequence[tuple[Row, Any]], found: Mapping[Any, Any]
+    ) -> None:
+        """Write the chosen values; take note of those that the database refuses."""
+        try:
+            self._write_unchanged(page, found)
+        except Exception as exc:
+            is_passing = isinstance(exc, DatabaseError) and (
+                self.schema.locks.is_passing(exc)
+            )
+            if is_passing or self.connection.needs_rollback:
+                raise
+            for single in page:
+                try:
+                    self._write_unchanged([single], found)
+                except Exception as refusal:
+                    self.note_refused(single[1], refusal)
 
     def _write_unchanged(
-        self, page: Sequence[tuple[Model, Any]], found: dict[Any, Any]
+        self, page: Sequence[tuple[Row, Any]], found: Mapping[Any, Any]
     ) -> None:
         """Write the chosen values into rows that are still as they were found."""
         column = self.plan.field.attname
@@ -319,17 +335,13 @@ class Deduplication(Backfill):
                 self.schema.locks.limit_wait()
             queryset: QuerySet[Any, Any] = QuerySet(
                 self.plan.new_model, using=self.alias
-            ).filter(pk__in=[row.pk for row, _ in page])
+            ).filter(pk__in=[pk for _, pk in page])
             live = dict(read_values(lock_rows(queryset), column))
             writer = self.writer_class(
                 self.connection, self.plan.new_model, [self.plan.field]
             )
             writer.write(
-                [
-                    (writer.key_of(row), (value,))
-                    for row, value in page
-                    if row.pk in live and live[row.pk] == found[row.pk]
-                ]
+                [row for row, pk in page if pk in live and live[pk] == found[pk]]
             )
 
     # After the unique index stands
@@ -366,31 +378,3 @@ class Deduplication(Backfill):
             self.note_bad(pk, self.source, exc.__cause__)
         else:
             super().note_refused(pk, exc)
-
-
-def freeze(value: Any) -> Any:
-    """Return what stands for `value` as a key of a dictionary."""
-    try:
-        hash(value)
-    except TypeError:
-        # Lists of an array, and what JSON is made of.
-        return repr(value)
-    return value
-
-
-def _fold(value: Any) -> Any:
-    return value.casefold() if isinstance(value, str) else value
-
-
-def _bind_max_length(
-    function: Callable[..., Any], max_length: int | None
-) -> Callable[[Any, Any, int], Any]:
-    """Give `function` the field's max_length if it takes one."""
-    try:
-        parameters = inspect.signature(function).parameters
-    except ValueError:
-        # Some built-in functions have no signature to read.
-        return function
-    if "max_length" not in parameters:
-        return function
-    return lambda row, value, n: function(row, value, n, max_length=max_length)

@@ -23,7 +23,7 @@ def numbered(row: Any, value: Any, n: int, *, max_length: int | None = None) -> 
             never the number. Given by the engine: the field's max_length.
 
     Raises:
-        BadValue: `value` is not a text.
+        BadValue: `value` is not a text, or the number alone is too long.
     """
     if not isinstance(value, str):
         raise BadValue(
@@ -32,6 +32,10 @@ def numbered(row: Any, value: Any, n: int, *, max_length: int | None = None) -> 
         )
     suffix = f"-{n}"
     if max_length is not None:
+        if len(suffix) > max_length:
+            raise BadValue(
+                f"{suffix} alone is longer than the field's max_length of {max_length}"
+            )
         value = value[: max_length - len(suffix)]
     return f"{value.rstrip('-')}{suffix}"
 

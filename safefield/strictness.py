@@ -61,8 +61,16 @@ def get_type_check(field: AnyField) -> Check:
 
 
 def get_value_check(field: AnyField, connection: BaseDatabaseWrapper) -> Check | None:
-    """Return what finds a cleaned value that not every database can store."""
-    if not is_djangos(field):
+    """
+    Return what finds a cleaned value that not every database can store.
+
+    Args:
+        field (Field): The field.
+        connection (BaseDatabaseWrapper): Where the values go. The validators of an
+            integer ask the default database for its range.
+    """
+    is_integer = isinstance(field, models.IntegerField)
+    if not is_integer and not is_djangos(field):
         return None
     # By name, because the method of SQLite knows no bounds.
     bounds = connection.ops.integer_field_ranges.get(field.get_internal_type())

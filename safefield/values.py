@@ -14,6 +14,7 @@ from django.db.models import (
     DecimalField,
     Field,
     FileField,
+    IntegerField,
     JSONField,
     Model,
     Value,
@@ -220,17 +221,33 @@ class Values:
         return key
 
 
+class EmptyValues(list[Any]):
+    """What a field calls empty, which takes any value for a question."""
+
+    def __contains__(self, value: object) -> bool:
+        try:
+            return super().__contains__(value)
+        except ValueError:
+            # NumPy compares with a list item by item, and says neither yes nor no.
+            return False
+
+
 def make_strict(field: AnyField) -> AnyField:
     """
     Return a copy of `field` whose clean() looks at the values of all rows.
 
     Field.validate() asks nothing of a field with editable=False, and takes an
     empty list, dict or bytes for a form that nobody filled in. What an empty text
-    is, is for Values to say.
+    is, is for Values to say, and what the range of an integer is, for
+    get_value_check().
     """
     # Not copy_field(): its validators are what __init__ left in a cached property.
     strict = copy.copy(field)
     strict.editable = strict.blank = True
+    strict.empty_values = EmptyValues(field.empty_values)
+    if getattr(type(field), "validators", None) is IntegerField.validators:
+        # Those of the range are the default database's, whichever is migrated.
+        strict.validators = [*field.default_validators, *field._validators]
     if hasattr(field, "base_field"):
         strict.base_field = make_strict(field.base_field)
         # The items have been looked at by then.

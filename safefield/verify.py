@@ -39,6 +39,7 @@ from safefield.rows import (
 __all__ = [
     "BLANK",
     "Problem",
+    "empty_rows",
     "find_problems",
     "must_not_be_blank",
     "tell",
@@ -168,9 +169,9 @@ def tell(
             if is_ours and schema.commits:
                 emptied.append(found)
             if len(emptied) == EMPTIED_ROWS:
-                _empty(plan, schema, emptied)
+                empty_rows(plan, schema, emptied)
                 emptied = []
-        _empty(plan, schema, emptied)
+        empty_rows(plan, schema, emptied)
         findings += [tally.finding() for tally in (ours, theirs) if tally.rows]
         has_ours, has_theirs = has_ours or ours.rows > 0, has_theirs or theirs.rows > 0
     kept = "Nothing was changed."
@@ -203,7 +204,7 @@ class _Tally:
         return Finding(self.reason, self.rows, self.keys)
 
 
-def _empty(plan: Plan, schema: Schema, found: Sequence[Found]) -> None:
+def empty_rows(plan: Plan, schema: Schema, found: Sequence[Found]) -> None:
     """Set the column to NULL in rows that still have the value that was found."""
     if not found:
         return

@@ -344,7 +344,7 @@ def test_another_column_is_refused(history: History) -> None:
     assert (history.describe("Movie"), extras(history)) == before
 
 
-def test_bad_row_then_mended(history: History) -> None:
+def test_bad_row_then_fixed(history: History) -> None:
     create(history, char(max_length=80, null=True), MIXED)
     table = history.describe("Movie")
     rolls_back = history.connection.vendor == "sqlite" or (

@@ -235,6 +235,42 @@ def test_what_populate_does_to_the_row_is_not_written(alias: str) -> None:
     ]
 
 
+# Fails if what populate or reverse changes in place is written with the companion.
+def test_what_a_function_does_in_place_is_not_written(alias: str) -> None:
+    history = make(alias, rows=2)
+
+    def populate(item: Any) -> Any:
+        item.data["changed"] = True
+        return "x"
+
+    def also(item: Any, value: str) -> None:
+        item.data = {**item.data, "label": value}
+
+    def reverse(item: Any) -> Any:
+        item.data["changed"] = True
+        return {"label": "y"}
+
+    history.apply(
+        AddFieldWithBackfill("item", "label", SettingField(also=also), populate)
+    )
+    history.apply(
+        AddFieldWithBackfill(
+            "item", "other", models.CharField(max_length=5), lambda item: "z", reverse
+        )
+    )
+    assert list(history.rows("Item").values_list("data", flat=True)) == [
+        {"n": 0, "label": "x"},
+        {"n": 1, "label": "x"},
+    ]
+
+    history.unapply()
+
+    assert list(history.rows("Item").values_list("data", "label")) == [
+        ({"n": 0, "label": "y"}, "y"),
+        ({"n": 1, "label": "y"}, "y"),
+    ]
+
+
 # Fails if rows that have a value get the other columns of a new one.
 def test_alteration_leaves_other_rows_alone(alias: str) -> None:
     history = make(alias, rows=3)

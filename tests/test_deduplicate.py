@@ -409,6 +409,157 @@ def test_json(history: History) -> None:
     ]
 
 
+# On MariaDB a JSON column cannot be unique.
+@pytest.mark.parametrize("alias", ["default", "postgresql"], indirect=True)
+def test_function_that_changes_its_value(history: History) -> None:
+    """Fails if deduplicate is given the value itself, which it changes in place."""
+    create(history, "a", "b", "a", "a")
+
+    def deduplicate(movie: Any, value: Any, n: int) -> Any:
+        value["title"] += f"-{len(value['tags'])}"
+        value["tags"].append(n)
+        return value
+
+    history.apply(
+        AddFieldWithBackfill(
+            "Movie",
+            "data",
+            models.JSONField(unique=True),
+            lambda movie: {"title": movie.title, "tags": []},
+            deduplicate=deduplicate,
+        )
+    )
+
+    assert list(history.rows("Movie").values_list("data", flat=True)) == [
+        {"title": "a", "tags": []},
+        {"title": "b", "tags": []},
+        {"title": "a-0", "tags": [2]},
+        {"title": "a-0", "tags": [3]},
+    ]
+
+
+def test_function_that_changes_the_key(history: History) -> None:
+    """Fails if the key of a row is read after deduplicate had the row."""
+    create(history, "a", "b", "a", "a")
+
+    def deduplicate(movie: Any, value: str, n: int) -> str:
+        movie.pk = movie.id = 2
+        return f"{value}-{n}"
+
+    assert add_slug(history, deduplicate) == ["a", "b", "a-2", "a-3"]
+
+
+@pytest.mark.parametrize("kept", [False, True], ids=["added", "altered"])
+def test_row_without_a_good_answer_is_asked_again(alias: str, kept: bool) -> None:
+    """Fails if a row that is told keeps the value that collides, or one from before."""
+    history = History(alias)
+    create(history, "a", "b", "a", "a", "b")
+    asked: list[int] = []
+    values = {"first": populate, "fixed": lambda movie: f"new-{movie.pk}"}
+
+    def run(name: str, deduplicate: Any) -> None:
+        def populate(movie: Any) -> str:
+            asked.append(movie.pk)
+            return values[name](movie)
+
+        kind = AlterFieldWithBackfill if kept else AddFieldWithBackfill
+        field = models.SlugField(unique=True)
+        history.apply(kind("Movie", "slug", field, populate, deduplicate=deduplicate))
+
+    def refuse(movie: Any, value: str, n: int) -> str:
+        return "not a slug" if movie.pk == 3 or movie.pk == 5 else f"{value}-{n}"
+
+    if kept:
+        history.apply(
+            migrations.AddField("Movie", "slug", models.SlugField(null=True)),
+        )
+        # Two rows have their value from before.
+        history.rows("Movie").filter(pk__in=[2, 5]).update(slug="b")
+    with pytest.raises(BackfillError) as caught:
+        run("first", refuse)
+
+    rest = {
+        (True, False): "The other rows keep their values, and these are empty again.",
+        (True, True): "The other rows keep their values, and these are empty again, "
+        "but for values that were there before.",
+        (False, False): "Nothing was changed.",
+        (False, True): "Nothing was changed.",
+    }[history.connection.vendor != "sqlite", kept]
+    assert str(caught.value) == (
+        "films.Movie.slug is to be unique, and some rows could not be given a value of "
+        "their own:\n"
+        "  2 rows: refuse() gave a bad value: Enter a valid “slug” consisting of "
+        "letters, numbers, underscores or hyphens. (primary key 3, 5)\n"
+        f"{rest} Fix refuse() and run migrate again."
+    )
+    asked.clear()
+    run("fixed", safefield.numbered)
+
+    slugs = list(history.rows("Movie").values_list("slug", flat=True))
+    if history.connection.vendor == "sqlite":
+        expected = {False: ["new-1", "new-2", "new-3", "new-4", "new-5"]}
+        expected[True] = ["new-1", "b", "new-3", "new-4", "b-2"]
+        assert slugs == expected[kept]
+    elif kept:
+        assert (asked, slugs) == ([3], ["a", "b", "new-3", "a-2", "b-2"])
+    else:
+        assert (asked, slugs) == ([3, 5], ["a", "b", "new-3", "a-2", "new-5"])
+
+
+def test_answer_that_the_database_refuses(history: History) -> None:
+    """Fails if a refusal of the database is passed on without its row."""
+    create(history, "a", "b", "a", "a")
+    history.apply(
+        migrations.AddField("Movie", "slug", models.SlugField(null=True)),
+        migrations.AddConstraint(
+            "Movie",
+            models.CheckConstraint(
+                name="short", condition=~models.Q(slug__endswith="-3")
+            ),
+        ),
+    )
+
+    with pytest.raises(BackfillError) as caught:
+        history.apply(
+            AlterFieldWithBackfill(
+                "Movie",
+                "slug",
+                models.SlugField(unique=True),
+                populate,
+                deduplicate=safefield.numbered,
+            )
+        )
+
+    assert [(row.pk, row.reason) for row in caught.value.rows] == [
+        (4, "the database refused it: a value breaks a check constraint (CHECK)")
+    ]
+
+
+def test_number_that_does_not_fit(history: History) -> None:
+    """Fails if the user is told to fix a function of safefield."""
+    create(history, "a", "b", "a")
+
+    with pytest.raises(BackfillError) as caught:
+        add_slug(history, safefield.numbered, max_length=1)
+
+    kept = "Nothing was changed."
+    if is_kept(history):
+        kept = "The other rows keep their values, and these are empty again."
+    assert str(caught.value) == (
+        "films.Movie.slug is to be unique, and some rows could not be given a value of "
+        "their own:\n"
+        "  1 row: numbered() gave a bad value: -2 alone is longer than the field's "
+        "max_length of 1 (primary key 3)\n"
+        f"{kept} Write a function of your own as deduplicate and run migrate again."
+    )
+
+
+def is_kept(history: History) -> bool:
+    """Return whether what was filled before an error stays."""
+    vendor = history.connection.vendor
+    return vendor == "mysql" or (vendor == "postgresql" and not history.atomic)
+
+
 def test_dates_and_uuids(history: History) -> None:
     # Fails if answers are compared with what the database has in another form.
     create(history, *"aaaa")

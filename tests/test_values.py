@@ -6,7 +6,9 @@ import datetime as dt
 import enum
 import functools
 import ipaddress
+import json
 import uuid
+from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import PurePosixPath
@@ -277,6 +279,83 @@ SAVED: list[tuple[Any, Any]] = [
 def test_what_save_stores(history: History, field: Any, value: Any) -> None:
     """Fails if a value is refused or stored otherwise than save() stores it."""
     assert fill(history, field, value) == save(history, field, value)
+
+
+class ArrayEncoder(json.JSONEncoder):
+    """Takes what has a tolist(), such as the arrays of NumPy."""
+
+    def default(self, o: Any) -> Any:
+        return o.tolist()
+
+
+#: What makes a value of numpy.
+OF_NUMPY: dict[str, Callable[[Any], Any]] = {
+    "number": lambda numpy: numpy.float64(1.5),
+    "zero": lambda numpy: numpy.float64(0),
+    "inside": lambda numpy: {"k": [numpy.float64(1.5)]},
+    "text": lambda numpy: numpy.str_("a"),
+    "key": lambda numpy: {numpy.str_("k"): 1},
+    "truth": lambda numpy: numpy.bool_(True),
+    "truth inside": lambda numpy: [numpy.bool_(False)],
+    "array": lambda numpy: numpy.array([1, 2]),
+    "empty array": lambda numpy: numpy.array([]),
+}
+
+
+@pytest.mark.parametrize("name", OF_NUMPY)
+def test_numpy_in_json(history: History, name: str) -> None:
+    """Fails where clean() compares a value with [], to which NumPy says no word."""
+    value = OF_NUMPY[name](pytest.importorskip("numpy"))
+    field = models.JSONField(encoder=ArrayEncoder)
+
+    assert fill(history, field, value) == save(history, field, value)
+
+
+@pytest.mark.parametrize("value", [2**63, 2**64 - 1], ids=["first", "last"])
+@pytest.mark.parametrize("kind", ["field", "foreign key", "field of one's own"])
+def test_range_is_that_of_the_database(
+    mariadb_alias: str, value: int, kind: str
+) -> None:
+    """Fails if the range is that of the default database, which is another."""
+    history = make_twins(mariadb_alias)
+    key = models.PositiveBigIntegerField(primary_key=True)
+    history.apply(migrations.CreateModel("Studio", [("id", key)]))
+    history.rows("Studio").create(pk=value)
+    field: Any = {
+        "field": models.PositiveBigIntegerField(),
+        "foreign key": models.ForeignKey("films.Studio", models.CASCADE),
+        "field of one's own": Counter(),
+    }[kind]
+
+    if kind == "foreign key":
+        history.apply(
+            AddFieldWithBackfill("Movie", "extra", field, lambda movie: value)
+        )
+        assert read_raw(history, "movie", "extra_id") == [f"{value:X}"] * 2
+    else:
+        assert fill(history, field, value) == save(history, field, value)
+
+
+class Counter(models.PositiveBigIntegerField):  # type: ignore[type-arg]  # generic in the stubs
+    """An integer that is prepared by the project itself."""
+
+    def get_prep_value(self, value: Any) -> Any:
+        return super().get_prep_value(value)
+
+
+@pytest.mark.parametrize("value", [-1, 2**64], ids=["below", "above"])
+@pytest.mark.parametrize("kind", [models.PositiveBigIntegerField, Counter])
+def test_out_of_the_range_of_the_database(
+    mariadb_alias: str, value: int, kind: Any
+) -> None:
+    history = make_twins(mariadb_alias)
+
+    with pytest.raises(BackfillError) as caught:
+        fill(history, kind(), value)
+
+    assert {row.reason for row in caught.value.rows} == {
+        "<lambda>() gave a bad value: it is not between 0 and 18446744073709551615"
+    }
 
 
 def test_json_that_is_not_unique(history: History) -> None:
