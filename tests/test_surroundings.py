@@ -9,7 +9,7 @@ from django.db import migrations, models
 from django.db.models import QuerySet
 
 from safefield import BackfillError
-from safefield.operations import AddFieldWithBackfill
+from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
 from tests.history import History
 
 ID = ("id", models.BigAutoField(primary_key=True))
@@ -130,11 +130,234 @@ def test_sqlite_trigger_on_a_column_that_goes_away(sqlite: History) -> None:
         sqlite.unapply()
 
     assert str(caught.value) == (
-        "films.Movie.slug cannot be changed: trigger films_slug would no longer work "
-        "(no such column: NEW.slug). Fix or drop the trigger, then run migrate "
-        "again. Nothing was changed."
+        "films.Movie.slug cannot be changed: trigger films_slug of table films_movie "
+        "would no longer work (no such column: NEW.slug). Fix or drop the trigger, "
+        "then run migrate again. Nothing was changed."
     )
     assert (sqlite.describe("Movie"), slugs(sqlite)) == before
+
+
+#: Triggers elsewhere that need the column, what each is on, and what works until then.
+SQLITE_ELSEWHERE = {
+    "insert": (
+        "CREATE TRIGGER copied AFTER INSERT ON films_review "
+        "BEGIN UPDATE films_movie SET slug = 'x' WHERE id = NEW.movie_id; END",
+        "films_review",
+        "INSERT INTO films_review (movie_id) VALUES (1)",
+        "no such column: slug",
+    ),
+    "update": (
+        "CREATE TRIGGER copied AFTER UPDATE OF movie_id ON films_review "
+        "WHEN (SELECT slug FROM films_movie LIMIT 1) <> '' BEGIN SELECT 1; END",
+        "films_review",
+        "UPDATE films_review SET movie_id = 2",
+        "no such column: slug",
+    ),
+    "delete": (
+        "CREATE TRIGGER copied BEFORE DELETE ON films_review "
+        "BEGIN INSERT INTO films_movie (id, title, slug) VALUES (90, 'x', 'x'); END",
+        "films_review",
+        "DELETE FROM films_review",
+        "table films_movie has no column named slug",
+    ),
+    "temporary": (
+        "CREATE TEMPORARY TRIGGER copied AFTER INSERT ON main.films_review "
+        "BEGIN UPDATE films_movie SET slug = 'x' WHERE id = NEW.movie_id; END",
+        "films_review",
+        "INSERT INTO films_review (movie_id) VALUES (1)",
+        "no such column: slug",
+    ),
+    "view": (
+        "CREATE TRIGGER copied INSTEAD OF INSERT ON films_titles "
+        "BEGIN INSERT INTO films_movie (title, slug) VALUES (NEW.title, 'x'); END",
+        "films_titles",
+        "INSERT INTO films_titles (title) VALUES ('x')",
+        "table films_movie has no column named slug",
+    ),
+}
+
+
+def create_review(sqlite: History) -> None:
+    sqlite.apply(
+        MOVIE,
+        migrations.CreateModel("Review", [ID, ("movie_id", models.IntegerField())]),
+    )
+    create_movies(sqlite)
+    sqlite.model("Review").objects.create(movie_id=1)
+    execute(sqlite, "CREATE VIEW films_titles AS SELECT title FROM films_movie")
+
+
+def master(sqlite: History) -> list[Any]:
+    return select(
+        sqlite,
+        "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL UNION ALL "
+        "SELECT sql FROM sqlite_temp_master ORDER BY 1",
+    )
+
+
+@pytest.mark.parametrize("name", SQLITE_ELSEWHERE)
+@pytest.mark.parametrize("by_remake", [False, True])
+def test_sqlite_trigger_elsewhere_that_needs_the_column(
+    sqlite: History, name: str, by_remake: bool
+) -> None:
+    """Fails if only the triggers of the table itself are looked at."""
+    trigger, table, statement, flaw = SQLITE_ELSEWHERE[name]
+    create_review(sqlite)
+    sqlite.apply(add_slug())
+    # With others that go on working, on the same table and on the other one, and one
+    # that has never worked.
+    execute(
+        sqlite,
+        "CREATE TABLE audit (what text)",
+        "CREATE TRIGGER films_a AFTER INSERT ON films_review "
+        "BEGIN INSERT INTO audit VALUES ('a'); END",
+        "CREATE TRIGGER films_b AFTER UPDATE ON films_movie "
+        "BEGIN INSERT INTO audit VALUES (NEW.title); END",
+        "CREATE TRIGGER films_c AFTER INSERT ON audit WHEN NEW.what = 'never' "
+        "BEGIN DELETE FROM films_review; END",
+        "CREATE TABLE other (id integer)",
+        "CREATE TRIGGER films_d AFTER INSERT ON other "
+        "BEGIN INSERT INTO nowhere VALUES (1); END",
+        trigger,
+    )
+    if by_remake:
+        execute(sqlite, "CREATE INDEX films_e ON films_movie (slug)")
+    before = master(sqlite), slugs(sqlite)
+
+    with pytest.raises(BackfillError) as caught:
+        sqlite.unapply()
+
+    assert str(caught.value) == (
+        f"films.Movie.slug cannot be changed: trigger copied of table {table} would "
+        f"no longer work ({flaw}). Fix or drop the trigger, then run migrate again. "
+        f"Nothing was changed."
+    )
+    assert (master(sqlite), slugs(sqlite)) == before
+    execute(sqlite, statement, "DROP TRIGGER copied")
+    sqlite.unapply()
+    execute(
+        sqlite,
+        "INSERT INTO films_review (movie_id) VALUES (1)",
+        "UPDATE films_review SET movie_id = 2",
+        "DELETE FROM films_review",
+    )
+    assert select(sqlite, "PRAGMA legacy_alter_table") == [(0,)]
+
+
+def test_sqlite_trigger_elsewhere_that_takes_no_new_column(sqlite: History) -> None:
+    """Fails if only the way back is looked at."""
+    create_review(sqlite)
+    execute(
+        sqlite,
+        "CREATE TRIGGER made AFTER INSERT ON films_review "
+        "BEGIN INSERT INTO films_movie VALUES (NEW.id + 90, 'x'); END",
+    )
+    before = master(sqlite)
+
+    with pytest.raises(BackfillError) as caught:
+        sqlite.apply(add_slug())
+
+    assert str(caught.value) == (
+        "films.Movie.slug cannot be changed: trigger made of table films_review would "
+        "no longer work (table films_movie has 3 columns but 2 values were supplied). "
+        "Fix or drop the trigger, then run migrate again. Nothing was changed."
+    )
+    assert master(sqlite) == before
+    execute(sqlite, "INSERT INTO films_review (movie_id) VALUES (1)")
+
+
+def test_sqlite_trigger_behind_a_trigger(sqlite: History) -> None:
+    """Fails if the trigger is looked for on the table whose rows are written alone."""
+    create_review(sqlite)
+    sqlite.apply(add_slug())
+    execute(
+        sqlite,
+        "CREATE TRIGGER first AFTER INSERT ON films_review "
+        "BEGIN UPDATE films_movie SET title = 'x'; END",
+        "CREATE TRIGGER second AFTER UPDATE ON films_movie "
+        "BEGIN DELETE FROM films_movie WHERE slug = 'y'; END",
+    )
+
+    with pytest.raises(BackfillError) as caught:
+        sqlite.unapply()
+
+    assert str(caught.value) == (
+        "films.Movie.slug cannot be changed: trigger second of table films_movie would "
+        "no longer work (no such column: slug). Fix or drop the trigger, then run "
+        "migrate again. Nothing was changed."
+    )
+
+
+@pytest.mark.parametrize("is_altered", [False, True])
+def test_sqlite_key_of_another_table_to_the_column(
+    sqlite: History, is_altered: bool
+) -> None:
+    """Fails if only Django looks at the keys, when all is committed."""
+    create_review(sqlite)
+    if is_altered:
+        slug = models.SlugField(null=True)
+        sqlite.apply(migrations.AddField("Movie", "slug", slug))
+        sqlite.apply(
+            AlterFieldWithBackfill(
+                "Movie",
+                "slug",
+                models.SlugField(unique=True),
+                lambda movie: f"film-{movie.title}",
+            )
+        )
+    else:
+        sqlite.apply(add_slug())
+    execute(
+        sqlite,
+        "CREATE TABLE other (slug text REFERENCES films_movie (slug))",
+        "INSERT INTO other SELECT slug FROM films_movie",
+    )
+    before = master(sqlite), slugs(sqlite)
+
+    with pytest.raises(BackfillError) as caught:
+        sqlite.unapply()
+
+    assert str(caught.value) == (
+        "films.Movie.slug cannot be changed: foreign key of table other would no "
+        'longer work (foreign key mismatch - "other" referencing "films_movie"). Fix '
+        "or drop the foreign key, then run migrate again. Nothing was changed."
+    )
+    assert (master(sqlite), slugs(sqlite)) == before
+    execute(sqlite, "INSERT INTO other VALUES ('film-a')", "DROP TABLE other")
+    sqlite.unapply()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE INDEX films_e ON films_movie (title) WHERE slug <> ''",
+        "CREATE INDEX films_e ON films_movie (lower(slug))",
+        "ALTER TABLE films_movie ADD COLUMN shout text AS (upper(slug))",
+        "ALTER TABLE films_movie ADD COLUMN more text CHECK (slug <> more)",
+    ],
+    ids=["partial", "expression", "generated", "check"],
+)
+@pytest.mark.parametrize("by_remake", [False, True])
+def test_sqlite_table_that_needs_the_column(
+    sqlite: History, statement: str, by_remake: bool
+) -> None:
+    """Fails if the error of the driver comes through."""
+    create_review(sqlite)
+    sqlite.apply(add_slug())
+    execute(sqlite, statement)
+    if by_remake:
+        execute(sqlite, "CREATE INDEX films_f ON films_movie (slug)")
+    before = master(sqlite), slugs(sqlite)
+
+    with pytest.raises(BackfillError) as caught:
+        sqlite.unapply()
+
+    assert str(caught.value) == (
+        "films.Movie.slug cannot be removed: table films_movie needs the column (no "
+        "such column: slug). Drop the index, the check or the generated column that "
+        "names it, then run migrate again. Nothing was changed."
+    )
+    assert (master(sqlite), slugs(sqlite)) == before
 
 
 def test_sqlite_trigger_on_another_table(sqlite: History) -> None:

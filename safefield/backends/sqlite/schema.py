@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.db.backends.utils import strip_quotes
 
 from safefield.backends.base.column import LiveColumn
@@ -22,7 +22,10 @@ from safefield.backends.sqlite.definition import Definition
 from safefield.backends.sqlite.keys import SQLiteKeys
 from safefield.backends.sqlite.names import find_taken_names
 from safefield.backends.sqlite.remake import remake_from_definition
-from safefield.backends.sqlite.surroundings import keep_surroundings
+from safefield.backends.sqlite.surroundings import (
+    keep_surroundings,
+    refuse_broken_references,
+)
 from safefield.exceptions import BackfillError
 from safefield.fields import AnyField
 
@@ -53,11 +56,24 @@ class SQLiteSchema(Schema):
                 ),
             ):
                 yield
+                refuse_broken_references(self.connection, self.plan)
                 # The schema editor checks them too, but only when it exits: after
                 # this commit where the migration is not atomic.
                 self.connection.check_constraints(table_names=[self.plan.table])
 
     def drop(self) -> None:
+        try:
+            self._drop()
+        except DatabaseError as exc:
+            raise BackfillError(
+                f"{self.plan.title} cannot be removed: table {self.plan.table} needs "
+                f"the column ({exc}). Drop the index, the check or the generated "
+                f"column that names it, then run migrate again. Nothing was changed.",
+                model=self.plan.label,
+                field=self.plan.field_name,
+            ) from exc
+
+    def _drop(self) -> None:
         # What SQLite itself drops must have no index by hand.
         if self.editor.collect_sql or not self._indexes_of_column():
             super().drop()
