@@ -49,7 +49,7 @@ def test_the_changes_fit_the_code(group: str) -> None:
 
 
 def test_the_core_is_made_of_groups() -> None:
-    """Fails if a group has another name, and is left out of the score without a word."""
+    """Fails if a group is renamed, and left out of the score without a word."""
     assert set(GROUPS) >= CORE
 
 
