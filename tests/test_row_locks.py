@@ -87,7 +87,7 @@ def insert_late(history: History, *, is_tried_first: bool = True) -> At:
 OPERATIONS: dict[str, Callable[[History], Any]] = {
     "function": lambda history: add_slug(insert_late(history), batch_size=3),
     "deduplicate": lambda history: add_slug(
-        lambda movie: "same", deduplicate=safefield.numbered
+        lambda movie: "same", deduplicate=safefield.numbered, batch_size=3
     ),
     "expression": lambda history: AddFieldWithBackfill(
         "Movie", "slug", models.CharField(max_length=200), Lower(F("title"))
@@ -97,6 +97,9 @@ OPERATIONS: dict[str, Callable[[History], Any]] = {
         "note",
         models.CharField(max_length=80, unique=True),
         insert_late(history, is_tried_first=False),
+        # Sized by time, a batch may be one row. Its UPDATE needs no limit: the row is
+        # locked.
+        batch_size=3,
     ),
 }
 
