@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import pytest
@@ -33,22 +33,22 @@ def stop_at(alias: str, number: int, *, after: bool) -> Iterator[Callable[[], bo
     """
     Stop before or after the statement with this number.
 
-    Yields a function that says whether it came to that.
+    Yields a function that says whether it came to that. The cursor is closed, as
+    Django closes it after an Exception: in the traceback it would outlive the
+    connection, and keep SQLite's lock until the garbage is collected.
     """
     counter = itertools.count(1)
     stopped = False
 
     def wrapper(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
         nonlocal stopped
-        is_it = next(counter) == number
-        if is_it and not after:
-            stopped = True
+        if next(counter) != number:
+            return execute(sql, params, many, context)
+        stopped = True
+        with closing(context["cursor"]):
+            if after:
+                execute(sql, params, many, context)
             raise Stopped
-        result = execute(sql, params, many, context)
-        if is_it:
-            stopped = True
-            raise Stopped
-        return result
 
     with connections[alias].execute_wrapper(wrapper):
         yield lambda: stopped
