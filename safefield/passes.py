@@ -161,7 +161,7 @@ class Pass:
         with transaction.atomic(using=self.alias):
             if self.schema.commits and not self.skips_locked:
                 self.schema.locks.limit_wait()
-            self.check_keys()
+            self.check_keys(row_by_row=savepoints)
             queryset = page.bound(self.rows())
             if (wanted := self.wanted()) is not None:
                 queryset = queryset.filter(wanted)
@@ -178,11 +178,18 @@ class Pass:
         last = self.last_key if rows else page.after
         return len(rows), last, len(rows) < page.size
 
-    def check_keys(self) -> None:
-        """Let the database refuse a key where it is written, if it checks them."""
+    def check_keys(self, *, row_by_row: bool = False) -> None:
+        """
+        Let the database refuse a key where it is written, if it checks them.
+
+        Else it does so at the commit, and nobody knows of which row. A batch of a
+        column without a foreign key is told so the second time, row by row: it may
+        write other columns, and populate other tables.
+        """
         old = self.plan.old_field
-        if self.schema.commits and old is not None and old.is_relation:
-            # Else at the commit, and nobody knows of which row.
+        if self.schema.commits and (
+            row_by_row or (old is not None and old.is_relation)
+        ):
             self.schema.locks.check_keys_at_once()
 
     def _lock(self, queryset: QuerySet[Model]) -> QuerySet[Model]:

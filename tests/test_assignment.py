@@ -313,6 +313,52 @@ def test_row_that_others_write_meanwhile(
     assert read(history, "load", "load_unit") == [(1, unit), (7, "oz"), (1, unit)]
 
 
+@pytest.mark.parametrize("atomic", [False, True], ids=["own-commits", "atomic"])
+def test_a_key_beside_it_points_nowhere(alias: str, atomic: bool) -> None:
+    """
+    Fails if the database looks at the key at the end only, and tells no row of it.
+
+    SQLite would have committed by then.
+    """
+    history = make(alias, rows=5, atomic=atomic)
+
+    def also(item: Any, value: str) -> None:
+        item.studio_id = 99 if item.pk == 4 else 2
+
+    operation = AddFieldWithBackfill(
+        "item", "label", SettingField(also=also), lambda item: item.title
+    )
+    before = history.describe("Item")
+
+    with pytest.raises(BackfillError) as caught:
+        history.apply(operation)
+
+    if alias == "default":
+        assert str(caught.value) == (
+            "films.Item.label cannot be changed: keys of table films_item point "
+            "nowhere:\n  1 row: there is no row in films_studio with the key in "
+            "studio_id (primary key 4)\nNothing was changed. Fix these keys, or what "
+            "sets them, and run migrate again."
+        )
+    elif alias == "mariadb" or not atomic:
+        assert str(caught.value) == (
+            "films.Item.label could not be filled in some rows:\n  1 row: the "
+            "database refused it: a key points nowhere (FOREIGN KEY) (primary key 4)\n"
+            "The other rows keep their values. Fix <lambda>() and run migrate again."
+        )
+        assert read(history, "studio_id") == [(2,), (2,), (2,), (1,), (2,)]
+        return
+    else:
+        assert str(caught.value) == (
+            "films.Item.label: the database refused to enforce the final definition "
+            "of column label: a key points nowhere (FOREIGN KEY). It said: insert or "
+            'update on table "films_item" violates foreign key constraint '
+            '"films_item_studio_id_e6eb5dd1_fk_films_studio_id". Nothing was changed.'
+        )
+    assert read(history, "studio_id") == [(1,)] * 5
+    assert history.describe("Item") == before
+
+
 class SpelledAttribute(SettingAttribute):
     """Makes a text of whatever it is given, as attributes that convert do."""
 

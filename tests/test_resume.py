@@ -200,3 +200,30 @@ def test_other_column_of_that_name(alias: str, count: int) -> None:
         "column, then run migrate again. Nothing was changed."
     )
     assert history.describe("Movie") == before
+
+
+def test_column_whose_name_differs_by_case(alias: str) -> None:
+    """Fails if it is not found where the database takes both names for one."""
+    history = History(alias)
+    create_movies(history, 3)
+    nullable = models.CharField(max_length=80, null=True, db_column="SLUG")
+    history.apply(migrations.AddField("Movie", "slug", nullable))
+    history.rows("Movie").filter(pk=2).update(slug="theirs")
+    history.states.pop()
+    history.migrations.pop()
+
+    history.apply(
+        AddFieldWithBackfill(
+            "Movie", "slug", models.CharField(unique=True, max_length=80), slug_of
+        )
+    )
+
+    columns = history.describe("Movie")["columns"]
+    is_another = history.connection.vendor == "postgresql"
+    assert values(history, "slug") == [
+        "film-number-0",
+        "film-number-1" if is_another else "theirs",
+        "film-number-2",
+    ]
+    assert ("SLUG" in columns) == is_another
+    assert not columns["slug"]["null"]

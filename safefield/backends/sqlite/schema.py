@@ -25,6 +25,7 @@ from safefield.backends.sqlite.remake import remake_from_definition
 from safefield.backends.sqlite.surroundings import (
     keep_surroundings,
     refuse_broken_references,
+    refuse_dangling_keys,
 )
 from safefield.exceptions import BackfillError
 from safefield.fields import AnyField
@@ -59,7 +60,7 @@ class SQLiteSchema(Schema):
                 refuse_broken_references(self.connection, self.plan)
                 # The schema editor checks them too, but only when it exits: after
                 # this commit where the migration is not atomic.
-                self.connection.check_constraints(table_names=[self.plan.table])
+                refuse_dangling_keys(self.connection, self.plan)
 
     def drop(self) -> None:
         try:

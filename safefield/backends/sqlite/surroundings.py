@@ -9,11 +9,13 @@ from typing import Any, NamedTuple
 from django.db import DatabaseError, transaction
 from django.db.backends.utils import strip_quotes
 
-from safefield.backends.sqlite.definition import quote
-from safefield.exceptions import BackfillError
+from safefield.backends.sqlite.definition import Definition, name_of, quote
+from safefield.backends.sqlite.remake import ROW_NUMBERS
+from safefield.exceptions import BackfillError, BadRow
 from safefield.plan import Plan
+from safefield.reports import MAX_BAD_ROWS, group_rows, make_error
 
-__all__ = ["keep_surroundings", "refuse_broken_references"]
+__all__ = ["keep_surroundings", "refuse_broken_references", "refuse_dangling_keys"]
 
 #: What fires triggers.
 EVENTS = ("INSERT", "UPDATE", "DELETE")
@@ -104,6 +106,53 @@ def refuse_broken_references(connection: Any, plan: Plan) -> None:
                 raise _refusal(
                     plan, "foreign key", f"of table {table}", str(exc)
                 ) from exc
+
+
+def refuse_dangling_keys(connection: Any, plan: Plan) -> None:
+    """
+    Refuse keys of the table that point nowhere, in whatever column.
+
+    Raises:
+        BackfillError: It names the rows.
+    """
+    name: str = strip_quotes(plan.table)
+    table, rows = quote(name), _number_of_rows(connection, plan)
+    keys = [f"{table}.{quote(str(key.column))}" for key in plan.model._meta.pk_fields]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f'SELECT list."from", list."table", {", ".join(keys)} '
+            f"FROM pragma_foreign_key_check(%s) broken "
+            f"CROSS JOIN pragma_foreign_key_list(%s) list "
+            f"LEFT JOIN {table} ON {rows} = broken.rowid "
+            f"WHERE list.id = broken.fkid AND list.seq = 0",
+            [name, name],
+        )
+        bad_rows = [
+            BadRow(
+                key[0] if len(key) == 1 else tuple(key),
+                f"there is no row in {parent} with the key in {column}",
+            )
+            for column, parent, *key in cursor.fetchall()
+        ]
+    if bad_rows:
+        raise make_error(
+            plan,
+            f" cannot be changed: keys of table {name} point nowhere",
+            group_rows(bad_rows),
+            "Nothing was changed. Fix these keys, or what sets them, and run migrate "
+            "again.",
+            bad_rows[:MAX_BAD_ROWS],
+        )
+
+
+def _number_of_rows(connection: Any, plan: Plan) -> str:
+    """Return what SQLite knows a row of the table by, NULL if it has no name."""
+    definition = Definition.read(connection, plan.table)
+    taken = {name_of(part) for part in definition.parts}
+    free = [number for number in ROW_NUMBERS if number not in taken]
+    if not (definition.has_rowid and free):
+        return "NULL"
+    return f"{quote(strip_quotes(plan.table))}.{free[0]}"
 
 
 def _triggers(cursor: Any) -> list[_Trigger]:
