@@ -14,6 +14,7 @@ import pytest
 from django.core.management.commands import makemigrations, migrate
 from django.core.validators import validate_slug
 from django.db import models
+from django.db.backends.base import schema
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.backends.sqlite3.schema import (
@@ -93,6 +94,8 @@ CONTRACT: list[tuple[Any, str, list[str] | None]] = [
     (BaseDatabaseWrapper, "chunked_cursor", ["self"]),
     (BaseDatabaseWrapper, "inc_thread_sharing", ["self"]),
     (BaseDatabaseWrapper, "validate_no_broken_transaction", ["self"]),
+    # safefield/backends/mysql/referring.py
+    (schema, "_related_non_m2m_objects", ["old_field", "new_field"]),
     # safefield/backends/sqlite/remake.py
     (
         SQLiteSchemaEditor,

@@ -28,6 +28,7 @@ CORE = {
     *("rows", "unfilled", "verify"),
     *("mysql-writer", "postgresql-writer", "writer"),
     *("keys", "live", "mysql-guard", "mysql-live", "mysql-schema", "schema"),
+    *("answers", "mysql-referring"),
     *("postgresql-online", "postgresql-schema", "sqlite-remake", "sqlite-schema"),
     *("locks", "mysql-locks", "postgresql-locks", "retries"),
 }

@@ -182,6 +182,16 @@ class Schema(LiveSchema):
         """Give an existing column its new type, still nullable."""
         self._alter_field(self.plan.model, self.plan.old_field, self.plan.loose_field)
 
+    def widen_alone(self) -> None:
+        """Do the same to a temporary table, to whose column no other one refers."""
+        old, loose = copy_field(self.plan.old_field), copy_field(self.plan.loose_field)
+        if old.unique and loose.unique:
+            # Of a unique column, alter_field() changes those that the models have.
+            for field in (old, loose):
+                field.__dict__.pop("unique", None)
+                field._unique = False
+        self._alter_field(self.plan.model, old, loose)
+
     def enforce(self, sweep: Callable[[], None], check: Callable[[], None]) -> None:
         """
         Give the filled column all that the final field asks for.

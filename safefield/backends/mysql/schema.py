@@ -8,7 +8,7 @@ and takes one statement, and often one copy of the table, for each change.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import cached_property
 
 from django.db import DatabaseError, Error
@@ -17,7 +17,8 @@ from safefield.backends.base.column import LiveColumn
 from safefield.backends.base.keys import Kind
 from safefield.backends.mysql.guard import NullGuard
 from safefield.backends.mysql.live import MySQLLiveSchema
-from safefield.backends.mysql.session import strict_mode
+from safefield.backends.mysql.referring import Referring
+from safefield.backends.mysql.session import strict_mode, without_foreign_key_checks
 from safefield.exceptions import BackfillError
 from safefield.fields import AnyField, copy_field
 
@@ -76,12 +77,26 @@ class MySQLSchema(MySQLLiveSchema):
         # of the whole table.
         loose = self.plan.loose_field
         loose.db_constraint = True
-        with self._without_foreign_key_checks():
+        with without_foreign_key_checks(self.editor):
             self.locks.change_table(
                 lambda: self.editor.add_field(self.plan.model, loose)
             )
 
+    def check_table(self) -> None:
+        super().check_table()
+        if self.plan.old_field is not None:
+            self._refer_to(
+                self.plan.old_field, self.plan.loose_field
+            ).refuse_strangers()
+
     def widen(self) -> None:
+        assert self.plan.old_field is not None
+        self._widen(self._refer_to(self.plan.old_field, self.plan.loose_field))
+
+    def widen_alone(self) -> None:
+        self._widen(None)
+
+    def _widen(self, referring: Referring | None) -> None:
         old, loose = self.plan.old_field, self.plan.loose_field
         assert old is not None
         free = copy_field(old)
@@ -93,9 +108,13 @@ class MySQLSchema(MySQLLiveSchema):
         def widen() -> None:
             self._alter_field(self.plan.model, old, free)
             if definition != self._definition(old):
-                self._execute_alter([f"MODIFY {definition}"])
+                with nullcontext() if referring is None else referring.following():
+                    self._execute_alter([f"MODIFY {definition}"])
 
         self.locks.change_table(widen)
+
+    def _refer_to(self, old: AnyField, new: AnyField) -> Referring:
+        return Referring(self.editor, self.plan, self.locks, old, new)
 
     def enforce(self, sweep: Callable[[], None], check: Callable[[], None]) -> None:
         guard = NullGuard(self.editor, self.plan, self.locks)
@@ -253,6 +272,9 @@ class MySQLSchema(MySQLLiveSchema):
         old = self.plan.old_field
         assert old is not None
         definition = [f"MODIFY {self._definition(old)}"]
+        referring = self._refer_to(self.plan.field, old)
+        if not self.editor.collect_sql:
+            referring.refuse_strangers()
 
         def restore() -> None:
             altered = self._altered_field()
@@ -261,7 +283,8 @@ class MySQLSchema(MySQLLiveSchema):
             self._alter_field(self.plan.new_model, altered, free)
             drop = [] if self.editor.collect_sql else self._drop_spatial_index()
             has_index = getattr(old, "spatial_index", False) and not old.null
-            self._execute_alter(definition if has_index else [*drop, *definition])
+            with referring.following():
+                self._execute_alter(definition if has_index else [*drop, *definition])
 
         self.locks.change_table(restore)
 
@@ -340,16 +363,3 @@ class MySQLSchema(MySQLLiveSchema):
     def _execute_alter(self, changes: list[str]) -> None:
         table = self.connection.ops.quote_name(self.plan.table)
         self.editor.execute(f"ALTER TABLE {table} {', '.join(changes)}", None)
-
-    @contextmanager
-    def _without_foreign_key_checks(self) -> Iterator[None]:
-        before = 1
-        if not self.editor.collect_sql:
-            with self.connection.cursor() as cursor:
-                cursor.execute("SELECT @@SESSION.foreign_key_checks")
-                before = int(cursor.fetchone()[0])
-        self.editor.execute("SET SESSION foreign_key_checks = 0", None)
-        try:
-            yield
-        finally:
-            self.editor.execute(f"SET SESSION foreign_key_checks = {before}", None)

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db import Error
 
-__all__ = ["strict_mode"]
+__all__ = ["strict_mode", "without_foreign_key_checks"]
 
 #: Modes in which a server refuses what does not fit, and does not change it.
 STRICT_MODES = {"STRICT_TRANS_TABLES", "STRICT_ALL_TABLES"}
@@ -38,3 +38,18 @@ def strict_mode(connection: Any) -> Iterator[None]:
 def _set_mode(connection: Any, mode: str) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SET SESSION sql_mode = %s", [mode])
+
+
+@contextmanager
+def without_foreign_key_checks(editor: Any) -> Iterator[None]:
+    """Let a foreign key come without a look at the rows, which takes a copy of them."""
+    before = 1
+    if not editor.collect_sql:
+        with editor.connection.cursor() as cursor:
+            cursor.execute("SELECT @@SESSION.foreign_key_checks")
+            before = int(cursor.fetchone()[0])
+    editor.execute("SET SESSION foreign_key_checks = 0", None)
+    try:
+        yield
+    finally:
+        editor.execute(f"SET SESSION foreign_key_checks = {before}", None)

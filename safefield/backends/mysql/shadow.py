@@ -74,7 +74,7 @@ class MySQLShadow(Shadow):
         return COMMITTING.match(sql) is not None
 
     def widen(self, schema: Schema) -> None:
-        schema.widen()
+        schema.widen_alone()
 
     def try_definition(self, schema: Any) -> None:
         # As long as it has no rows, for ALTER TABLE ends the transaction.

@@ -50,7 +50,7 @@ class PostgreSQLShadow(Shadow):
             self.connection
         ):
             self._refuse_dependents(old.column)
-        schema.widen()
+        schema.widen_alone()
 
     def _refuse_dependents(self, column: str) -> None:
         """

@@ -59,14 +59,14 @@ def remake_from_definition(
     ) -> None:
         if model._meta.db_table == table:
             remaking = _Remake(editor, model, leftover_indexes())
+            alter_fields = [*alter_fields, *_find_own_keys(alter_fields, editor)]
         else:
             # Of another table, only what points to the column.
             remaking = _Remake(editor, model, ())
             alter_fields = [
                 (field, field)
                 for field in model._meta.local_concrete_fields
-                if field.is_relation
-                and field.remote_field.model._meta.db_table == table
+                if _leads_to(field, table)
             ]
         if create_field is not None:
             remaking.create(create_field)
@@ -80,6 +80,31 @@ def remake_from_definition(
         yield
     finally:
         del editor._remake_table
+
+
+def _find_own_keys(
+    alterations: Alterations, editor: BaseDatabaseSchemaEditor
+) -> Alterations:
+    """Return the foreign keys of the table to a column of its own that changes."""
+    return [
+        (key, key)
+        for old, new in alterations
+        if old.db_type(editor.connection) != new.db_type(editor.connection)
+        for key in new.model._meta.local_concrete_fields
+        if key.is_relation
+        and key.column != new.column
+        and key.target_field.model._meta.db_table == new.model._meta.db_table
+        and key.target_field.column == new.column
+    ]
+
+
+def _leads_to(field: AnyField, table: str) -> bool:
+    """Return whether a foreign key refers to `table`, or to a key that does."""
+    while field.remote_field is not None:
+        field = field.target_field
+        if field.model._meta.db_table == table:
+            return True
+    return False
 
 
 class _Object(NamedTuple):
