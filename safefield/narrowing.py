@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import uuid
 from dataclasses import replace
-from datetime import date, datetime, time
-from decimal import Decimal
 from typing import Any
 
 from django.db import DatabaseError, NotSupportedError, transaction
-from django.db.models import Field, JSONField, Model, QuerySet
-from django.utils import timezone
+from django.db.models import Field, Model, QuerySet
 
 from safefield.backends import get_backend
 from safefield.backends.base.schema import Schema
+from safefield.comparison import LIMITED_TEXTS, Comparison
 from safefield.conf import get_configuration
 from safefield.exceptions import BackfillError, BadRow
 from safefield.fields import AnyField
@@ -29,15 +25,7 @@ __all__ = ["make_refusal", "refuse_narrowing", "turn_round"]
 #: milliseconds, and where one row of it is refused, each is asked about.
 PAGE_ROWS = 1_000
 
-#: Internal types whose columns have a length that databases enforce.
-LIMITED_TEXTS = {
-    "CharField",
-    "EmailField",
-    "FileField",
-    "FilePathField",
-    "SlugField",
-    "URLField",
-}
+#: Internal types of texts.
 TEXTS = LIMITED_TEXTS | {"TextField"}
 
 
@@ -130,12 +118,7 @@ class _Narrowing:
         self.is_passing = schema.locks.is_passing
         self.conversion = get_backend(self.connection).conversion(self.connection, plan)
         self.attname = self.conversion.old_field.attname
-        self.old = _get_values_field(plan.old_field)
-        self.new = _get_values_field(plan.field)
-        self.kind = self.new.get_internal_type()
-        self.range: tuple[Any, Any] | None = None
-        if self.kind in self.connection.ops.integer_field_ranges:
-            self.range = self.conversion.get_range(self.kind)
+        self.comparison = Comparison(plan, self.conversion)
 
     def find_bad_rows(self) -> list[BadRow]:
         """Return the rows whose value would be another, or be refused."""
@@ -167,7 +150,7 @@ class _Narrowing:
         return [
             self._describe(pk, old, new)
             for pk, old, new in converted
-            if not self._is_kept(old, new)
+            if not self.comparison.is_kept(old, new)
         ]
 
     def _check_one(self, rows: QuerySet[Model], pk: Any, value: Any) -> BadRow | None:
@@ -179,7 +162,7 @@ class _Narrowing:
             shown = shorten(value) if get_configuration().SHOW_VALUES else ""
             return BadRow(pk, "the new type does not take the value", shown)
         for _, old, new in converted:
-            if not self._is_kept(old, new):
+            if not self.comparison.is_kept(old, new):
                 return self._describe(pk, old, new)
         return None
 
@@ -200,63 +183,6 @@ class _Narrowing:
         if get_configuration().SHOW_VALUES:
             shown = f"{shorten(old)} would become {shorten(new)}"
         return BadRow(pk, "the value would be another", shown)
-
-    def _is_kept(self, old: Any, new: Any) -> bool:
-        try:
-            return self._fits(new) and self._is_same(old, new)
-        except Exception:
-            # Of what cannot be compared nobody knows that it is the same.
-            return False
-
-    def _fits(self, new: Any) -> bool:
-        """Return whether the new field holds the value that it would read."""
-        if self.kind in LIMITED_TEXTS and self.new.max_length:
-            return isinstance(new, str) and len(new) <= self.new.max_length
-        if self.range is not None:
-            least, greatest = self.range
-            return bool(least <= new <= greatest and new == int(new))
-        if self.kind == "BooleanField":
-            return isinstance(new, bool)
-        if self.kind == "TextField":
-            return isinstance(new, str)
-        if self.kind == "BinaryField":
-            return isinstance(new, (bytes, memoryview))
-        if self.kind == "DecimalField" and self.new.max_digits:
-            # As Django reads it; SQLite keeps what was there.
-            places = self.new.decimal_places
-            limit = 10 ** (self.new.max_digits - places)
-            return bool(abs(new) < limit and round(new, places) == new)
-        return new is not None
-
-    def _is_same(self, old: Any, new: Any) -> bool:
-        if isinstance(new, float) and new != new:
-            return bool(old != old)  # NaN
-        if isinstance(old, str) and isinstance(new, uuid.UUID):
-            return bool(self.new.to_python(old) == new)
-        if isinstance(self.new, JSONField) != isinstance(self.old, JSONField):
-            if isinstance(self.new, JSONField):
-                return bool(json.loads(old) == new)
-            return bool(json.loads(new) == old)
-        if isinstance(old, date) and isinstance(new, date):
-            return self._get_moment(old) == self._get_moment(new)
-        if isinstance(old, Decimal) and isinstance(new, float):
-            return old == Decimal(repr(new))
-        return bool(self.old.to_python(new) == old)
-
-    def _get_moment(self, value: date) -> datetime:
-        """Return a date or a time as the database compares the two."""
-        if not isinstance(value, datetime):
-            return datetime.combine(value, time())
-        if timezone.is_aware(value):
-            return timezone.make_naive(value, self.connection.timezone)
-        return value
-
-
-def _get_values_field(field: AnyField) -> AnyField:
-    """Return the field whose values are in the column: a foreign key's target."""
-    while field.remote_field is not None:
-        field = field.target_field
-    return field
 
 
 def make_refusal(plan: Plan, exc: DatabaseError) -> BackfillError:

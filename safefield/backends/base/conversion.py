@@ -27,6 +27,9 @@ class Conversion:
         plan (Plan): The alteration.
     """
 
+    #: Whether a text stays as it is in a column of dates and the like.
+    leaves_texts = False
+
     def __init__(self, connection: Any, plan: Plan) -> None:
         self.connection = connection
         self.plan = plan

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from functools import cached_property
+from typing import cast
 
 from django.db import DatabaseError, Error
 
@@ -343,11 +344,16 @@ class MySQLSchema(MySQLLiveSchema):
                 [self.plan.table, old.column],
             )
             row = cursor.fetchone()
-        djangos = [
-            field.db_parameters(self.connection)["check"]
-            for field in (old, self.plan.field)
-        ]
-        return None if row is None or row[0] in djangos else str(row[0])
+        known = [self._get_check(field) for field in (old, self.plan.field)]
+        return None if row is None or row[0] in known else str(row[0])
+
+    def _get_check(self, field: AnyField) -> str | None:
+        """Return the check that the column of a field has without anybody's doing."""
+        parameters = field.db_parameters(self.connection)
+        if parameters["type"] == "json":
+            # It is a longtext, to which MariaDB adds this.
+            return f"json_valid({self._column(field)})"
+        return cast("str | None", parameters["check"])
 
     def _cannot_keep(self, check: str) -> BackfillError:
         """Return what to say of a check by hand in the place of Django's."""

@@ -15,6 +15,8 @@ __all__ = ["SQLiteConversion"]
 class SQLiteConversion(TableConversion):
     """What the values of an altered column become."""
 
+    leaves_texts = True
+
     def _definition(self) -> str:
         columns = []
         for n, key in enumerate(self._keys):
