@@ -95,7 +95,7 @@ OPERATIONS: dict[str, Callable[[History], Any]] = {
     "alteration": lambda history: AlterFieldWithBackfill(
         "Movie",
         "note",
-        models.CharField(max_length=80, unique=True),
+        models.CharField(max_length=90, unique=True),
         insert_late(history, is_tried_first=False),
         # Sized by time, a batch may be one row. Its UPDATE needs no limit: the row is
         # locked.
