@@ -343,6 +343,7 @@ class Deduplication(Backfill):
             writer.write(
                 [row for row, pk in page if pk in live and live[pk] == found[pk]]
             )
+            self.schema.settle()
 
     # After the unique index stands
 

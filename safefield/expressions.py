@@ -169,7 +169,7 @@ class ExpressionBackfill(Backfill):
         with transaction.atomic(using=self.alias):
             if self.schema.commits:
                 self.schema.locks.limit_wait()
-            self.check_keys()
+            self.check_keys(row_by_row=savepoints)
             if self.needs_keys:
                 empty = lock_rows(rows.filter(self.wanted()).order_by("pk"))
                 keys = list(empty.values_list("pk", flat=True))
@@ -182,6 +182,7 @@ class ExpressionBackfill(Backfill):
                 self._try_singly(rows, keys, self._update)
             else:
                 self._update(rows)
+            self.schema.settle()
         self.size.taken = page.size
         if page.last is None:
             return 0, page.after, True

@@ -171,6 +171,7 @@ class Pass:
             rows = self.read(page, queryset)
             if rows:
                 self.handle(rows, savepoints=savepoints)
+                self.schema.settle()
                 if (taken := self.size.taken) < len(rows):
                     return taken, self.last_key, False
         if page.last is not None:
@@ -187,9 +188,8 @@ class Pass:
         write other columns, and populate other tables.
         """
         old = self.plan.old_field
-        if self.schema.commits and (
-            row_by_row or (old is not None and old.is_relation)
-        ):
+        is_key = self.schema.commits and old is not None and old.is_relation
+        if row_by_row or is_key:
             self.schema.locks.check_keys_at_once()
 
     def _lock(self, queryset: QuerySet[Model]) -> QuerySet[Model]:

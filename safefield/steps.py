@@ -59,6 +59,7 @@ def forwards(plan: Plan, editor: BaseDatabaseSchemaEditor) -> None:
 
 def _forwards(plan: Plan, schema: Schema) -> None:
     column = find_column(plan, schema)
+    refuse_broken_transaction(plan, schema)
     backfill = get_backfill(plan, schema)
 
     def prepare() -> None:
@@ -99,6 +100,29 @@ def _forwards(plan: Plan, schema: Schema) -> None:
         if not is_about_values(exc):
             raise
         raise refused(plan, schema, exc, backfill) from exc
+
+
+def refuse_broken_transaction(plan: Plan, schema: Schema) -> None:
+    """
+    Refuse to go on in a transaction that could not be committed.
+
+    Raises:
+        BackfillError: What came before breaks a constraint that waits for the end.
+    """
+    try:
+        schema.settle()
+    except DatabaseError as exc:
+        said = ""
+        if get_configuration().SHOW_VALUES:
+            said = f" It said: {str(exc).partition(chr(10))[0]}."
+        raise BackfillError(
+            f"{plan.title} cannot be filled: what this transaction did before it "
+            f"breaks a constraint that waits for its end, and the database refuses "
+            f"it.{said} Correct it in an operation before this one, then run migrate "
+            f"again. Nothing was changed.",
+            model=plan.label,
+            field=plan.field_name,
+        ) from exc
 
 
 def find_column(plan: Plan, schema: Schema) -> LiveColumn | None:

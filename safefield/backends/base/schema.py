@@ -96,6 +96,13 @@ class Schema(LiveSchema):
             BackfillError: Some rows would be left out without a word.
         """
 
+    def settle(self) -> None:
+        """
+        Let constraints refuse now what they would at the end of the transaction.
+
+        Where each batch commits, that is its own end.
+        """
+
     def check_drop(self) -> None:
         """
         Refuse to drop a column that something else needs.

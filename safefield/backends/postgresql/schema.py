@@ -171,11 +171,11 @@ class PostgreSQLSchema(OnlineSchema):
         column = self.live_column()
         if column is None or column.null:
             return
-        self._settle()
+        self.settle()
         self._alter(f"ALTER COLUMN {self.column} DROP NOT NULL")
 
     def drop(self) -> None:
-        self._settle()
+        self.settle()
         if self.commits and not self.editor.collect_sql:
             self._change_table(super().drop)
         else:
@@ -187,7 +187,7 @@ class PostgreSQLSchema(OnlineSchema):
         )
 
     def restore(self) -> None:
-        self._settle()
+        self.settle()
         # What a run that was stopped leaves behind.
         if self._has_constraint(name := self._not_null_name()):
             self._alter(f"DROP CONSTRAINT {name}")
@@ -203,8 +203,7 @@ class PostgreSQLSchema(OnlineSchema):
         else:
             super().restore()
 
-    def _settle(self) -> None:
-        """Fire the triggers that wait for the end of the transaction."""
+    def settle(self) -> None:
         if not self.commits:
             self.editor.execute("SET CONSTRAINTS ALL IMMEDIATE", None)
             self._defer()
