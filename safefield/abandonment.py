@@ -12,6 +12,7 @@ from safefield.backends import get_backend
 from safefield.exceptions import SafefieldError
 from safefield.history import Entry, History, find_other_operations
 from safefield.status import read_column
+from safefield.steps import compare_back, restore
 
 __all__ = ["Abandonment", "Remnant", "find_abandonment", "find_remnants"]
 
@@ -37,7 +38,8 @@ class Remnant:
 
         Raises:
             BackfillError: Another migrate is at work on the table, others held
-                locks on it, or something else needs the column.
+                locks on it, something else needs the column, or its values would
+                be others in the type from before.
         """
         with connection.schema_editor(atomic=False) as editor:
             schema = self.entry.make_schema(connection, editor)
@@ -46,7 +48,7 @@ class Remnant:
                     schema.check_drop()
                     schema.drop()
                 else:
-                    schema.restore()
+                    restore(schema, compare_back(schema))
 
 
 @dataclass(frozen=True)

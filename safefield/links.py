@@ -22,7 +22,7 @@ from safefield.estimate import Batch
 from safefield.exceptions import BackfillError
 from safefield.fields import AnyField
 from safefield.history import Entry
-from safefield.narrowing import make_refusal
+from safefield.narrowing import Narrowing, make_refusal
 from safefield.pages import Page
 from safefield.plan import Plan
 from safefield.steps import (
@@ -81,6 +81,7 @@ class Link:
         self.plan: Plan = real.plan
         refuse_plan(self.plan)
         self.column = find_column(self.plan, real)
+        Narrowing(self.plan, real).refuse()
         #: Whether the real table has the column.
         self.has_column = self.column is not None
         if self.column is None and self.plan.old_field is not None:

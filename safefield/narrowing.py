@@ -19,7 +19,7 @@ from safefield.plan import Plan
 from safefield.progress import step
 from safefield.reports import MAX_BAD_ROWS, group_rows, make_error, shorten
 
-__all__ = ["make_refusal", "refuse_narrowing", "turn_round"]
+__all__ = ["Narrowing", "make_refusal", "turn_round"]
 
 #: Rows that are converted at once. Not measured: a page of this size is read in a few
 #: milliseconds, and where one row of it is refused, each is asked about.
@@ -34,42 +34,13 @@ def turn_round(plan: Plan) -> Plan:
     return replace(plan, model=plan.new_model, new_model=plan.model)
 
 
-def refuse_narrowing(plan: Plan, schema: Schema) -> None:
-    """
-    Refuse a new type that does not keep each value as it is.
-
-    Django's AlterField rounds and cuts without a word what the new type has no
-    room for, and on SQLite leaves what its field cannot read.
-
-    Raises:
-        BackfillError: There are such rows. Nothing was changed.
-    """
-    if plan.old_field is None or not _may_narrow(plan, schema):
-        return
-    step(f"Comparing {plan.title} with its new type")
-    narrowing = _Narrowing(plan, schema)
-    bad_rows = narrowing.find_bad_rows()
-    if not bad_rows:
-        return
-    kind = plan.field.db_type(schema.connection)
-    more = ""
-    if len(bad_rows) >= MAX_BAD_ROWS:
-        more = f". After {MAX_BAD_ROWS:,} such rows no more were tried"
-    raise make_error(
-        plan,
-        f" cannot be altered: in its new type, {kind}, values would not be the same"
-        f"{more}",
-        group_rows(bad_rows),
-        "Nothing was changed. Change these values or the type of the field, then run "
-        "migrate again.",
-        bad_rows,
-    )
-
-
 def _may_narrow(plan: Plan, schema: Schema) -> bool:
     old: AnyField = plan.old_field
     new: AnyField = plan.field
     if _only_widens(old, new, schema):
+        return False
+    column = schema.live_column()
+    if column is None:
         return False
     kinds = {old.get_internal_type(), new.get_internal_type()}
     types = {field.db_type(schema.connection) for field in (old, new)}
@@ -77,9 +48,8 @@ def _may_narrow(plan: Plan, schema: Schema) -> bool:
         # On SQLite the types of many fields are the same, and decimals have no digits;
         # a field that is positive has a check besides.
         return len(kinds) > 1 or kinds == {"DecimalField"}
-    column = schema.live_column()
     expected = schema.expected_type()
-    if column is None or column.type is None or column.type != expected:
+    if column.type is None or column.type != expected:
         return True
     # An earlier run, which was stopped, has come further; or, as of JSON on MariaDB, to
     # the server it is the same type.
@@ -108,23 +78,92 @@ def _only_widens(old: AnyField, new: AnyField, schema: Schema) -> bool:
     return False
 
 
-class _Narrowing:
-    """Compare each value with what its new type makes of it."""
+class Narrowing:
+    """
+    Refuse a new type that does not keep each value as it is.
+
+    Django's AlterField rounds and cuts without a word what the new type has no
+    room for, and on SQLite leaves what its field cannot read.
+
+    Args:
+        plan (Plan): The alteration.
+        schema (Schema): The column as it is before.
+    """
 
     def __init__(self, plan: Plan, schema: Schema) -> None:
         self.plan = plan
+        self.schema = schema
         self.alias = schema.connection.alias
         self.connection = schema.connection
         self.is_passing = schema.locks.is_passing
-        self.conversion = get_backend(self.connection).conversion(self.connection, plan)
-        self.attname = self.conversion.old_field.attname
-        self.comparison = Comparison(plan, self.conversion)
+        self.is_possible = plan.old_field is not None and _may_narrow(plan, schema)
+        if self.is_possible:
+            make = get_backend(self.connection).conversion
+            self.conversion = make(self.connection, plan)
+            self.attname = self.conversion.old_field.attname
+            self.comparison = Comparison(plan, self.conversion)
+        #: When the last comparison began, where the database can say so.
+        self.mark: Any = None
 
-    def find_bad_rows(self) -> list[BadRow]:
+    def begin(self) -> None:
+        """Let no value come that would be compared by nobody."""
+        if not self.is_possible:
+            return
+        if self.schema.commits:
+            self.mark = self.conversion.get_mark()
+        else:
+            self.schema.keep_writers_away()
+
+    def refuse(self) -> None:
+        """
+        Compare each value with what its new type makes of it.
+
+        Raises:
+            BackfillError: Some would be others. Nothing was changed.
+        """
+        if not self.is_possible:
+            return
+        step(f"Comparing {self.plan.title} with its new type")
+        self._raise(self._find_bad_rows())
+
+    def refuse_changed(self) -> None:
+        """
+        Compare the values that have come since the last comparison.
+
+        Raises:
+            BackfillError: Some would be others. The type was not changed.
+        """
+        if self.mark is None:
+            return
+        mark, self.mark = self.mark, self.conversion.get_mark()
+        rows = self.conversion.filter_changed(self._rows(), mark)
+        self._raise(self._check(rows.order_by("pk"))[:MAX_BAD_ROWS])
+
+    def _raise(self, bad_rows: list[BadRow]) -> None:
+        if not bad_rows:
+            return
+        kind = self.plan.field.db_type(self.connection)
+        more = ""
+        if len(bad_rows) >= MAX_BAD_ROWS:
+            more = f". After {MAX_BAD_ROWS:,} such rows no more were tried"
+        raise make_error(
+            self.plan,
+            f" cannot be altered: in its new type, {kind}, values would not be the "
+            f"same{more}",
+            group_rows(bad_rows),
+            "Nothing was changed. Change these values or the type of the field, then "
+            "run migrate again.",
+            bad_rows,
+        )
+
+    def _rows(self) -> QuerySet[Model]:
+        rows: QuerySet[Model] = QuerySet(self.plan.model, using=self.alias)
+        return rows.filter(**{f"{self.attname}__isnull": False})
+
+    def _find_bad_rows(self) -> list[BadRow]:
         """Return the rows whose value would be another, or be refused."""
-        all_rows: QuerySet[Model] = QuerySet(self.plan.model, using=self.alias)
-        rows = all_rows.filter(**{f"{self.attname}__isnull": False})
-        pages = Pages(all_rows)
+        rows = self._rows()
+        pages = Pages(QuerySet(self.plan.model, using=self.alias))
         bad_rows: list[BadRow] = []
         after: Any = None
         with self.conversion.open():

@@ -20,7 +20,7 @@ from safefield.deduplicate import Deduplication
 from safefield.exceptions import BackfillError, BadRow
 from safefield.expressions import DeduplicatedExpression, ExpressionBackfill
 from safefield.marker import Marker
-from safefield.narrowing import make_refusal, refuse_narrowing, turn_round
+from safefield.narrowing import Narrowing, make_refusal, turn_round
 from safefield.plan import Plan
 from safefield.populate import is_unwritten, unwritten_message
 from safefield.progress import note, show_progress, step
@@ -60,6 +60,9 @@ def forwards(plan: Plan, editor: BaseDatabaseSchemaEditor) -> None:
 def _forwards(plan: Plan, schema: Schema) -> None:
     column = find_column(plan, schema)
     refuse_broken_transaction(plan, schema)
+    narrowing = Narrowing(plan, schema)
+    narrowing.begin()
+    narrowing.refuse()
     backfill = get_backfill(plan, schema)
 
     def prepare() -> None:
@@ -71,7 +74,8 @@ def _forwards(plan: Plan, schema: Schema) -> None:
             backfill.note_resuming()
         else:
             try:
-                schema.widen()
+                narrowing.refuse_changed()
+                schema.widen(narrowing.refuse_changed)
             except DatabaseError as exc:
                 raise make_refusal(plan, exc) from exc
 
@@ -130,15 +134,12 @@ def find_column(plan: Plan, schema: Schema) -> LiveColumn | None:
     Return what the catalogue says of the column; None if it is not there.
 
     Raises:
-        BackfillError: The table cannot have the column, has another one, or has
-            values that the new type would change.
+        BackfillError: The table cannot have the column, or has another one.
     """
     schema.check_table()
     column = schema.live_column()
     if column is not None and plan.old_field is None:
         schema.check_column(column)
-    elif column is not None:
-        refuse_narrowing(plan, schema)
     return column
 
 
@@ -264,8 +265,7 @@ def backwards(plan: Plan, editor: BaseDatabaseSchemaEditor) -> None:
         if plan.old_field is None:
             schema.check_drop()
         else:
-            back = turn_round(plan)
-            refuse_narrowing(back, type(schema)(editor, back))
+            narrowing = compare_back(schema)
         if plan.reverse is not None:
             schema.check_rows()
             if plan.old_field is None:
@@ -274,12 +274,38 @@ def backwards(plan: Plan, editor: BaseDatabaseSchemaEditor) -> None:
         if plan.old_field is None:
             schema.drop()
         else:
-            try:
-                schema.restore()
-            except DatabaseError as exc:
-                raise make_refusal(turn_round(plan), exc) from exc
+            restore(schema, narrowing)
         # Last: without it, rows would be reversed again.
         drop_marker(plan, schema)
+
+
+def compare_back(schema: Schema) -> Narrowing:
+    """
+    Refuse a way back to a type that does not keep each value.
+
+    Raises:
+        BackfillError: There are such rows. Nothing was changed.
+    """
+    back = turn_round(schema.plan)
+    narrowing = Narrowing(back, type(schema)(schema.editor, back))
+    narrowing.begin()
+    narrowing.refuse()
+    return narrowing
+
+
+def restore(schema: Schema, narrowing: Narrowing) -> None:
+    """
+    Give an altered column back the definition from before.
+
+    Raises:
+        BackfillError: The database refuses it, or values have come that it would
+            change.
+    """
+    try:
+        narrowing.refuse_changed()
+        schema.restore(narrowing.refuse_changed)
+    except DatabaseError as exc:
+        raise make_refusal(narrowing.plan, exc) from exc
 
 
 def drop_marker(plan: Plan, schema: Schema) -> None:

@@ -117,6 +117,37 @@ def stop(history: History) -> tuple[Any, Any]:
     return entry, remnant
 
 
+def test_filled_values_that_the_former_type_would_cut(alias: str) -> None:
+    """Fails if the definition from before comes back without a look at the values."""
+    history = History(alias)
+    identifier = ("id", models.BigAutoField(primary_key=True))
+    code = models.CharField(max_length=5, null=True)
+    history.apply(migrations.CreateModel("Movie", [identifier, ("code", code)]))
+    for pk in (1, 2):
+        history.rows("Movie").create(pk=pk)
+
+    def populate(movie: Any) -> str:
+        if movie.pk == 1:
+            return "far too long"
+        raise ValueError("not yet")
+
+    operation = AlterFieldWithBackfill("Movie", "code", models.TextField(), populate)
+    with pytest.raises(BackfillError):
+        history.apply(operation)
+    if history.connection.vendor == "sqlite":
+        # Nothing is left of it.
+        assert abandon(history, operation) == 0
+        return
+
+    with pytest.raises(BackfillError) as caught:
+        abandon(history, operation)
+
+    assert [row.pk for row in caught.value.rows] == [1]
+    assert values(history, "code") == ["far too long", None]
+    history.rows("Movie").filter(pk=1).update(code="short")
+    assert abandon(history, operation) == 1
+
+
 def test_view_that_needs_the_column(postgresql_alias: str) -> None:
     # Fails if nobody looks first: Django 5.2 drops the view with the column.
     history = History(postgresql_alias)

@@ -18,6 +18,7 @@ from safefield.backends.mysql.shadow import MySQLShadow
 from safefield.backends.mysql.values_table import MySQLValuesTable
 from safefield.backends.mysql.writer import MySQLWriter
 from safefield.backends.postgresql.census import PostgreSQLCensus
+from safefield.backends.postgresql.conversion import PostgreSQLConversion
 from safefield.backends.postgresql.schema import PostgreSQLSchema
 from safefield.backends.postgresql.shadow import PostgreSQLShadow
 from safefield.backends.postgresql.writer import PostgreSQLWriter
@@ -49,7 +50,11 @@ BACKENDS = {
         conversion=MySQLConversion,
     ),
     "postgresql": Backend(
-        PostgreSQLSchema, PostgreSQLWriter, PostgreSQLCensus, PostgreSQLShadow
+        PostgreSQLSchema,
+        PostgreSQLWriter,
+        PostgreSQLCensus,
+        PostgreSQLShadow,
+        conversion=PostgreSQLConversion,
     ),
     "sqlite": Backend(
         SQLiteSchema, Writer, shadow=SQLiteShadow, conversion=SQLiteConversion

@@ -50,6 +50,14 @@ class Conversion:
         new = rows.annotate(safefield_new=self._expression())
         return list(new.values_list("pk", name, "safefield_new"))
 
+    def get_mark(self) -> Any:
+        """Return what tells this moment; None where the database cannot say."""
+        return None
+
+    def filter_changed(self, rows: QuerySet[Model], mark: Any) -> QuerySet[Model]:
+        """Return those of `rows` that were written after `mark`, and perhaps more."""
+        raise NotImplementedError
+
     def _expression(self) -> Any:
         return Cast(F(self.old_field.attname), self.plan.field)
 

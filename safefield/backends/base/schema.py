@@ -24,6 +24,10 @@ from safefield.fields import AnyField, copy_field
 __all__ = ["Schema"]
 
 
+def _nothing() -> None:
+    """Do nothing."""
+
+
 class Schema(LiveSchema):
     """
     The column of one plan, on one database.
@@ -185,8 +189,17 @@ class Schema(LiveSchema):
             field=self.plan.field_name,
         )
 
-    def widen(self) -> None:
-        """Give an existing column its new type, still nullable."""
+    def keep_writers_away(self) -> None:
+        """In a transaction, let nobody write to the table until its end."""
+
+    def widen(self, recheck: Callable[[], None] = _nothing) -> None:
+        """
+        Give an existing column its new type, still nullable.
+
+        Args:
+            recheck (Callable[[], None]): Raises BackfillError if values that have
+                come meanwhile would be others; called when none can come any more.
+        """
         self._alter_field(self.plan.model, self.plan.old_field, self.plan.loose_field)
 
     def widen_alone(self) -> None:
@@ -243,8 +256,13 @@ class Schema(LiveSchema):
         """Remove the column."""
         self.editor.remove_field(self.plan.new_model, self.plan.field)
 
-    def restore(self) -> None:
-        """Give an altered column back the definition from before."""
+    def restore(self, recheck: Callable[[], None] = _nothing) -> None:
+        """
+        Give an altered column back the definition from before.
+
+        Args:
+            recheck (Callable[[], None]): As in widen().
+        """
         self._alter_field(
             self.plan.new_model, self._altered_field(), self.plan.old_field
         )

@@ -90,7 +90,9 @@ class MySQLSchema(MySQLLiveSchema):
                 self.plan.old_field, self.plan.loose_field
             ).refuse_strangers()
 
-    def widen(self) -> None:
+    def widen(self, recheck: object = None) -> None:
+        # Not rechecked: LOCK TABLES would keep readers away as well, for as long as
+        # all rows take.
         assert self.plan.old_field is not None
         self._widen(self._refer_to(self.plan.old_field, self.plan.loose_field))
 
@@ -267,7 +269,7 @@ class MySQLSchema(MySQLLiveSchema):
             lambda: self.editor.remove_field(self.plan.new_model, field)
         )
 
-    def restore(self) -> None:
+    def restore(self, recheck: object = None) -> None:
         if not self.editor.collect_sql:
             NullGuard(self.editor, self.plan, self.locks).drop()
         old = self.plan.old_field

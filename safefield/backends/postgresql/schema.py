@@ -138,9 +138,9 @@ class PostgreSQLSchema(OnlineSchema):
         else:
             super().add()
 
-    def widen(self) -> None:
+    def widen(self, recheck: Callable[[], None] = lambda: None) -> None:
         if self.commits and not self.editor.collect_sql:
-            self._change_table(super().widen)
+            self._change_type(super().widen, recheck)
         else:
             super().widen()
 
@@ -186,7 +186,7 @@ class PostgreSQLSchema(OnlineSchema):
             self._not_null_name()
         )
 
-    def restore(self) -> None:
+    def restore(self, recheck: Callable[[], None] = lambda: None) -> None:
         self.settle()
         # What a run that was stopped leaves behind.
         if self._has_constraint(name := self._not_null_name()):
@@ -199,7 +199,7 @@ class PostgreSQLSchema(OnlineSchema):
         ):
             self._briefly(f"DROP INDEX {index[1]}")
         if self.commits and not self.editor.collect_sql:
-            self._change_table(super().restore)
+            self._change_type(super().restore, recheck)
         else:
             super().restore()
 
@@ -224,6 +224,24 @@ class PostgreSQLSchema(OnlineSchema):
             self.locks.change_table(function)
         else:
             function()
+
+    def _change_type(
+        self, function: Callable[[], object], recheck: Callable[[], None]
+    ) -> None:
+        """Call `function` behind `recheck`, and let nobody write in between."""
+
+        def change() -> None:
+            if self._has_plain_editor:
+                self.keep_writers_away()
+            recheck()
+            function()
+
+        self._change_table(change)
+
+    def keep_writers_away(self) -> None:
+        # At once the lock that ALTER TABLE takes: two that both have a weaker one, and
+        # wait for the stronger, wait for each other.
+        self.editor.execute(f"LOCK TABLE {self.table} IN ACCESS EXCLUSIVE MODE", None)
 
     @property
     def _has_plain_editor(self) -> bool:
