@@ -24,6 +24,7 @@ from safefield.fields import AnyField
 from safefield.filled import FilledKeys
 from safefield.instances import read_lazily
 from safefield.isolation import Trial
+from safefield.nonvalues import EXPRESSION
 from safefield.overlap import Overlap
 from safefield.pages import Page
 from safefield.passes import Pass
@@ -117,7 +118,7 @@ class Backfill(Pass):
         self.raise_bad(
             f" cannot be filled. {source} was tried on the first rows and works on "
             f"none of them",
-            f"Nothing was changed. Fix {source} and run migrate again.",
+            f"Nothing was changed. {self.advise()} and run migrate again.",
         )
 
     def _read_first_rows(self) -> list[Model]:
@@ -206,6 +207,8 @@ class Backfill(Pass):
         source = self.plan.source_name
         if all(row.reason.startswith(BY_THE_DATABASE) for row in self.bad_rows):
             return "Remove the cause"
+        if all(row.reason.endswith(EXPRESSION) for row in self.bad_rows):
+            return f"Give the expression itself as populate, in place of {source},"
         return f"Fix {source}"
 
     def find_others(self) -> list[Finding]:

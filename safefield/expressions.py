@@ -125,7 +125,7 @@ class ExpressionBackfill(Backfill):
             text = f"{type(exc).__name__}: {exc}"
         return BackfillError(
             f"{self.plan.title}: {self.plan.source_name} cannot be computed: {text} "
-            f"Fix it and run migrate again. Nothing was changed.",
+            f"Fix the expression and run migrate again. Nothing was changed.",
             model=self.plan.label,
             field=self.plan.field_name,
         )

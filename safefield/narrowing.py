@@ -29,6 +29,10 @@ PAGE_ROWS = 1_000
 TEXTS = LIMITED_TEXTS | {"TextField"}
 
 
+#: What is said of a value that is not converted, or that the new field cannot read.
+UNTAKEN = "the new type does not take the value"
+
+
 def turn_round(plan: Plan) -> Plan:
     """Return the plan of the way back."""
     return replace(plan, model=plan.new_model, new_model=plan.model)
@@ -199,7 +203,7 @@ class Narrowing:
             if self._is_lost(exc):
                 raise
             shown = shorten(value) if get_configuration().SHOW_VALUES else ""
-            return BadRow(pk, "the new type does not take the value", shown)
+            return BadRow(pk, UNTAKEN, shown)
         for _, old, new in converted:
             if not self.comparison.is_kept(old, new):
                 return self._describe(pk, old, new)
@@ -218,10 +222,29 @@ class Narrowing:
         )
 
     def _describe(self, pk: Any, old: Any, new: Any) -> BadRow:
-        shown = ""
-        if get_configuration().SHOW_VALUES:
-            shown = f"{shorten(old)} would become {shorten(new)}"
+        shows = get_configuration().SHOW_VALUES
+        if type(old) is type(new) and repr(old) == repr(new):
+            # The database would keep it, and the new field not take it.
+            return BadRow(pk, UNTAKEN, shorten(old) if shows else "")
+        shown = tell_change(old, new) if shows else ""
         return BadRow(pk, "the value would be another", shown)
+
+
+def tell_change(old: Any, new: Any) -> str:
+    """Return what would become of a value, so that the difference is seen."""
+    before, after = shorten(old), shorten(new)
+    if before != after:
+        return f"{before} would become {after}"
+    if type(old) is not type(new):
+        kinds = type(old).__name__, type(new).__name__
+        return f"{before} of type {kinds[0]} would become one of type {kinds[1]}"
+    # Their ends, which are not shown, differ.
+    lengths = len(repr(old)), len(repr(new))
+    if isinstance(old, (str, bytes)):
+        lengths = len(old), len(new)
+    return (
+        f"{before}, {lengths[0]:,} characters, would become {lengths[1]:,} characters"
+    )
 
 
 def make_refusal(plan: Plan, exc: DatabaseError) -> BackfillError:

@@ -15,7 +15,10 @@ from uuid import UUID
 from django.db.models import Model, QuerySet
 from django.db.models.manager import BaseManager
 
-__all__ = ["find_nonvalue", "find_stray_object"]
+__all__ = ["EXPRESSION", "find_nonvalue", "find_stray_object"]
+
+#: What is said of an expression: whatever function gave it, it is no value.
+EXPRESSION = "it is an expression, which only the database can compute"
 
 #: Types whose objects are values and nothing else, the subclasses left out.
 PLAIN_TYPES = {
@@ -56,7 +59,7 @@ def find_nonvalue(value: Any) -> str | None:
     if isinstance(value, BaseManager):
         return "it is a manager: give a value of one of its rows"
     if hasattr(value, "resolve_expression"):
-        return "it is an expression: give it to populate= itself"
+        return EXPRESSION
     return None
 
 

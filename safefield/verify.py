@@ -46,6 +46,9 @@ __all__ = [
     "verify",
 ]
 
+#: Internal types of fields whose texts safefield.numbered can number.
+NUMBERED_TYPES = {"CharField", "SlugField", "TextField"}
+
 #: Rows emptied in one transaction, see BATCH_SECONDS in batches.py.
 EMPTIED_ROWS = 500
 
@@ -224,7 +227,9 @@ def empty_rows(plan: Plan, schema: Schema, found: Sequence[Found]) -> None:
 
 def _advice(plan: Plan, *, is_ours: bool) -> str:
     is_alone = plan.strict_field.unique and plan.deduplicate is None
-    numbered = ", or add deduplicate=safefield.numbered to the operation"
+    numbered = ", or add deduplicate, a function of row, value and n, to the operation"
+    if plan.field.get_internal_type() in NUMBERED_TYPES:
+        numbered = ", or add deduplicate=safefield.numbered to the operation"
     if not is_ours:
         return "Correct the values that were there before" + numbered * is_alone
     if is_alone:

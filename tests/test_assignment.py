@@ -380,7 +380,10 @@ class SpelledField(SettingField):
             lambda item: (c for c in item.title),
             "it is a generator: return one value, and yield none",
         ),
-        (lambda item: F("title"), "it is an expression: give it to populate= itself"),
+        (
+            lambda item: F("title"),
+            "it is an expression, which only the database can compute",
+        ),
     ],
 )
 def test_what_is_no_value(sqlite_alias: str, give: Any, reason: str) -> None:

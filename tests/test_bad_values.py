@@ -197,7 +197,7 @@ CASES: dict[str, tuple[Any, Any, Any, str, str]] = {
         models.JSONField(),
         {"a": 1},
         models.Value("x"),
-        "it is an expression: give it to populate= itself",
+        "it is an expression, which only the database can compute",
         "Value('x')",
     ),
     "None for a required text": (
@@ -591,10 +591,13 @@ def test_bad_value(history: History, case: str) -> None:
     commits = history.connection.vendor != "sqlite"
     found = f"; such as {shown}" if shown else ""
     kept = "The other rows keep their values." if commits else "Nothing was changed."
+    advice = "Fix value_of()"
+    if reason.startswith("it is an expression"):
+        advice = "Give the expression itself as populate, in place of value_of(),"
     assert str(caught.value) == (
         f"films.Movie.extra could not be filled in some rows:\n"
         f"  1 row: value_of() gave a bad value: {reason} (primary key 2{found})\n"
-        f"{kept} Fix value_of() and run migrate again."
+        f"{kept} {advice} and run migrate again."
     )
     assert caught.value.rows == [
         BadRow(2, f"value_of() gave a bad value: {reason}", shown)

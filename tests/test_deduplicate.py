@@ -554,6 +554,42 @@ def test_number_that_does_not_fit(history: History) -> None:
     )
 
 
+def test_expression_is_no_answer(history: History) -> None:
+    """Fails if the advice is to give it to populate, which is another function."""
+    create(history, "a", "b", "a")
+
+    with pytest.raises(BackfillError) as caught:
+        add_slug(history, lambda movie, value, n: models.F("title"))
+
+    kept = "Nothing was changed."
+    if is_kept(history):
+        kept = "The other rows keep their values, and these are empty again."
+    assert str(caught.value) == (
+        "films.Movie.slug is to be unique, and some rows could not be given a value of "
+        "their own:\n"
+        "  1 row: <lambda>() gave a bad value: it is an expression, which only the "
+        "database can compute (primary key 3)\n"
+        f"{kept} Fix <lambda>() and run migrate again."
+    )
+
+
+def test_numbers_are_not_told_to_be_numbered(history: History) -> None:
+    """Fails if the advice is a function that does not take the value."""
+    create(history, "a", "b")
+
+    with pytest.raises(BackfillError) as caught:
+        history.apply(
+            AddFieldWithBackfill(
+                "Movie", "code", models.IntegerField(unique=True), lambda movie: 1
+            )
+        )
+
+    assert str(caught.value).endswith(
+        "Make <lambda>() give each row its own value, or add deduplicate, a function "
+        "of row, value and n, to the operation, then run migrate again."
+    )
+
+
 def is_kept(history: History) -> bool:
     """Return whether what was filled before an error stays."""
     vendor = history.connection.vendor

@@ -246,7 +246,7 @@ def test_message(history: History) -> None:
         history.apply(alter(char(5), "new"))
 
     text = {
-        "sqlite": ("the value would be another", "'abcdefgh' would become 'abcdefgh'"),
+        "sqlite": ("the new type does not take the value", "'abcdefgh'"),
         "postgresql": ("the value would be another", "'abcdefgh' would become 'abcde'"),
         "mysql": ("the new type does not take the value", "'abcdefgh'"),
     }[history.connection.vendor]
@@ -257,6 +257,31 @@ def test_message(history: History) -> None:
         "Nothing was changed. Change these values or the type of the field, then run "
         "migrate again."
     )
+
+
+def test_difference_is_seen(history: History) -> None:
+    """Fails if a message shows the same text for what was and what would be."""
+    create(history, models.IntegerField(null=True), None, 2)
+    with pytest.raises(BackfillError) as caught:
+        history.apply(alter(models.BooleanField(), True))
+    shown = {
+        "sqlite": "2 would become False",
+        "postgresql": "2 would become True",
+        "mysql": "2",
+    }[history.connection.vendor]
+    assert caught.value.rows[0].detail == shown
+
+
+def test_end_that_is_not_shown(history: History) -> None:
+    create(history, char(100), None, "a" * 90)
+
+    with pytest.raises(BackfillError) as caught:
+        history.apply(alter(char(70), "new"))
+
+    shown = f"'{'a' * 58}…"
+    if history.connection.vendor == "postgresql":
+        shown += ", 90 characters, would become 70 characters"
+    assert [row.detail for row in caught.value.rows] == [shown]
 
 
 def test_values_are_not_shown(history: History, settings: Any) -> None:

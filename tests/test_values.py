@@ -527,9 +527,12 @@ NO_VALUES: dict[str, tuple[Any, str]] = {
     "generator": (count_up, "it is a generator: return one value, and yield none"),
     "expression": (
         lambda: F("title"),
-        "it is an expression: give it to populate= itself",
+        "it is an expression, which only the database can compute",
     ),
-    "value": (lambda: Value("x"), "it is an expression: give it to populate= itself"),
+    "value": (
+        lambda: Value("x"),
+        "it is an expression, which only the database can compute",
+    ),
 }
 STRAY: dict[str, tuple[Any, str]] = {
     "map": (lambda: map(str, [1]), "it is an iterator of type map: give a value"),

@@ -433,7 +433,7 @@ def test_expression_that_cannot_become_sql(history: History) -> None:
 
     assert str(caught.value) == (
         "films.Book.extra: Broken(F(shelf)) cannot be computed: KeyError: 'template' "
-        "Fix it and run migrate again. Nothing was changed."
+        "Fix the expression and run migrate again. Nothing was changed."
     )
     assert history.describe("Book") == before
 
