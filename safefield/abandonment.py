@@ -43,7 +43,7 @@ class Remnant:
         """
         with connection.schema_editor(atomic=False) as editor:
             schema = self.entry.make_schema(connection, editor)
-            with schema.unit(), schema.alone():
+            with schema.locks.session.kept(), schema.unit(), schema.alone():
                 if schema.plan.old_field is None:
                     schema.check_drop()
                     schema.drop()

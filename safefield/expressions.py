@@ -345,9 +345,8 @@ class ExpressionBackfill(Backfill):
         """
         if self.schema.commits and self.schema.locks.is_pooled:
             raise self._cannot_have_table(
-                "DISABLE_SERVER_SIDE_CURSORS says that the connection is that of a "
-                "pooler, which may hand out another one for the next statement. "
-                "Connect to the database itself"
+                "the connection is that of a pooler, which may hand out another one "
+                "for the next statement. Connect to the database itself"
             )
         table = get_backend(self.connection).values_table(self.writer, fields)
         try:

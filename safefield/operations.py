@@ -207,6 +207,7 @@ class _BackfillOperation(_Base):
             prefetch_related=self.prefetch_related,
             batch_size=self.batch_size,
             allow_blank=self.allow_blank,
+            origin=self,
         )
 
     def database_forwards(

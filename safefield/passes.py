@@ -150,6 +150,9 @@ class Pass:
             is_passing = isinstance(exc, DatabaseError) and (
                 self.schema.locks.is_passing(exc)
             )
+            if not isinstance(exc, DatabaseError) and isinstance(exc, Error):
+                # Not about a row: the connection.
+                raise
             # With needs_rollback the whole transaction is lost, as to a full disk.
             if is_passing or self.connection.needs_rollback:
                 raise
@@ -253,7 +256,7 @@ class Pass:
         """
         if isinstance(exc, MemoryError):
             raise exc
-        if isinstance(exc, Error) and not self.connection.is_usable():
+        if isinstance(exc, Error) and self.schema.locks.session.is_lost():
             raise exc
         self.bad_rows.append(make_bad_row(pk, source, exc, value))
 

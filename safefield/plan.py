@@ -45,6 +45,8 @@ class Plan:
     prefetch_related: tuple[str, ...]
     batch_size: int | None
     allow_blank: bool
+    #: The operation itself, by which its migration is found.
+    origin: Any = None
 
     @property
     def label(self) -> str:

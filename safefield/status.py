@@ -57,6 +57,8 @@ class Status:
         state (State): How far the backfill is.
         tally (Tally | None): How many rows have a value, where that matters.
         reason (str): Why the state is unknown.
+        guard (str): What a run that was killed has left, which refuses rows without
+            a value.
     """
 
     migration: str
@@ -65,6 +67,7 @@ class Status:
     state: State
     tally: Tally | None = None
     reason: str = ""
+    guard: str = ""
 
     def describe(self) -> str:
         """Return such as "filling: about 412,000 of 1,000,000 rows (41 %)"."""
@@ -79,6 +82,11 @@ class Status:
                 text += " have a value"
         if self.reason:
             text += f": {self.reason}"
+        if self.guard:
+            text += (
+                f". A run was killed: {self.guard} refuses each INSERT without a "
+                f"value. migrate and abandonbackfill drop it"
+            )
         return text
 
     def as_dict(self) -> dict[str, Any]:
@@ -90,6 +98,7 @@ class Status:
             "is_applied": self.is_applied,
             "state": self.state.value,
             **rows,
+            "guard": self.guard or None,
             "text": self.describe(),
         }
 
@@ -117,11 +126,11 @@ def _read_step(step: Step, history: History) -> Iterator[Status]:
         with suppress(Exception):
             field = f"{entry.model_label}.{field}"
         try:
-            state, tally = _read_entry(entry, history, is_applied)
+            state, tally, guard = _read_entry(entry, history, is_applied)
         except Exception as exc:  # noqa: BLE001 - the others can be read
             yield _report_unknown(label, field, is_applied, exc)
         else:
-            yield Status(label, field, is_applied, state, tally)
+            yield Status(label, field, is_applied, state, tally, guard=guard)
     if step.error is not None:
         yield _report_unknown(str(step.migration), "", is_applied, step.error)
 
@@ -139,23 +148,26 @@ def _report_unknown(
 
 def _read_entry(
     entry: Entry, history: History, is_applied: bool
-) -> tuple[State, Tally | None]:
+) -> tuple[State, Tally | None, str]:
+    """Return the state, the rows that have a value, and what refuses others."""
     migration, connection = entry.migration, history.connection
     if not entry.is_routed(connection):
-        return State.ELSEWHERE, None
+        return State.ELSEWHERE, None, ""
     if is_applied and history.has_applied_children(migration):
-        return State.DONE, None
+        return State.DONE, None, ""
     if not is_applied and history.find_unapplied_parents(migration):
-        return State.NOT_STARTED, None
+        return State.NOT_STARTED, None, ""
     if not entry.is_allowed(connection):
-        return State.ELSEWHERE, None
+        return State.ELSEWHERE, None, ""
     # Not entered: it only spells SQL here.
     editor: Any = connection.schema_editor(atomic=False)
     schema = entry.make_schema(connection, editor)
     column = read_column(schema)
     if column is None:
-        return State.NOT_STARTED, None
-    return _read_live(schema, column, is_applied)
+        return State.NOT_STARTED, None, ""
+    # Once the column is required, the guard refuses nothing more.
+    guard = schema.guard_title if column.null and not is_applied else ""
+    return *_read_live(schema, column, is_applied), guard
 
 
 def read_column(schema: Schema) -> LiveColumn | None:

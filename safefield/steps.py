@@ -17,10 +17,12 @@ from safefield.backends.base.schema import Schema
 from safefield.backfill import Backfill
 from safefield.conf import get_configuration
 from safefield.deduplicate import Deduplication
+from safefield.endings import Ending
 from safefield.exceptions import BackfillError, BadRow
 from safefield.expressions import DeduplicatedExpression, ExpressionBackfill
 from safefield.marker import Marker
 from safefield.narrowing import Narrowing, make_refusal, turn_round
+from safefield.origins import refuse_applied
 from safefield.plan import Plan
 from safefield.populate import is_unwritten, unwritten_message
 from safefield.progress import note, show_progress, step
@@ -50,14 +52,18 @@ def forwards(plan: Plan, editor: BaseDatabaseSchemaEditor) -> None:
         schema.collect()
         return
     refuse_plan(plan)
-    with show_progress(), schema.unit():
+    ending = Ending(plan, schema, "The rows that are filled stay.", is_forwards=True)
+    with ending.told(), show_progress(), schema.unit():
         if plan.old_field is None and schema.add_at_once():
             return
         with schema.alone():
+            refuse_applied(plan, schema.connection)
             _forwards(plan, schema)
 
 
 def _forwards(plan: Plan, schema: Schema) -> None:
+    # Of a run that was killed: it need not stand until the rows are filled.
+    schema.drop_guard()
     column = find_column(plan, schema)
     refuse_broken_transaction(plan, schema)
     narrowing = Narrowing(plan, schema)
@@ -257,7 +263,10 @@ def backwards(plan: Plan, editor: BaseDatabaseSchemaEditor) -> None:
         else:
             schema.restore()
         return
-    with show_progress(), schema.unit(), schema.alone():
+    ending = Ending(
+        plan, schema, "The rows that are reversed stay so.", is_forwards=False
+    )
+    with ending.told(), show_progress(), schema.unit(), schema.alone():
         if plan.old_field is None and schema.live_column() is None:
             note("%s: the column is gone already.", plan.title)
             drop_marker(plan, schema)

@@ -1,5 +1,5 @@
 """
-Runs `migrate` in forked processes that kill themselves, or the server, at some point.
+Runs `migrate` in forked processes that stop themselves, or the server, at some point.
 
 Started in the folder of a tests.site.Site, so that Django is imported only once:
 a fork takes milliseconds. Each line of standard input is a request, each line of
@@ -11,11 +11,13 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import tempfile
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -71,20 +73,27 @@ class Client:
         self._process.stdout.close()
 
     def migrate(
-        self, *arguments: str, kill_at: int | None = None, kills_server: bool = False
+        self,
+        *arguments: str,
+        kill_at: int | None = None,
+        how: str = "SIGKILL",
+        old_code: str = "",
     ) -> Answer:
         """
         Run `migrate` in a process of its own.
 
         Args:
             arguments (str): Those of the command, such as "films", "0002".
-            kill_at (int or None): Index of the event at which it gets SIGKILL.
-            kills_server (bool): Whether its PostgreSQL session gets that instead,
-                upon which the server ends all others and recovers from its log.
+            kill_at (int or None): Index of the event at which it is stopped.
+            how (str): By which signal; "cut" ends its session; "server" sends SIGKILL
+                to its PostgreSQL session, upon which the server ends all others and
+                recovers from its log.
+            old_code (str): What another session executes once, before the column is
+                made required.
         """
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None and stdout is not None
-        stdin.write(json.dumps([arguments, kill_at, kills_server]) + "\n")
+        stdin.write(json.dumps([arguments, kill_at, how, old_code]) + "\n")
         stdin.flush()
         return Answer(*json.loads(stdout.readline()))
 
@@ -103,12 +112,12 @@ def serve() -> None:
     from django.core.management.commands import migrate  # noqa: F401
 
     for line in sys.stdin:
-        arguments, kill_at, kills_server = json.loads(line)
+        arguments, *stop = json.loads(line)
         with tempfile.TemporaryDirectory() as directory:
             events, output = Path(directory, "events"), Path(directory, "output")
             process = os.fork()
             if process == 0:
-                run(arguments, kill_at, kills_server, events, output)
+                run(arguments, stop, events, output)
             _, status = os.waitpid(process, 0)
             answer = (
                 os.waitstatus_to_exitcode(status),
@@ -120,8 +129,7 @@ def serve() -> None:
 
 def run(
     arguments: list[str],
-    kill_at: int | None,
-    kills_server: bool,
+    stop: list[Any],
     events: Path,
     output: Path,
 ) -> None:
@@ -135,9 +143,11 @@ def run(
     code = 1
     try:
         with events.open("w", buffering=1) as log:
-            install(connections["default"], kill_at, kills_server, log)
+            install(connections["default"], log, *stop)
             call_command("migrate", *arguments)
         code = 0
+    except SystemExit as exc:
+        code = exc.code
     except BaseException:
         traceback.print_exc()
     sys.stdout.flush()
@@ -145,18 +155,23 @@ def run(
     os._exit(code)
 
 
-def install(connection: Any, kill_at: int | None, kills_server: bool, log: Any) -> None:
-    """Log every statement and every COMMIT, and kill at one of them."""
+def install(
+    connection: Any, log: Any, kill_at: int | None, how: str, old_code: str
+) -> None:
+    """Log every statement and every COMMIT, and stop at one of them."""
     counter = itertools.count()
     original_commit = connection._commit
+    stop = make_stop(connection, how)
+    remaining = [old_code] if old_code else []
 
     def pass_event(event: str) -> None:
         log.write(json.dumps(event) + "\n")
         if next(counter) == kill_at:
-            server = connection.connection.info.backend_pid if kills_server else None
-            os.kill(server or os.getpid(), signal.SIGKILL)
+            stop()
 
     def execute(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        if remaining and MAKES_REQUIRED.search(sql):
+            with_another(connection, remaining.pop())
         pass_event(f"before {sql}")
         result = execute(sql, params, many, context)
         pass_event(f"after {sql}")
@@ -169,6 +184,34 @@ def install(connection: Any, kill_at: int | None, kills_server: bool, log: Any) 
 
     connection.execute_wrappers.append(execute)
     connection._commit = commit
+
+
+#: The first statement behind which a row without a value can do harm.
+MAKES_REQUIRED = re.compile("CHECK .* NOT VALID|MODIFY .* NOT NULL")
+
+
+def make_stop(connection: Any, how: str) -> Callable[[], None]:
+    """Return what stops this process, or its session."""
+    if how == "cut":
+        return lambda: with_another(connection, get_cut(connection))
+    if how == "server":
+        return lambda: os.kill(connection.connection.info.backend_pid, signal.SIGKILL)
+    return lambda: os.kill(os.getpid(), getattr(signal, how))
+
+
+def get_cut(connection: Any) -> str:
+    """Return the statement that ends the session of a connection."""
+    if connection.vendor == "mysql":
+        return f"KILL {connection.connection.thread_id()}"
+    return f"SELECT pg_terminate_backend({connection.connection.info.backend_pid})"
+
+
+def with_another(connection: Any, sql: str) -> None:
+    """Execute a statement in another session."""
+    other = connection.copy()
+    with other.cursor() as cursor:
+        cursor.execute(sql)
+    other.close()
 
 
 if __name__ == "__main__":

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import signal
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from django.db import DatabaseError, InterfaceError, models
+from django.db import DatabaseError, models
 
+from safefield import BackfillError
 from safefield.operations import AddFieldWithBackfill
 from tests.cleanup import reset_connection
 from tests.history import History
-from tests.ledger import add_slug, get_rows
+from tests.ledger import add_slug, get_rows, populate_slug
 from tests.sessions import Session
 from tests.test_contract import create_movies, values
 
@@ -27,11 +30,19 @@ def test_connection_cut_before_every_statement(alias: str) -> None:
     filled = history.describe("Movie"), get_rows(history)
     history.unapply()
     operation = add_slug(batch_size=20)
+    start = "films.Movie.slug: the connection to the database was lost or closed. "
+    end = " Run migrate again: it goes on from here."
 
     for number in itertools.count(1):
-        was_cut = cut_at(history, number, lambda: history.apply(operation))
+        was_cut = cut_at(
+            history,
+            number,
+            lambda: history.apply(operation),
+            f"{start}The rows that are filled stay.{end}",
+        )
         if not was_cut:
             break
+        assert can_old_code_insert(history), number
         # The very last statement may be one that can be done without.
         if len(history.migrations) == 1:
             history.apply(operation)
@@ -39,7 +50,12 @@ def test_connection_cut_before_every_statement(alias: str) -> None:
         history.unapply()
     assert number > 20
     for number in itertools.count(1):
-        was_cut = cut_at(history, number, history.unapply)
+        was_cut = cut_at(
+            history,
+            number,
+            history.unapply,
+            f"{start}The rows that are reversed stay so.{end}",
+        )
         if not was_cut:
             break
         if len(history.migrations) == 2:
@@ -52,8 +68,12 @@ def test_connection_cut_before_every_statement(alias: str) -> None:
     assert number > 1
 
 
-def cut_at(history: History, number: int, run: Any) -> bool:
-    """Run, and cut the connection before this statement; return whether it was."""
+def cut_at(history: History, number: int, run: Any, expected: str) -> bool:
+    """
+    Run, and cut the connection before this statement; return whether it was.
+
+    Fails if the run ends with another error than `expected`.
+    """
     connection = history.connection
     connection.ensure_connection()
     with Session(connection) as other:
@@ -71,20 +91,44 @@ def cut_at(history: History, number: int, run: Any) -> bool:
             return execute(sql, params, many, context)
 
         with connection.execute_wrapper(cut):
-            if was_cut_in(run):
-                assert was_cut
+            error = catch_error(run)
+            assert error in (None, expected)
+            assert was_cut or error is None
     if was_cut:
         reset_connection(connection)
     return was_cut
 
 
-def was_cut_in(run: Any) -> bool:
-    """Return whether the database fails `run`."""
+def catch_error(run: Any) -> str | None:
+    """Return what `run` fails of, or None."""
     try:
         run()
-    except (DatabaseError, InterfaceError):
-        return True
-    return False
+    except BackfillError as exc:
+        return str(exc)
+    return None
+
+
+def can_old_code_insert(history: History) -> bool:
+    """
+    Return whether code that knows nothing of the column can insert.
+
+    When the column is NOT NULL all is done but the record of the migration, and code
+    that knows nothing of it cannot.
+    """
+    with Session(history.connection) as other:
+        with other.connection.cursor() as cursor:
+            introspection = other.connection.introspection
+            columns = introspection.get_table_description(cursor, "films_movie")
+        if not all(column.null_ok for column in columns if column.name == "slug"):
+            return True
+        other.execute("BEGIN")
+        try:
+            other.execute("INSERT INTO films_movie (title, year) VALUES ('Old', 1)")
+        except DatabaseError:
+            return False
+        finally:
+            other.execute("ROLLBACK")
+    return True
 
 
 def test_interrupted_by_hand_leaves_no_check(postgresql_alias: str) -> None:
@@ -105,6 +149,99 @@ def test_interrupted_by_hand_leaves_no_check(postgresql_alias: str) -> None:
 
     assert history.describe("Movie")["checks"] == []
     history.rows("Movie").create(title="Late", year=2000)
+
+
+def test_sigterm_is_handled_during_a_run_alone(sqlite_alias: str) -> None:
+    """Fails if the handler stays, or takes the place of somebody else's."""
+    history = History(sqlite_alias)
+    create_movies(history, 1)
+    seen: list[Any] = []
+
+    def populate(movie: Any) -> str:
+        seen.append(signal.getsignal(signal.SIGTERM))
+        return "a"
+
+    def migrate() -> Any:
+        seen.clear()
+        history.apply(add_slug(populate))
+        history.unapply()
+        return seen[0]
+
+    def handle(number: int, frame: Any) -> None:
+        raise AssertionError
+
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert migrate() not in (signal.SIG_DFL, None)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    signal.signal(signal.SIGTERM, handle)
+    try:
+        assert migrate() is handle
+        assert signal.getsignal(signal.SIGTERM) is handle
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def test_sigterm_in_another_thread(sqlite_alias: str) -> None:
+    """Fails if a run in a thread sets a handler, which Python refuses there."""
+    history = History(sqlite_alias)
+    create_movies(history, 1)
+    operation = add_slug()
+
+    def migrate() -> None:
+        another = History(sqlite_alias)
+        another.states = history.states
+        another.migrations = history.migrations
+        another.apply(operation)
+        another.connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(migrate).result()
+
+    assert get_rows(history) == [(1, "Film Number 0", "film-number-0-1")]
+
+
+def close_connection(history: History) -> None:
+    history.connection.close()
+
+
+def ping(history: History) -> None:
+    """Let PyMySQL connect again by itself, as Django's is_usable() does."""
+    with (
+        Session(history.connection) as other,
+        pytest.raises(DatabaseError),
+        history.connection.cursor() as cursor,
+    ):
+        cursor.execute(other.identifier_sql)
+        other.cut(cursor.fetchone()[0])
+        cursor.execute("SELECT 1")
+    history.connection.is_usable()
+
+
+@pytest.mark.parametrize("lose", [close_connection, ping])
+@pytest.mark.parametrize("alias", ["postgresql", "mariadb"], indirect=True)
+def test_goes_on_over_no_other_connection(alias: str, lose: Any) -> None:
+    """Fails if a run goes on without its claim when populate loses its connection."""
+    history = History(alias)
+    create_movies(history, 40)
+
+    def populate(movie: Any) -> str:
+        if movie.pk == 30:
+            lose(history)
+        return populate_slug(movie)
+
+    with pytest.raises(BackfillError) as caught:
+        history.apply(add_slug(populate, batch_size=10))
+
+    assert str(caught.value) == (
+        "films.Movie.slug: the connection to the database was lost or closed. The rows "
+        "that are filled stay. Run migrate again: it goes on from here."
+    )
+    reset_connection(history.connection)
+    with history.connection.cursor() as cursor:
+        cursor.execute("SELECT COUNT(slug) FROM films_movie")
+        assert cursor.fetchone() == (20,)
+    history.apply(add_slug())
+    assert len(get_rows(history)) == 40
 
 
 def test_disk_full_anywhere(sqlite_alias: str) -> None:

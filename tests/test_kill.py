@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import connections
+from django.db import DatabaseError, connections
 
 from tests.catalogue import describe_table, list_tables
 from tests.fork_server import Answer, Client
@@ -202,6 +202,42 @@ class Films:
             rows,
         )
 
+    def insert_late_row(self) -> None:
+        """Insert a row as code does that knows nothing of the column."""
+        with self.connection.cursor() as cursor:
+            cursor.execute(INSERT)
+
+    def read_late_value(self) -> Any:
+        """Return the value of the row of old code; None if it did not come in."""
+        with self.connection.cursor() as cursor:
+            cursor.execute(f"SELECT {self.column} FROM films_movie WHERE id = 999")
+            row = cursor.fetchone()
+        return row and row[0]
+
+    def delete_late_row(self) -> None:
+        """Delete the row of old code, if it came in."""
+        with self.connection.cursor() as cursor:
+            cursor.execute("DELETE FROM films_movie WHERE id = 999")
+
+    def can_old_code_insert(self) -> bool:
+        """
+        Return whether code that knows nothing of the column can insert.
+
+        Once the column is NOT NULL, only the record of the migration is missing.
+        """
+        with self.connection.cursor() as cursor:
+            columns = self.connection.introspection.get_table_description(
+                cursor, "films_movie"
+            )
+        if not all(info.null_ok for info in columns if info.name == self.column):
+            return True
+        self.delete_late_row()
+        try:
+            self.insert_late_row()
+        except DatabaseError:
+            return False
+        return True
+
     def kill(self, client: Client, migration: str, point: int | None) -> None:
         """Migrate to `migration` and kill the process at the event with this index."""
         if point is None:
@@ -332,3 +368,139 @@ def test_killed_while_the_server_works_on(films: Films) -> None:
 
         succeed(client.migrate())
         assert films.describe() == filled
+
+
+#: Between the first and the last of these, something may refuse rows of old code.
+GUARDED = re.compile(
+    r"(before|after) .*(_notnull|VALIDATE|NOT NULL|CREATE TRIGGER|DROP TRIGGER)"
+)
+
+INSERT = (
+    "INSERT INTO films_movie (id, title, year, first_name, last_name) "
+    "VALUES (999, 'film', 2899, 'A999', 'B999')"
+)
+
+
+@on_servers
+@pytest.mark.parametrize("how", ["SIGTERM", "SIGINT", "cut"])
+@pytest.mark.parametrize("films", ["unique slug"], indirect=True)
+def test_old_code_can_insert_after(films: Films, how: str) -> None:
+    """Fails if a check or a trigger stays behind a run that could have dropped it."""
+    with Client(films.site) as client:
+        succeed(client.migrate("films", "0001"))
+        films.create_rows()
+        events = succeed(client.migrate("films", "0002", old_code=INSERT)).events
+        assert films.read_late_value() == "film-999"
+        films.delete_late_row()
+        filled = films.describe()
+        succeed(client.migrate("films", "0001"))
+
+        for point in choose_guarded_points(events):
+            answer = client.migrate(
+                "films", "0002", kill_at=point, how=how, old_code=INSERT
+            )
+            assert answer.code != 0 or how == "cut", (events[point], answer)
+            assert films.can_old_code_insert(), (events[point], answer)
+            succeed(client.migrate())
+            assert films.read_late_value() in ("film-999", None), events[point]
+            films.delete_late_row()
+            assert films.describe() == filled, (events[point], answer)
+            succeed(client.migrate("films", "0001"))
+
+
+def choose_guarded_points(events: list[str]) -> list[int]:
+    """Return the indexes of the events at which something may stay behind."""
+    if os.environ.get("SAFEFIELD_KILL_POINTS") == "all":
+        return list(range(len(events)))
+    return spread(
+        [number for number, event in enumerate(events) if GUARDED.match(event)], 3
+    )
+
+
+#: What showbackfills says of the rows, and of what refuses rows of old code.
+GUARDS = {
+    "postgresql": ("filled, not enforced: 61 rows", "check constraint"),
+    "mysql": ("filling: 60 of 61 rows (98 %)", "trigger"),
+}
+
+
+@on_servers
+@pytest.mark.parametrize("end", ["migrate", "abandonbackfill"])
+@pytest.mark.parametrize("films", ["unique slug"], indirect=True)
+def test_what_sigkill_leaves_is_shown(films: Films, end: str) -> None:
+    """Fails if nobody hears why INSERTs fail, or what ends it."""
+    commands = {
+        "migrate": ["migrate"],
+        "abandonbackfill": ["abandonbackfill", "films", "0002", "--noinput"],
+    }
+    with Client(films.site) as client:
+        succeed(client.migrate("films", "0001"))
+        films.create_rows()
+        events = succeed(client.migrate("films", "0002", old_code=INSERT)).events
+        films.delete_late_row()
+        succeed(client.migrate("films", "0001"))
+        point = 1 + next(
+            number
+            for number, event in enumerate(events)
+            if re.match("after CREATE TRIGGER|before .* VALIDATE", event)
+        )
+        answer = client.migrate("films", "0002", kill_at=point, old_code=INSERT)
+        assert answer.was_killed
+
+    shown = films.site.manage("showbackfills").out
+    could_insert = films.can_old_code_insert()
+    result = films.site.manage(*commands[end])
+
+    state, kind = GUARDS[films.connection.vendor]
+    assert shown == (
+        f"films.0002_extra  films.Movie.extra  {state}. A run was killed: {kind} "
+        "films_movie_extra_47462a00_notnull refuses each INSERT without a value. "
+        "migrate and abandonbackfill drop it\n"
+    )
+    assert not could_insert
+    assert result.code == 0
+    assert films.can_old_code_insert()
+
+
+STOPPED = {
+    "sqlite": "Nothing was changed. Run migrate again.",
+    "postgresql": (
+        "50 of 60 rows are filled and stay. Run migrate to resume, or abandonbackfill "
+        "films 0002 to undo."
+    ),
+}
+STOPPED["mysql"] = STOPPED["postgresql"]
+
+
+@pytest.mark.parametrize("films", ["indexed char"], indirect=True)
+def test_stopped_says_where_it_stands(films: Films) -> None:
+    """Fails if Ctrl-C or SIGTERM ends in a traceback."""
+    with Client(films.site) as client:
+        succeed(client.migrate("films", "0001"))
+        films.create_rows()
+        events = succeed(client.migrate("films", "0002")).events
+        updates = [
+            number
+            for number, event in enumerate(events)
+            if re.match("after UPDATE|after .*UPDATE .films_movie", event)
+        ]
+        succeed(client.migrate("films", "0001"))
+        answers = []
+        for how in ("SIGINT", "SIGTERM"):
+            answers.append(
+                client.migrate("films", "0002", kill_at=updates[2] - 1, how=how)
+            )
+            succeed(client.migrate("films", "0002"))
+            succeed(client.migrate("films", "0001"))
+
+    assert [(answer.code, answer.output) for answer in answers] == [
+        (
+            code,
+            "Operations to perform:\n"
+            "  Target specific migration: 0002_extra, from films\n"
+            "Running migrations:\n"
+            "  Applying films.0002_extra...\n"
+            f"Stopped. {STOPPED[films.connection.vendor]}\n",
+        )
+        for code in (130, 143)
+    ]

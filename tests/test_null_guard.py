@@ -287,8 +287,10 @@ def test_gives_up_where_rows_come_faster(history: History) -> None:
     assert len(get_rows(history)) == 8
 
 
-def test_next_run_drops_the_trigger_of_a_stopped_one(history: History) -> None:
-    stop_there(history, add_slug())
+def test_next_run_drops_the_trigger_of_a_stopped_one(
+    history: History, monkeypatch: Any
+) -> None:
+    stop_there(monkeypatch, history, add_slug())
 
     history.apply(add_slug())
 
@@ -296,10 +298,12 @@ def test_next_run_drops_the_trigger_of_a_stopped_one(history: History) -> None:
     assert get_rows(history)[3:] == [(10, "Late", "late-10")]
 
 
-def test_way_back_drops_the_trigger_of_a_stopped_run(history: History) -> None:
+def test_way_back_drops_the_trigger_of_a_stopped_run(
+    history: History, monkeypatch: Any
+) -> None:
     before = history.describe("Movie")
     operation = add_slug()
-    stop_there(history, operation)
+    stop_there(monkeypatch, history, operation)
     state = history.state.clone()
     operation.state_forwards(history.app_label, state)
 
@@ -311,14 +315,16 @@ def test_way_back_drops_the_trigger_of_a_stopped_run(history: History) -> None:
     assert history.describe("Movie") == before
 
 
-def test_altered_field_with_the_trigger_is_not_restored(history: History) -> None:
+def test_altered_field_with_the_trigger_is_not_restored(
+    history: History, monkeypatch: Any
+) -> None:
     slug = models.SlugField(max_length=80, null=True)
     history.apply(migrations.AddField("Movie", "slug", slug))
     before = history.describe("Movie")
     operation = AlterFieldWithBackfill(
         "Movie", "slug", models.SlugField(max_length=80), populate_slug
     )
-    stop_there(history, operation)
+    stop_there(monkeypatch, history, operation)
     state = history.state.clone()
     operation.state_forwards(history.app_label, state)
     plan = operation.make_plan(history.app_label, history.state.clone(), state)
@@ -334,15 +340,39 @@ def test_altered_field_with_the_trigger_is_not_restored(history: History) -> Non
     assert history.describe("Movie") == before
 
 
-def stop_there(history: History, operation: Any) -> None:
-    """Run the operation, and cut its connection once the trigger is there."""
+def stop_there(monkeypatch: Any, history: History, operation: Any) -> None:
+    """
+    Run the operation, cut its connection once the trigger is there, and let nobody in.
+
+    So the trigger stays, as after SIGKILL.
+    """
     connection = history.connection
+    settings = connection.settings_dict
+    port = settings["PORT"]
+    monkeypatch.setattr(Locks, "sleep", staticmethod(lambda seconds: None))
     with Session(connection) as other:
         with connection.cursor() as cursor:
             cursor.execute(other.identifier_sql)
             pid = cursor.fetchone()[0]
-        old_code = OldCode(history, 1, after_trigger=lambda: other.cut(pid))
-        with connection.execute_wrapper(old_code), pytest.raises(OperationalError):
+
+        def cut() -> None:
+            other.cut(pid)
+            settings["PORT"] = "1"
+
+        old_code = OldCode(history, 1, after_trigger=cut)
+        with (
+            connection.execute_wrapper(old_code),
+            pytest.raises(BackfillError) as caught,
+        ):
             history.apply(operation)
+    settings["PORT"] = port
     reset_connection(connection)
+    assert str(caught.value) == (
+        "films.Movie.slug: the connection to the database was lost or closed. The rows "
+        "that are filled stay. Run migrate again: it goes on from here. Trigger "
+        "films_movie_slug_e73823af_notnull could not be dropped: until it is gone, "
+        "table films_movie refuses each INSERT that leaves out column slug. Run "
+        "migrate to go on, or abandonbackfill --database mariadb with this migration "
+        "to undo: both drop it first."
+    )
     assert history.describe("Movie")["triggers"] != []

@@ -74,7 +74,7 @@ def sample(events: list[str]) -> list[int]:
 def crash(films: Films, client: Client, migration: str, point: int) -> None:
     """Migrate, and crash the server at the event with this index."""
     films.connection.close()
-    answer = client.migrate("films", migration, kill_at=point, kills_server=True)
+    answer = client.migrate("films", migration, kill_at=point, how="server")
     assert len(answer.events) > point, answer
     wait_until(lambda: is_up(films.connection))
 

@@ -272,6 +272,7 @@ def test_json(site: Site, alias: str) -> None:
         "rows": 5,
         "filled": 3,
         "is_exact": True,
+        "guard": None,
         "text": "filling: 3 of 5 rows (60 %)",
     }
     if alias == "default":
@@ -287,6 +288,7 @@ def test_json(site: Site, alias: str) -> None:
             "rows": None,
             "filled": None,
             "is_exact": None,
+            "guard": None,
             "text": "not started",
         },
     ]

@@ -338,8 +338,8 @@ def test_behind_a_pooler(postgresql_alias: str, monkeypatch: Any) -> None:
 
     assert str(caught.value) == (
         "films.Book.extra: RowNumber() OVER (F(id)) needs a "
-        "temporary table, and DISABLE_SERVER_SIDE_CURSORS says that the connection is "
-        "that of a pooler, which may hand out another one for the next statement. "
+        "temporary table, and the connection is that of a pooler, which may hand out "
+        "another one for the next statement. "
         "Connect to the database itself, or give a function of one row as populate, "
         "then run migrate again."
     )

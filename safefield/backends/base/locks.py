@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from django.db import DatabaseError, Error
 
 from safefield.backends.base.retries import BATCH, STRONG_LOCK, Patience, retry
+from safefield.backends.base.session import Session
 from safefield.exceptions import BackfillError
 from safefield.plan import Plan
 
@@ -35,12 +36,17 @@ class Locks:
     #: Whether the next statement may go over another connection to the server.
     is_pooled = False
 
+    session_class: type[Session] = Session
+
     #: Waits, in seconds; replaced in tests.
     sleep: Callable[[float], object] = staticmethod(time.sleep)
 
     def __init__(self, connection: Any, plan: Plan) -> None:
         self.connection = connection
         self.plan = plan
+        self.session = self.session_class(connection)
+        #: What still refuses rows without a value after a run that failed.
+        self.left_guard = ""
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -50,13 +56,7 @@ class Locks:
         Raises:
             BackfillError: Another run is at work on it.
         """
-        if not self._claim_in_time():
-            raise BackfillError(
-                f"{self.plan.title}: another migrate is at work on table "
-                f"{self.plan.table}. Wait for it to end, then run migrate again.",
-                model=self.plan.label,
-                field=self.plan.field_name,
-            )
+        self._claim_in_time()
         try:
             yield
         except BaseException:
@@ -66,12 +66,33 @@ class Locks:
             raise
         self.release()
 
-    def _claim_in_time(self) -> bool:
+    def recover(self) -> None:
+        """
+        Begin another session in place of a lost one, to put away what it has left.
+
+        Raises:
+            BackfillError: Another run is at work on the table by now.
+            Error: The server takes no connection.
+        """
+        self._renew_session()
+        self._claim_in_time()
+
+    def _renew_session(self) -> None:
+        # A server that was started again needs a moment.
+        retry(self.session.renew, lambda exc: True, STRONG_LOCK, sleep=self.sleep)
+
+    def _claim_in_time(self) -> None:
         for _ in range(CLAIM_TRIES - 1):
             if self.claim():
-                return True
+                return
             self.sleep(CLAIM_PAUSE_SECONDS)
-        return self.claim()
+        if not self.claim():
+            raise BackfillError(
+                f"{self.plan.title}: another migrate is at work on table "
+                f"{self.plan.table}. Wait for it to end, then run migrate again.",
+                model=self.plan.label,
+                field=self.plan.field_name,
+            )
 
     def claim(self) -> bool:
         """Return whether the table could be claimed; released with the session."""

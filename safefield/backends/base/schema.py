@@ -11,6 +11,7 @@ from django.db.models import F, Model, QuerySet
 from django.db.models.lookups import IsNull
 
 from safefield.backends.base.column import LiveColumn
+from safefield.backends.base.guard import Guard
 from safefield.backends.base.live import LiveSchema
 from safefield.backends.base.names import (
     TakenName,
@@ -52,6 +53,21 @@ class Schema(LiveSchema):
             BackfillError: Another migrate is at work on the table.
         """
         return self.locks.alone() if self.commits else nullcontext()
+
+    def get_guard(self) -> Guard | None:
+        """Return what refuses rows without a value at the end; None if nothing does."""
+        return None
+
+    @property
+    def guard_title(self) -> str:
+        """How messages name what refuses rows without a value; else empty."""
+        guard = None if self.plan.strict_field.null else self.get_guard()
+        return guard.title if guard is not None and guard.is_there() else ""
+
+    def drop_guard(self) -> None:
+        """Let rows without a value come again, which a killed run keeps away."""
+        if self.guard_title and (guard := self.get_guard()) is not None:
+            guard.drop()
 
     def warn_of_locks(self) -> None:
         """Say what an atomic migration will lock, and for about how long."""

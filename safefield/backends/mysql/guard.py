@@ -7,6 +7,7 @@ from typing import Any
 
 from django.db import DatabaseError
 
+from safefield.backends.base.guard import Guard
 from safefield.backends.base.locks import Locks
 from safefield.plan import Plan
 
@@ -18,7 +19,7 @@ __all__ = ["NullGuard"]
 NOT_ALLOWED = {1142, 1227, 1419}
 
 
-class NullGuard:
+class NullGuard(Guard):
     """
     A trigger that refuses new rows without a value.
 
@@ -32,10 +33,12 @@ class NullGuard:
         locks (Locks): The locks of the plan.
     """
 
+    kind = "trigger"
+
     def __init__(self, editor: Any, plan: Plan, locks: Locks) -> None:
+        super().__init__(locks)
         self.editor = editor
         self.plan = plan
-        self.locks = locks
         self.quote = editor.connection.ops.quote_name
         column = plan.field.column
         self.name = editor._create_index_name(plan.table, [column], suffix="_notnull")
@@ -46,14 +49,17 @@ class NullGuard:
             f"SET MYSQL_ERRNO = 1048, MESSAGE_TEXT = "
         )
 
-    def create(self) -> None:
-        """Create the trigger, unless it is there or not allowed."""
-        if self.is_there():
-            return
+    @property
+    def title(self) -> str:
+        return f"{self.kind} {self.name}"
+
+    def add(self) -> None:
+        """Create the trigger, unless that is not allowed."""
         message = f"Column '{self.plan.field.column}' cannot be null"
+        self.name = self._free_name()
         try:
             self._execute(
-                f"CREATE TRIGGER {self.quote(self._free_name())} "
+                f"CREATE TRIGGER {self.quote(self.name)} "
                 f"BEFORE INSERT ON {self.quote(self.plan.table)} FOR EACH ROW "
                 f"{self.head}{self.editor.quote_value(message)}; END IF; END"
             )
@@ -62,13 +68,14 @@ class NullGuard:
                 raise
 
     def drop(self) -> None:
-        """Drop the trigger, also that of a run that was stopped."""
         for name in self._find_names():
             self._execute(f"DROP TRIGGER {self.quote(name)}")
 
     def is_there(self) -> bool:
-        """Return whether the table has the trigger."""
-        return bool(self._find_names())
+        names = self._find_names()
+        if names:
+            self.name = names[0]
+        return bool(names)
 
     def _find_names(self) -> list[str]:
         return self._select(

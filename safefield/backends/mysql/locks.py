@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from django.db import DatabaseError, Error
 
 from safefield.backends.base.locks import Locks
+from safefield.backends.mysql.session import MySQLSession
 from safefield.conf import get_configuration
 
 __all__ = ["MySQLLocks"]
@@ -37,6 +38,11 @@ NOT_ALLOWED = 1227
 class MySQLLocks(Locks):
     """The locks on MySQL and MariaDB."""
 
+    session_class = MySQLSession
+
+    #: The server's number of the session that has the claim.
+    _claimant: int | None = None
+
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Keep other runs of migrate away, and wait for locks only shortly."""
@@ -44,15 +50,33 @@ class MySQLLocks(Locks):
             yield
 
     def claim(self) -> bool:
-        return self._call("GET_LOCK", ", 0")
+        is_ours, claimant = self._fetch(
+            f"SELECT GET_LOCK({CLAIM}, 0), IS_USED_LOCK({CLAIM})", 2
+        )
+        if is_ours:
+            self._claimant = claimant
+        return bool(is_ours)
 
     def release(self) -> None:
-        self._call("RELEASE_LOCK")
+        self._fetch(f"SELECT RELEASE_LOCK({CLAIM})", 1)
 
-    def _call(self, function: str, arguments: str = "") -> bool:
+    def recover(self) -> None:
+        self._renew_session()
+        (claimant,) = self._fetch(f"SELECT IS_USED_LOCK({CLAIM})", 1)
+        if claimant is not None and claimant == self._claimant:
+            # The lost session goes on with its statement, which nobody waits for.
+            with self.connection.cursor() as cursor, suppress(DatabaseError):
+                # Unless it has come to its end since.
+                cursor.execute(f"KILL {int(claimant)}")
+        self._claim_in_time()
+        self._set_waits([LOCK_WAIT_SECONDS] * len(WAIT_VARIABLES))
+
+    def _fetch(self, sql: str, count: int) -> Sequence[int | None]:
+        """Run a query on the claim, which it names `count` times."""
         with self.connection.cursor() as cursor:
-            cursor.execute(f"SELECT {function}({CLAIM}{arguments})", [self.plan.table])
-            return bool(cursor.fetchone()[0])
+            cursor.execute(sql, [self.plan.table] * count)
+            row: Sequence[int | None] = cursor.fetchone()
+            return row
 
     @contextmanager
     def whole_tables(self, tables: Iterable[str]) -> Iterator[None]:

@@ -8,11 +8,11 @@ and takes one statement, and often one copy of the table, for each change.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from typing import cast
 
-from django.db import DatabaseError, Error
+from django.db import DatabaseError
 
 from safefield.backends.base.column import LiveColumn
 from safefield.backends.base.keys import Kind
@@ -120,18 +120,16 @@ class MySQLSchema(MySQLLiveSchema):
         return Referring(self.editor, self.plan, self.locks, old, new)
 
     def enforce(self, sweep: Callable[[], None], check: Callable[[], None]) -> None:
-        guard = NullGuard(self.editor, self.plan, self.locks)
+        guard = self.get_guard()
         # Before the guard, which would refuse what has no value.
         self._set_default()
-        try:
+        # If this fails, code that knows nothing of the column goes on inserting.
+        with guard.watched():
             self._enforce(sweep, check, guard)
-        except BaseException:
-            # Code that knows nothing of the column must go on inserting. But
-            # the connection may be what was lost.
-            with suppress(Error):
-                guard.drop()
-            raise
         guard.drop()
+
+    def get_guard(self) -> NullGuard:
+        return NullGuard(self.editor, self.plan, self.locks)
 
     def _set_default(self) -> None:
         """Let the database fill in for code that knows nothing of the column."""
@@ -253,13 +251,12 @@ class MySQLSchema(MySQLLiveSchema):
             self.locks.change_table(lambda: self._execute_alter(alter))
 
     def is_restored(self, column: LiveColumn) -> bool:
-        guard = NullGuard(self.editor, self.plan, self.locks)
-        return super().is_restored(column) and not guard.is_there()
+        return super().is_restored(column) and not self.get_guard().is_there()
 
     def drop(self) -> None:
         if not self.editor.collect_sql:
             # Of a run that was stopped: without the column it would fail.
-            NullGuard(self.editor, self.plan, self.locks).drop()
+            self.get_guard().drop()
         field = self.plan.field
         if hasattr(field, "spatial_index"):
             # It goes with the column, and may be gone already.
@@ -271,7 +268,7 @@ class MySQLSchema(MySQLLiveSchema):
 
     def restore(self, recheck: object = None) -> None:
         if not self.editor.collect_sql:
-            NullGuard(self.editor, self.plan, self.locks).drop()
+            self.get_guard().drop()
         old = self.plan.old_field
         assert old is not None
         definition = [f"MODIFY {self._definition(old)}"]

@@ -1,4 +1,4 @@
-"""MySQL and MariaDB: a session in which the server changes no value by itself."""
+"""MySQL and MariaDB: the session of a run, in which no value is changed silently."""
 
 from __future__ import annotations
 
@@ -8,10 +8,32 @@ from typing import Any
 
 from django.db import Error
 
-__all__ = ["strict_mode", "without_foreign_key_checks"]
+from safefield.backends.base.session import Session
+
+__all__ = ["MySQLSession", "strict_mode", "without_foreign_key_checks"]
 
 #: Modes in which a server refuses what does not fit, and does not change it.
 STRICT_MODES = {"STRICT_TRANS_TABLES", "STRICT_ALL_TABLES"}
+
+
+class MySQLSession(Session):
+    """The session of a run on MySQL and MariaDB."""
+
+    def identify(self) -> tuple[Any, ...]:
+        # PyMySQL connects again within its own connection when it is pinged.
+        raw = self.connection.connection
+        return raw, raw and raw.thread_id()
+
+    def answers(self) -> bool:
+        # Not the ping of is_usable(), for the same reason. After Ctrl-C mysqlclient may
+        # be "out of sync", and takes no statement.
+        try:
+            with self.connection.connection.cursor() as cursor:
+                cursor.execute("SELECT 1")
+                cursor.fetchall()
+        except self.connection.Database.Error:
+            return False
+        return True
 
 
 @contextmanager

@@ -7,7 +7,10 @@ from collections.abc import Callable, Iterable, Sequence
 from django.db import DatabaseError, transaction
 
 from safefield.backends.base.locks import Locks
+from safefield.backends.postgresql.claims import Claim, is_pooled, make_claim
+from safefield.backends.postgresql.session import PostgreSQLSession
 from safefield.conf import get_configuration
+from safefield.progress import warn
 
 __all__ = ["PostgreSQLLocks"]
 
@@ -28,30 +31,32 @@ PASSING = {"55P03", "40P01", "40001"}
 class PostgreSQLLocks(Locks):
     """The locks on PostgreSQL."""
 
+    session_class = PostgreSQLSession
+
+    _claim: Claim | None = None
+
     def claim(self) -> bool:
-        if self.is_pooled:
-            return True
-        return self._call("pg_try_advisory_lock")
+        self._claim = self._claim or make_claim(self.connection, self.plan)
+        return self._claim.take()
 
     def release(self) -> None:
-        if not self.is_pooled:
-            self._call("pg_advisory_unlock")
+        claim, self._claim = self._claim, None
+        if claim is not None and not claim.give_back():
+            warn(
+                "%s: the lock that keeps other runs of migrate away from table %s was "
+                "lost before the end.",
+                self.plan.title,
+                self.plan.table,
+            )
+
+    def recover(self) -> None:
+        if self._claim is not None and not self._claim.outlives_session:
+            self._claim = None
+        super().recover()
 
     @property
     def is_pooled(self) -> bool:  # type: ignore[override]  # an attribute in Locks
-        # Behind a pooler that hands out a connection for each transaction, a
-        # lock of the session would be left with somebody else. This setting is
-        # how Django is told of such a pooler.
-        return bool(self.connection.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS"))
-
-    def _call(self, function: str) -> bool:
-        with self.connection.cursor() as cursor:
-            cursor.execute(
-                f"SELECT {function}(hashtext('safefield'), "
-                f"hashtext(%s::regclass::oid::text))",
-                [self._quote(self.plan.table)],
-            )
-            return bool(cursor.fetchone()[0])
+        return is_pooled(self.connection)
 
     def is_passing(self, exc: DatabaseError) -> bool:
         # psycopg 3 has sqlstate, psycopg2 has pgcode.

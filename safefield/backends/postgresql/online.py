@@ -22,6 +22,7 @@ from safefield.backends.base.column import LiveColumn
 from safefield.backends.base.keys import Kind
 from safefield.backends.base.schema import Schema
 from safefield.backends.postgresql import catalogue
+from safefield.backends.postgresql.guard import NotNullCheck
 from safefield.backends.postgresql.keys import PostgreSQLKeys
 from safefield.backends.postgresql.locks import PostgreSQLLocks
 from safefield.backends.postgresql.surroundings import is_partitioned
@@ -156,29 +157,20 @@ class OnlineSchema(Schema):
     def _set_not_null(self, sweep: Callable[[], None]) -> None:
         if self.plan.strict_field.null:
             return
-        name = self._not_null_name()
+        check = self.get_guard()
         if not self._is_not_null():
             # A row that has no value when the check is there cannot be updated
             # by code that knows nothing of the column: let it be few.
             sweep()
-            if not self._has_constraint(name):
-                self._alter(
-                    f"ADD CONSTRAINT {name} CHECK ({self.column} IS NOT NULL) NOT VALID"
-                )
-            try:
+            # If this fails, code that knows nothing of the column goes on inserting.
+            with check.watched():
+                check.create()
                 # From here on no row can be left without a value.
                 sweep()
-                self._validate(name)
-            except BaseException:
-                # Code that knows nothing of the column must go on inserting. But
-                # the connection may be what was lost.
-                with suppress(Error):
-                    self._alter(f"DROP CONSTRAINT {name}")
-                raise
-            # With the valid check PostgreSQL need not scan the table again.
-            self._alter(f"ALTER COLUMN {self.column} SET NOT NULL")
-        if self.editor.collect_sql or self._has_constraint(name):
-            self._alter(f"DROP CONSTRAINT {name}")
+                self._validate(check.name)
+                # With the valid check PostgreSQL need not scan the table again.
+                self._alter(f"ALTER COLUMN {self.column} SET NOT NULL")
+        check.drop()
 
     def _drop_indexes(self) -> None:
         names = [] if self.editor.collect_sql else self.leftover_indexes()
@@ -186,6 +178,9 @@ class OnlineSchema(Schema):
             if (found := self._find_index(name)) is not None:
                 how = "" if self._is_partitioned else "CONCURRENTLY "
                 self.editor.execute(f"DROP INDEX {how}{found[1]}", None)
+
+    def get_guard(self) -> NotNullCheck:
+        return NotNullCheck(self.editor, self.plan, self.locks, self._alter)
 
     # What is there
 
@@ -233,17 +228,6 @@ class OnlineSchema(Schema):
     def has_default(self, field: Any) -> bool:
         """Return whether the database has a default for `field`."""
         return field.db_default is not NOT_PROVIDED
-
-    def _not_null_name(self) -> str:
-        """Return the quoted name of the check that stands before NOT NULL."""
-        name = self.editor._create_index_name(
-            self.plan.table, [self.plan.field.column], suffix="_notnull"
-        )
-        if not self.editor.collect_sql:
-            name = catalogue.find_check_name(
-                self.connection, self.table, self.plan.field.column, name
-            )
-        return self.quote_name(name)
 
     def _unique_name(self) -> str:
         return str(

@@ -182,15 +182,13 @@ class PostgreSQLSchema(OnlineSchema):
             super().drop()
 
     def is_restored(self, column: LiveColumn) -> bool:
-        return super().is_restored(column) and not self._has_constraint(
-            self._not_null_name()
-        )
+        return super().is_restored(column) and not self.get_guard().is_there()
 
     def restore(self, recheck: Callable[[], None] = lambda: None) -> None:
         self.settle()
         # What a run that was stopped leaves behind.
-        if self._has_constraint(name := self._not_null_name()):
-            self._alter(f"DROP CONSTRAINT {name}")
+        if not self.editor.collect_sql:
+            self.get_guard().drop()
         wanted = [WantedName(self._unique_name().strip('"'), "unique constraint")]
         if (
             not self._has_unique()

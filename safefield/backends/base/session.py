@@ -1,0 +1,81 @@
+"""The session of a run on its server: the one that it began with, or none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from django.db import Error, InterfaceError
+
+__all__ = ["Session"]
+
+
+class Session:
+    """
+    What a run has on its server, and does not have in another session: its claim
+    on the table, its timeouts, its mode.
+
+    Django connects again by itself where a connection was closed. Within kept() it
+    gets an error instead.
+
+    Args:
+        connection (BaseDatabaseWrapper): The connection of the run.
+    """
+
+    def __init__(self, connection: Any) -> None:
+        self.connection = connection
+        #: Whether the last run lost its session, or somebody closed it.
+        self.was_lost = False
+        self._identity: tuple[Any, ...] = ()
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Let no other session take the place of this one in the block."""
+        self.connection.ensure_connection()
+        self._identity = self.identify()
+        self.was_lost = False
+        self.connection.connect = self._refuse
+        try:
+            yield
+        except BaseException as exc:
+            of_database = Error, KeyboardInterrupt
+            if isinstance(exc, of_database) or isinstance(exc.__cause__, of_database):
+                self.is_lost()
+            raise
+        finally:
+            vars(self.connection).pop("connect", None)
+
+    def _refuse(self) -> None:
+        raise InterfaceError("The connection of this run is closed.")
+
+    def identify(self) -> tuple[Any, ...]:
+        """Return what only this session has, without asking the server."""
+        return (self.connection.connection,)
+
+    def is_lost(self) -> bool:
+        """Return whether the session is over, or another one is in its place."""
+        self.was_lost = self.was_lost or not (
+            self.connection.connection is not None
+            and self.identify() == self._identity
+            and self.answers()
+        )
+        return self.was_lost
+
+    def answers(self) -> bool:
+        """Return whether the server takes statements."""
+        return bool(self.connection.is_usable())
+
+    def renew(self) -> None:
+        """
+        Begin another session, to put away what the lost one has left behind.
+
+        Raises:
+            Error: There is none to be had.
+        """
+        vars(self.connection).pop("connect", None)
+        with suppress(Error):
+            # It may be past that, too.
+            self.connection.close()
+        self.connection.connection = None
+        self.connection.ensure_connection()

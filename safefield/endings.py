@@ -1,0 +1,155 @@
+"""However a run ends early, one text says where things stand and how to go on."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from django.db import DEFAULT_DB_ALIAS, Error
+
+from safefield.backends import get_backend
+from safefield.backends.base.schema import Schema
+from safefield.exceptions import BackfillError
+from safefield.interrupts import Stopped, Terminated, stoppable
+from safefield.origins import find_migration, shorten
+from safefield.plan import Plan
+
+__all__ = ["Ending"]
+
+#: Exit codes as shells have them: 128 and the number of the signal.
+SIGINT_CODE = 130
+SIGTERM_CODE = 143
+
+
+class Ending:
+    """
+    What is said of a run that ends early.
+
+    Args:
+        plan (Plan): What the operation asks for.
+        schema (Schema): The column on its database.
+        kept (str): What a run leaves done, a sentence.
+        is_forwards (bool): Whether the run fills rows, which can be abandoned.
+    """
+
+    def __init__(
+        self, plan: Plan, schema: Schema, kept: str, *, is_forwards: bool
+    ) -> None:
+        self.plan = plan
+        self.schema = schema
+        self.kept = kept
+        self.is_forwards = is_forwards
+
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """
+        Turn signals and a lost connection into one text in the block.
+
+        Raises:
+            Stopped: Ctrl-C or SIGTERM.
+            BackfillError: The connection was lost, or what the run failed of left
+                rows without a value refused.
+        """
+        with stoppable():
+            try:
+                with self.schema.locks.session.kept():
+                    yield
+            except KeyboardInterrupt as exc:
+                # What migrate is printing stands on a line without an end.
+                sys.stderr.write(f"\n{self._describe_stop()}\n")
+                sys.stderr.flush()
+                is_term = isinstance(exc, Terminated)
+                raise Stopped(SIGTERM_CODE if is_term else SIGINT_CODE) from None
+            except (BackfillError, Error) as exc:
+                if self.schema.locks.session.was_lost:
+                    raise self._make_error(self._describe_loss()) from exc
+                if self.schema.locks.left_guard:
+                    raise self._add_guard(exc) from exc
+                raise
+
+    def _add_guard(self, exc: BackfillError | Error) -> BackfillError:
+        """Return the error with what else there is to know."""
+        if not isinstance(exc, BackfillError):
+            said = f"{type(exc).__name__}: {exc}"
+            return self._make_error(
+                f"{self.plan.title}: {said}. {self._describe_guard()}"
+            )
+        return BackfillError(
+            f"{exc} {self._describe_guard()}",
+            model=exc.model,
+            field=exc.field,
+            rows=exc.rows,
+        )
+
+    def _make_error(self, text: str) -> BackfillError:
+        return BackfillError(
+            text,
+            model=self.plan.label,
+            field=self.plan.field_name,
+        )
+
+    def _describe_loss(self) -> str:
+        if not self.schema.commits:
+            return (
+                f"{self.plan.title}: the connection to the database was lost or "
+                f"closed. Nothing was changed. Run migrate again."
+            )
+        text = (
+            f"{self.plan.title}: the connection to the database was lost or closed. "
+            f"{self.kept} Run migrate again: it goes on from here."
+        )
+        if self.schema.locks.left_guard:
+            text += f" {self._describe_guard()}"
+        return text
+
+    def _describe_guard(self) -> str:
+        guard = self.schema.locks.left_guard
+        return (
+            f"{guard[0].upper()}{guard[1:]} could not be dropped: until it is gone, "
+            f"table {self.plan.table} refuses each INSERT that leaves out column "
+            f"{self.plan.field.column}. Run migrate to go on, or "
+            f"{self._spell_abandon()} to undo: both drop it first."
+        )
+
+    def _describe_stop(self) -> str:
+        if not self.schema.commits:
+            return "Stopped. Nothing was changed. Run migrate again."
+        if not self.is_forwards:
+            return f"Stopped. {self.kept} Run migrate again: it goes on from here."
+        try:
+            done = self._describe_rows()
+        except Error:
+            done = self.kept
+        if done is None:
+            return "Stopped. Nothing was changed. Run migrate again."
+        text = (
+            f"Stopped. {done} Run migrate to resume, or {self._spell_abandon()} to "
+            f"undo."
+        )
+        if self.schema.locks.left_guard:
+            text += f" {self._describe_guard()}"
+        return text
+
+    def _describe_rows(self) -> str | None:
+        """Return how many rows are filled; None if there is no column yet."""
+        connection = self.schema.connection
+        if self.schema.locks.session.was_lost:
+            with suppress(Error):
+                connection.close()
+        if self.schema.live_column() is None:
+            return None
+        tally = get_backend(connection).census(self.schema).count()
+        if tally.filled is None:
+            return self.kept
+        of = "of" if tally.is_exact else "of about"
+        return f"{tally.filled:,} {of} {tally.rows:,} rows are filled and stay."
+
+    def _spell_abandon(self) -> str:
+        alias = self.schema.connection.alias
+        option = "" if alias == DEFAULT_DB_ALIAS else f" --database {alias}"
+        migration = find_migration(self.plan.origin)
+        if migration is None:
+            return f"abandonbackfill{option} with this migration"
+        name = f"{migration.app_label} {shorten(migration)}"
+        return f"abandonbackfill {name}{option}"

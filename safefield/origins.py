@@ -1,0 +1,71 @@
+"""The migration that an operation is in, which Django does not tell the operation."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from django.db.migrations import Migration
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.operations.base import Operation
+from django.db.migrations.recorder import MigrationRecorder
+
+from safefield.exceptions import BackfillError
+from safefield.plan import Plan
+
+__all__ = ["find_migration", "refuse_applied", "shorten"]
+
+
+def find_migration(operation: Any) -> Migration | None:
+    """Return the migration of the project that an operation is in; None if in none."""
+    for migration in read_migrations():
+        if any(each is operation for each in flatten(migration.operations)):
+            return migration
+    return None
+
+
+def flatten(operations: Sequence[Operation]) -> Iterator[Operation]:
+    """Yield operations, also those within others."""
+    for operation in operations:
+        yield operation
+        yield from flatten(getattr(operation, "database_operations", ()))
+
+
+def shorten(migration: Migration) -> str:
+    """Return the number of a migration where that is enough to find it."""
+    match = re.match(r"\d+(?=_)", migration.name)
+    number = match.group() if match else migration.name
+    same = [
+        other
+        for other in read_migrations()
+        if other.app_label == migration.app_label and other.name.startswith(number)
+    ]
+    return number if len(same) == 1 else migration.name
+
+
+def read_migrations() -> list[Migration]:
+    """Return the migrations on disk."""
+    loader = MigrationLoader(None, load=False)
+    loader.load_disk()
+    return list(loader.disk_migrations.values())
+
+
+def refuse_applied(plan: Plan, connection: Any) -> None:
+    """
+    Refuse what another run has applied since this one looked.
+
+    Raises:
+        BackfillError: Its migration would be recorded twice.
+    """
+    migration = find_migration(plan.origin)
+    if migration is None:
+        return
+    recorded = MigrationRecorder(connection).applied_migrations()
+    if (migration.app_label, migration.name) in recorded:
+        raise BackfillError(
+            f"{plan.title}: another migrate has applied {migration} meanwhile. Run "
+            f"migrate again for what comes after it.",
+            model=plan.label,
+            field=plan.field_name,
+        )
