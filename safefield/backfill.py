@@ -259,9 +259,9 @@ class Backfill(Pass):
             computed = self.compute(taken, savepoints=True)
         written = Written([], [])
         for each in computed:
-            instance, key, row = each
+            key = each[1]
             try:
-                self.write_one(instance, row)
+                self.write_one(each)
             except Exception as exc:
                 self.note_refused(key, exc)
             else:
@@ -297,10 +297,13 @@ class Backfill(Pass):
             reason = f"there is no {label} with this key"
         self.bad_rows.append(BadRow(pk, reason))
 
-    def write_one(self, row: Model, prepared: Row) -> None:
+    def write_one(self, computed: Computed) -> None:
         """Write one row, so that an error is about this row alone."""
         with transaction.atomic(using=self.alias):
-            self.writer.write([prepared])
+            self.writer.write([computed[2]])
+
+    def note_value(self, pk: Any, value: Any) -> None:
+        """Take note of what is written row by row, in terms of Python."""
 
     def resolve(self) -> None:
         """Give rows that collide values of their own; here there is no way to."""
@@ -329,7 +332,9 @@ class Backfill(Pass):
                 instance = None if assignment is None else assignment.copy(row)
                 value = value_of(row)
                 if instance is not None:
-                    prepared = self.prepare(self.assign(instance, value))
+                    columns = self.assign(instance, value)
+                    prepared = self.prepare(columns)
+                    value = columns[self.plan.field]
                 else:
                     prepared = (value if accepts(value) else prepare(value),)
             except DatabaseError as exc:
@@ -340,6 +345,8 @@ class Backfill(Pass):
                 self.note_bad(key, source, exc, value)
             else:
                 computed.append((row, key, (written_key, prepared)))
+                if savepoints:
+                    self.note_value(key, value)
         self.last_key = key
         if self.plan.old_field is not None:
             self.filled.update(key for _, key, _ in computed)

@@ -13,6 +13,7 @@ from django.db import DatabaseError, IntegrityError, transaction
 from django.db.models import Model, QuerySet
 
 from safefield.answers import QUESTION_VALUES, Answer, Answers, freeze
+from safefield.assignment import snapshot
 from safefield.backends.base.schema import Schema
 from safefield.backends.base.writer import Row
 from safefield.backfill import Backfill
@@ -22,6 +23,7 @@ from safefield.plan import Plan
 from safefield.populate import function_name
 from safefield.reports import MAX_BAD_ROWS, Finding
 from safefield.rows import find_losers, has_sharing_rows, lock_rows, read_values
+from safefield.unfilled import Computed
 from safefield.verify import empty_rows
 from safefield.violations import Violation, find_violation
 
@@ -101,6 +103,8 @@ class Deduplication(Backfill):
         self.answers = Answers(plan.deduplicate, self, self._column_values)
         self.losers: dict[Any, _Loser] = {}
         self.series: dict[Any, _Series] = {}
+        #: What populate gave for the rows of a batch that are written one by one.
+        self.given: dict[Any, Any] = {}
 
     def resolve(self) -> None:
         """
@@ -347,7 +351,14 @@ class Deduplication(Backfill):
 
     # After the unique index stands
 
-    def write_one(self, row: Model, prepared: Row) -> None:
+    def note_value(self, pk: Any, value: Any) -> None:
+        """Keep the value for deduplicate, which may be asked about it."""
+        if not self.values.accepts(value):
+            # As Django reads it from the column.
+            value = snapshot(self.values.clean(value))
+        self.given[pk] = value
+
+    def write_one(self, computed: Computed) -> None:
         """
         Write one row; into a column that is unique already, numbered if needed.
 
@@ -355,8 +366,8 @@ class Deduplication(Backfill):
             IntegrityError: The refusal was not about the value being taken.
             _NoAnswer: There is no other value.
         """
-        key, values = prepared
-        loser = _Loser(values[0])
+        row, pk, (key, values) = computed
+        loser = _Loser(self.given.pop(pk))
         # The value itself is tried first.
         answers = self._answers(row, loser)
         while True:

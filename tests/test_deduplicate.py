@@ -554,6 +554,51 @@ def test_number_that_does_not_fit(history: History) -> None:
     )
 
 
+DAY = dt.date(2026, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("field", "first", "following"),
+    [
+        (models.DateField, DAY, lambda value, n: value + dt.timedelta(days=n)),
+        (models.DurationField, dt.timedelta(1), lambda value, n: value * n),
+        (
+            models.UUIDField,
+            uuid.UUID(int=7),
+            lambda value, n: uuid.UUID(int=value.int + n),
+        ),
+        (models.TimeField, dt.time(1), lambda value, n: value.replace(minute=n)),
+        (models.BigIntegerField, 5, lambda value, n: value * 10 + n),
+    ],
+    ids=["date", "duration", "UUID", "time", "integer"],
+)
+def test_value_that_a_unique_column_has(
+    history: History, field: Any, first: Any, following: Any
+) -> None:
+    """Fails if deduplicate is given what is sent to the database."""
+    create(history, "a", "b", "c")
+    history.apply(
+        migrations.AddField("Movie", "own", field(unique=True, null=True)),
+    )
+    history.rows("Movie").filter(pk=2).update(own=first)
+
+    history.apply(
+        AlterFieldWithBackfill(
+            "Movie",
+            "own",
+            field(unique=True),
+            lambda movie: first,
+            deduplicate=lambda movie, value, n: following(value, n),
+        )
+    )
+
+    assert list(history.rows("Movie").values_list("own", flat=True)) == [
+        following(first, 2),
+        first,
+        following(first, 3),
+    ]
+
+
 def test_expression_is_no_answer(history: History) -> None:
     """Fails if the advice is to give it to populate, which is another function."""
     create(history, "a", "b", "a")
