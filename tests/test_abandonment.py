@@ -69,7 +69,10 @@ def test_addition_stopped_everywhere(alias: str, case: str, after: bool) -> None
 
 ALTERED: dict[str, tuple[Any, Any]] = {
     "required": (models.CharField(max_length=80, db_comment="for URLs"), slug_of),
-    "longer": (models.CharField(max_length=90), slug_of),
+    "longer": (
+        models.CharField(max_length=90, null=True, db_comment="for URLs"),
+        slug_of,
+    ),
     "unique": (models.CharField(max_length=80, unique=True), slug_of),
     "index": (models.CharField(max_length=80, db_index=True), slug_of),
     "foreign key": (models.ForeignKey("films.Studio", models.CASCADE), lambda _: 1),

@@ -143,6 +143,16 @@ FIELDS: dict[str, tuple[models.Field[Any, Any], Callable[..., Any] | None, Any]]
         studio_of,
         None,
     ),
+    "nullable foreign key": (
+        models.ForeignKey("films.Studio", models.CASCADE, null=True, db_index=False),
+        studio_of,
+        None,
+    ),
+    "nullable indexed char": (
+        models.CharField(max_length=30, db_index=True, null=True),
+        lambda movie: movie.title.upper(),
+        [f"FILM NUMBER {n}" for n in range(5)],
+    ),
     "one-to-one by key": (
         models.OneToOneField("films.Studio", models.CASCADE),
         lambda movie, apps: (
