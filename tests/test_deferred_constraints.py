@@ -172,3 +172,48 @@ def test_transaction_that_is_broken_before(postgresql_alias: str) -> None:
         "Nothing was changed."
     )
     assert history.describe("Movie") == before
+
+
+KEYS = {
+    "bare": "REFERENCES known",
+    "deferred": 'REFERENCES "known" ("slug") DEFERRABLE INITIALLY DEFERRED',
+    "named": "CONSTRAINT theirs REFERENCES known (slug) NOT DEFERRABLE",
+    "rules": "REFERENCES known ON DELETE SET NULL ON UPDATE NO ACTION MATCH SIMPLE",
+}
+
+
+@pytest.mark.parametrize("name", KEYS)
+@pytest.mark.parametrize("is_good", [True, False], ids=["good", "bad"])
+def test_key_in_the_column_on_sqlite(
+    sqlite_alias: str, name: str, is_good: bool
+) -> None:
+    """Fails if the column that is altered loses a key that no model has."""
+    history = History(sqlite_alias)
+    history.apply(MOVIE)
+    with history.connection.cursor() as cursor:
+        cursor.execute("DROP TABLE films_movie")
+        cursor.execute("CREATE TABLE known (slug varchar(20) PRIMARY KEY)")
+        cursor.execute("INSERT INTO known VALUES ('a')")
+        cursor.execute(
+            f"CREATE TABLE films_movie (id integer PRIMARY KEY, "
+            f"title varchar(20) NOT NULL, slug varchar(20) {KEYS[name]} NULL)"
+        )
+        cursor.execute("PRAGMA foreign_key_list(films_movie)")
+        keys = cursor.fetchall()
+    history.rows("Movie").create(title="x")
+    field = models.CharField(max_length=20)
+    operation = AlterFieldWithBackfill(
+        "Movie", "slug", field, lambda movie: "a" if is_good else "b"
+    )
+
+    if is_good:
+        history.apply(operation)
+    else:
+        with pytest.raises(BackfillError):
+            history.apply(operation)
+
+    with history.connection.cursor() as cursor:
+        cursor.execute("PRAGMA foreign_key_list(films_movie)")
+        assert cursor.fetchall() == keys
+        cursor.execute("SELECT slug FROM films_movie")
+        assert cursor.fetchall() == [("a" if is_good else None,)]

@@ -138,6 +138,15 @@ class Definition(NamedTuple):
             for check in checks_of(part)
         ]
 
+    def find_references(self, column: str) -> list[str]:
+        """Return the foreign keys in the definition of a column, with their names."""
+        return [
+            reference
+            for part in self.parts
+            if name_of(part) == column.lower()
+            for reference in references_of(part)
+        ]
+
     def add(self, text: str) -> Definition:
         """Return the same with one more column, before the constraints."""
         parts = list(self.parts)
@@ -175,6 +184,38 @@ def checks_of(part: str) -> Iterator[str]:
         if depth == 0 and token[0] == ")" and start is not None:
             yield part[start : token.end()]
             start = None
+
+
+def references_of(part: str) -> Iterator[str]:
+    """Yield each REFERENCES … of a part, with the CONSTRAINT and the name before it."""
+    tokens = _meaningful(part)
+    said = [token[0].upper() for token in tokens]
+    depth = 0
+    for place, word in enumerate(said):
+        depth += (word == "(") - (word == ")")
+        if depth or word != "REFERENCES":
+            continue
+        # Behind the table and its columns.
+        end = place + 2
+        if said[end : end + 1] == ["("]:
+            end = said.index(")", end) + 1
+        while count := _count_of_rule(said[end : end + 4]):
+            end += count
+        is_named = place > 1 and said[place - 2] == "CONSTRAINT"
+        start = tokens[place - 2 if is_named else place].start()
+        yield part[start : tokens[end - 1].end()]
+
+
+def _count_of_rule(said: list[str]) -> int:
+    """Return how many of some words are one rule of a foreign key."""
+    first, second, third = [*said, "", "", ""][:3]
+    if first == "ON":
+        return 4 if third in {"SET", "NO"} else 3
+    if first == "NOT" and second == "DEFERRABLE":
+        return 2
+    if first in {"MATCH", "INITIALLY"}:
+        return 2
+    return int(first == "DEFERRABLE")
 
 
 def _meaningful(part: str) -> list[re.Match[str]]:

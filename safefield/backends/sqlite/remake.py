@@ -140,7 +140,8 @@ class _Remake:
         wanted: dict[str, str] = {}
         for old, new in alterations:
             checks = self._checks_by_hand(old)
-            text = " ".join([self._column_sql(new), *checks])
+            keys = self._keys_by_hand(old, new)
+            text = " ".join([self._column_sql(new), *checks, *keys])
             definition = definition.change(new.column, text)
             had, has = self._indexes(old), self._indexes(new)
             self.leftover |= had.keys() - has.keys()
@@ -261,6 +262,17 @@ class _Remake:
             for check in self.definition.find_checks(field.column)
             if check not in djangos
         ]
+
+    def _keys_by_hand(self, old: AnyField, new: AnyField) -> list[str]:
+        """Return the foreign keys of a column, if none of them is Django's."""
+        if any(
+            Definition("", (f" {self._column_sql(field)}",), "").find_references(
+                field.column
+            )
+            for field in (old, new)
+        ):
+            return []
+        return self.definition.find_references(old.column)
 
     # What Django makes
 
