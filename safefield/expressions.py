@@ -9,17 +9,17 @@ from typing import Any
 
 from django.core.exceptions import FieldError
 from django.db import DatabaseError, transaction
-from django.db.models import F, JSONField, OuterRef, Q, QuerySet, Subquery, Value
+from django.db.models import F, JSONField, OuterRef, QuerySet, Subquery, Value
 from django.db.models.expressions import RawSQL
 from django.db.models.fields import BooleanField
-from django.db.models.functions import Length
-from django.db.models.lookups import Exact, GreaterThan, IsNull
+from django.db.models.lookups import Exact, IsNull
 from django.db.models.sql import Query, UpdateQuery
 
 from safefield.backends import get_backend
 from safefield.backends.base.schema import Schema
 from safefield.backends.base.values_table import ValuesTable
 from safefield.backfill import PREFLIGHT_ROWS, Backfill
+from safefield.computed import ComputedValues
 from safefield.deduplicate import Deduplication
 from safefield.exceptions import BackfillError, BadRow
 from safefield.fields import NULL, AnyField
@@ -27,9 +27,10 @@ from safefield.pages import Page, Pages
 from safefield.plan import Plan
 from safefield.reports import MAX_BAD_ROWS
 from safefield.rows import key_names, lock_rows, read_values
+from safefield.saved import Saved, has_subquery
 from safefield.unfilled import UNKEPT
 from safefield.values import is_json
-from safefield.verify import BLANK, must_not_be_blank
+from safefield.verify import must_not_be_blank
 from safefield.violations import is_about_values
 
 __all__ = ["DeduplicatedExpression", "ExpressionBackfill"]
@@ -46,9 +47,6 @@ MAX_KNOWN_COMPOSITES = 500
 
 #: What the value is called in a query: the hyphen keeps it from meeting a field.
 VALUE = "safefield-value"
-
-#: Fields whose values are texts with a length.
-TEXT_TYPES = {"CharField", "EmailField", "FileField", "SlugField", "URLField"}
 
 
 class ExpressionBackfill(Backfill):
@@ -72,19 +70,14 @@ class ExpressionBackfill(Backfill):
 
     def __init__(self, plan: Plan, schema: Schema) -> None:
         super().__init__(plan, schema)
-        field = plan.field
-        #: The length to which the column itself holds no text, if there is one.
-        self.max_length = None
-        if field.max_length and field.get_internal_type() in TEXT_TYPES:
-            kind = str(field.db_type(self.connection))
-            if not (schema.limits_texts and f"({field.max_length})" in kind):
-                self.max_length = field.max_length
-        #: The choices, if there are any.
-        self.choices = [value for value, _ in field.flatchoices or ()]
-        self.refuses_blank = must_not_be_blank(plan, schema)
         #: Whether the rows of an UPDATE have to be known. Rows of a new column are
         #: all of this backfill, and an empty text in them is for verify() to find.
         self.needs_keys = plan.old_field is not None
+        self.computed = ComputedValues(
+            plan,
+            schema,
+            refuses_blank=self.needs_keys and must_not_be_blank(plan, schema),
+        )
         self.max_rows = MAX_UPDATED_ROWS
         if self.needs_keys:
             is_composite = len(self.writer.keys) > 1
@@ -230,39 +223,18 @@ class ExpressionBackfill(Backfill):
 
     def _refuse_values(self, rows: QuerySet[Any]) -> Collection[Any]:
         """Empty those of the rows just filled whose value the field refuses."""
-        column = self.plan.field.attname
-        suspects = Q()
-        if self.max_length:
-            suspects |= Q(GreaterThan(Length(column), self.max_length))
-        if self.choices:
-            suspects |= ~Q(**{f"{column}__in": self.choices})
-        if self.needs_keys and self.refuses_blank:
-            suspects |= Q(**{column: ""})
-        if not suspects:
-            return ()
-        filled = rows.filter(suspects, **{f"{column}__isnull": False})
-        bad = [
-            BadRow(pk, fault)
-            for pk, value in read_values(filled.order_by("pk"), column)
-            if (fault := self._find_fault(value))
-        ]
+        bad: list[BadRow] = []
+        # What is no value of the field at all cannot be read through it.
+        for find in (self.computed.find_misfits, self.computed.find_refused):
+            found = list(find(rows))
+            keys = [row.pk for row in found]
+            for start in range(0, len(keys), MAX_KNOWN_COMPOSITES):
+                some = keys[start : start + MAX_KNOWN_COMPOSITES]
+                refused = self.all_rows().filter(pk__in=some)
+                refused.update(**{self.plan.field_name: NULL})
+            bad += found
         self.bad_rows += bad
-        keys = [row.pk for row in bad]
-        for start in range(0, len(keys), MAX_KNOWN_COMPOSITES):
-            some = keys[start : start + MAX_KNOWN_COMPOSITES]
-            refused = self.all_rows().filter(pk__in=some)
-            refused.update(**{self.plan.field_name: NULL})
-        return set(keys)
-
-    def _find_fault(self, value: Any) -> str | None:
-        field, source = self.plan.field, self.plan.source_name
-        if self.needs_keys and self.refuses_blank and value == "":
-            return BLANK
-        if self.max_length and len(str(value)) > self.max_length:
-            return f"{source} gave a text of more than {self.max_length} characters"
-        if self.choices and value not in [*self.choices, *field.empty_values]:
-            return f"{source} gave a value that is not one of the choices"
-        return None
+        return {row.pk for row in bad}
 
     def _note_null(self, pk: Any) -> None:
         reason = f"{self.plan.source_name} gave no value (NULL)"
@@ -284,7 +256,7 @@ class ExpressionBackfill(Backfill):
                 QuerySet(self.model, using=self.alias)
                 .filter(**{name: OuterRef(name) for name in names})
                 .order_by()
-                .annotate(**{VALUE: _Saved(self.plan.populate)})
+                .annotate(**{VALUE: Saved(self.plan.populate)})
                 .values(VALUE),
                 output_field=self.plan.field,
             )
@@ -295,7 +267,7 @@ class ExpressionBackfill(Backfill):
         if isinstance(self.plan.field, JSONField) and is_json(value):
             # Of None in it, Django stores JSON null.
             value = Value("null")
-        return IsNull(_Saved(value), True)
+        return IsNull(Saved(value), True)
 
     def _needs_table(self) -> bool:
         """Return whether no UPDATE computes the expression itself."""
@@ -407,38 +379,10 @@ class ExpressionBackfill(Backfill):
             for position, name in enumerate(key_names(rows))
         }
         computed: QuerySet[Any] = rows.order_by().annotate(
-            **keys, **{VALUE: _Saved(self.plan.populate)}
+            **keys, **{VALUE: Saved(self.plan.populate)}
         )
         return computed.values_list(*keys, VALUE)
 
 
 class DeduplicatedExpression(ExpressionBackfill, Deduplication):
     """Fill from an expression, then renumber the rows that collide."""
-
-
-class _Saved:
-    """An expression whose values are prepared for a column, as UPDATE has them."""
-
-    def __init__(self, expression: Any) -> None:
-        self.expression = expression
-
-    def resolve_expression(
-        self,
-        query: Any = None,
-        allow_joins: bool = True,
-        reuse: Any = None,
-        summarize: bool = False,
-        for_save: bool = False,
-    ) -> Any:
-        return self.expression.resolve_expression(
-            query, allow_joins, reuse, summarize, True
-        )
-
-
-def has_subquery(expression: Any) -> bool:
-    """Return whether a query is part of a resolved expression."""
-    return bool(getattr(expression, "subquery", False)) or any(
-        has_subquery(part)
-        for part in expression.get_source_expressions()
-        if part is not None
-    )

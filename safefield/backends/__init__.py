@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from safefield.backends.base import misfits
 from safefield.backends.base.census import Census
 from safefield.backends.base.conversion import Conversion
 from safefield.backends.base.schema import Schema
 from safefield.backends.base.shadow import Shadow
 from safefield.backends.base.values_table import ValuesTable
 from safefield.backends.base.writer import Writer
+from safefield.backends.mysql import misfits as mysql_misfits
 from safefield.backends.mysql.conversion import MySQLConversion
 from safefield.backends.mysql.schema import MySQLSchema
 from safefield.backends.mysql.shadow import MySQLShadow
@@ -22,9 +25,11 @@ from safefield.backends.postgresql.conversion import PostgreSQLConversion
 from safefield.backends.postgresql.schema import PostgreSQLSchema
 from safefield.backends.postgresql.shadow import PostgreSQLShadow
 from safefield.backends.postgresql.writer import PostgreSQLWriter
+from safefield.backends.sqlite import misfits as sqlite_misfits
 from safefield.backends.sqlite.conversion import SQLiteConversion
 from safefield.backends.sqlite.schema import SQLiteSchema
 from safefield.backends.sqlite.shadow import SQLiteShadow
+from safefield.fields import AnyField
 
 __all__ = ["Backend", "get_backend"]
 
@@ -38,6 +43,7 @@ class Backend(NamedTuple):
     shadow: type[Shadow] = Shadow
     values_table: type[ValuesTable] = ValuesTable
     conversion: type[Conversion] = Conversion
+    find_misfits: Callable[[Any, AnyField], Any] = misfits.find_misfits
 
 
 #: By connection.vendor. MariaDB's vendor is "mysql".
@@ -48,6 +54,7 @@ BACKENDS = {
         shadow=MySQLShadow,
         values_table=MySQLValuesTable,
         conversion=MySQLConversion,
+        find_misfits=mysql_misfits.find_misfits,
     ),
     "postgresql": Backend(
         PostgreSQLSchema,
@@ -57,7 +64,11 @@ BACKENDS = {
         conversion=PostgreSQLConversion,
     ),
     "sqlite": Backend(
-        SQLiteSchema, Writer, shadow=SQLiteShadow, conversion=SQLiteConversion
+        SQLiteSchema,
+        Writer,
+        shadow=SQLiteShadow,
+        conversion=SQLiteConversion,
+        find_misfits=sqlite_misfits.find_misfits,
     ),
 }
 
