@@ -62,11 +62,20 @@ class Ending:
                 is_term = isinstance(exc, Terminated)
                 raise Stopped(SIGTERM_CODE if is_term else SIGINT_CODE) from None
             except (BackfillError, Error) as exc:
-                if self.schema.locks.session.was_lost:
-                    raise self._make_error(self._describe_loss()) from exc
-                if self.schema.locks.left_guard:
-                    raise self._add_guard(exc) from exc
-                raise
+                error = self._explain(exc)
+                if error is exc:
+                    raise
+                raise error from exc
+
+    def _explain(self, exc: BackfillError | Error) -> BackfillError | Error:
+        """Return what to say of an error; the error itself if that says all."""
+        error = exc
+        limit = self.schema.locks.name_limit(exc) if isinstance(exc, Error) else None
+        if limit is not None:
+            error = self._make_error(self._describe_limit(limit))
+        elif self.schema.locks.session.was_lost:
+            error = self._make_error(self._describe_loss())
+        return self._add_guard(error) if self.schema.locks.left_guard else error
 
     def _add_guard(self, exc: BackfillError | Error) -> BackfillError:
         """Return the error with what else there is to know."""
@@ -89,19 +98,22 @@ class Ending:
             field=self.plan.field_name,
         )
 
-    def _describe_loss(self) -> str:
-        if not self.schema.commits:
-            return (
-                f"{self.plan.title}: the connection to the database was lost or "
-                f"closed. Nothing was changed. Run migrate again."
-            )
-        text = (
-            f"{self.plan.title}: the connection to the database was lost or closed. "
-            f"{self.kept} Run migrate again: it goes on from here."
+    def _describe_limit(self, limit: str) -> str:
+        return (
+            f"{self.plan.title}: the server's setting {limit} ended a statement that "
+            f"took longer. Set it to 0 for the user who migrates. {self._resume()}"
         )
-        if self.schema.locks.left_guard:
-            text += f" {self._describe_guard()}"
-        return text
+
+    def _describe_loss(self) -> str:
+        return (
+            f"{self.plan.title}: the connection to the database was lost or closed. "
+            f"{self._resume()}"
+        )
+
+    def _resume(self) -> str:
+        if not self.schema.commits:
+            return "Nothing was changed. Run migrate again."
+        return f"{self.kept} Run migrate again: it goes on from here."
 
     def _describe_guard(self) -> str:
         guard = self.schema.locks.left_guard
@@ -113,10 +125,8 @@ class Ending:
         )
 
     def _describe_stop(self) -> str:
-        if not self.schema.commits:
-            return "Stopped. Nothing was changed. Run migrate again."
-        if not self.is_forwards:
-            return f"Stopped. {self.kept} Run migrate again: it goes on from here."
+        if not self.schema.commits or not self.is_forwards:
+            return f"Stopped. {self._resume()}"
         try:
             done = self._describe_rows()
         except Error:

@@ -150,8 +150,10 @@ class Pass:
             is_passing = isinstance(exc, DatabaseError) and (
                 self.schema.locks.is_passing(exc)
             )
-            if not isinstance(exc, DatabaseError) and isinstance(exc, Error):
-                # Not about a row: the connection.
+            if isinstance(exc, Error) and (
+                not isinstance(exc, DatabaseError) or self.schema.locks.name_limit(exc)
+            ):
+                # Not about a row: the connection, or a timeout of the server's.
                 raise
             # With needs_rollback the whole transaction is lost, as to a full disk.
             if is_passing or self.connection.needs_rollback:

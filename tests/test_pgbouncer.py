@@ -25,6 +25,7 @@ from tests.site import Site
 from tests.test_contract import create_movies, values
 from tests.test_kill import INITIAL
 from tests.test_lock_waits import CLAIMS
+from tests.test_time_limits import SLOW
 
 IS_REQUIRED = os.environ.get("SAFEFIELD_REQUIRE_PGBOUNCER") == "1"
 
@@ -224,3 +225,24 @@ def test_two_runs_at_once(
         assert cursor.fetchone() == (1,)
         cursor.execute("SELECT slug FROM films_movie ORDER BY id")
         assert cursor.fetchall() == [("film-1",), ("film-2",)]
+
+
+def test_time_limit_is_named(pool: Any) -> None:
+    """Fails if a role's timeout ends in a traceback where no session can lift it."""
+    pooled = pool("transaction")
+    (name,) = pooled.direct.fetch("SELECT current_database()")[0]
+    for sql in [
+        *SLOW["postgresql"],
+        f"ALTER DATABASE {name} SET statement_timeout=400",
+    ]:
+        pooled.direct.execute(sql.replace("0.05", "0.5"))
+
+    with pytest.raises(BackfillError) as caught:
+        pooled.history.apply(add_slug())
+
+    pooled.direct.execute(f"ALTER DATABASE {name} RESET statement_timeout")
+    assert str(caught.value) == (
+        "films.Movie.slug: the server's setting statement_timeout ended a statement "
+        "that took longer. Set it to 0 for the user who migrates. The rows that are "
+        "filled stay. Run migrate again: it goes on from here."
+    )

@@ -9,7 +9,13 @@ from typing import Any, TypeVar
 
 from django.db import DatabaseError, Error
 
-from safefield.backends.base.retries import BATCH, STRONG_LOCK, Patience, retry
+from safefield.backends.base.retries import (
+    BATCH,
+    LONG_WORK,
+    STRONG_LOCK,
+    Patience,
+    retry,
+)
 from safefield.backends.base.session import Session
 from safefield.exceptions import BackfillError
 from safefield.plan import Plan
@@ -58,7 +64,8 @@ class Locks:
         """
         self._claim_in_time()
         try:
-            yield
+            with self.session.lifted(self.session.limits):
+                yield
         except BaseException:
             # The connection may be what was lost, and the claim with it.
             with suppress(Error):
@@ -76,6 +83,7 @@ class Locks:
         """
         self._renew_session()
         self._claim_in_time()
+        self.session.lift(self.session.limits)
 
     def _renew_session(self) -> None:
         # A server that was started again needs a moment.
@@ -132,6 +140,19 @@ class Locks:
             BackfillError: It did not get them; the text names who holds them.
         """
         return self._retry(function, BATCH)
+
+    def work_long(self, function: Callable[[], Result]) -> Result:
+        """
+        Call `function`, which may take long, again where others came in its way.
+
+        Raises:
+            BackfillError: They did each time; the text names who holds locks.
+        """
+        return self._retry(function, LONG_WORK)
+
+    def name_limit(self, exc: Error) -> str | None:
+        """Return the setting of the server that ended a statement; None if none did."""
+        return None
 
     def _retry(self, function: Callable[[], Result], patience: Patience) -> Result:
         try:

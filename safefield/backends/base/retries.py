@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from django.db import DatabaseError
 
-__all__ = ["BATCH", "STRONG_LOCK", "Patience", "retry"]
+__all__ = ["BATCH", "LONG_WORK", "STRONG_LOCK", "Patience", "retry"]
 
 Result = TypeVar("Result")
 
@@ -41,6 +41,10 @@ STRONG_LOCK = Patience(tries=40, first_pause_seconds=0.05, last_pause_seconds=2.
 #: For a batch, whose rows others lock for as long as a request takes. The
 #: pauses add up to about ten seconds.
 BATCH = Patience(tries=15, first_pause_seconds=0.02, last_pause_seconds=1.0)
+
+
+#: For what may take minutes, of which a deadlock loses all: a few tries.
+LONG_WORK = Patience(tries=5, first_pause_seconds=0.5, last_pause_seconds=4.0)
 
 
 def retry(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -65,6 +65,35 @@ class Session:
     def answers(self) -> bool:
         """Return whether the server takes statements."""
         return bool(self.connection.is_usable())
+
+    #: Settings by which a project ends what takes long, and which would end a run.
+    limits: Sequence[str] = ()
+
+    @contextmanager
+    def lifted(self, names: Sequence[str]) -> Iterator[None]:
+        """Let these settings end nothing in the block; they are put back behind it."""
+        before = self.lift(names)
+        try:
+            yield
+        except BaseException:
+            # The connection may be what was lost, and the settings with it.
+            with suppress(Error):
+                self.write_settings(before)
+            raise
+        self.write_settings(before)
+
+    def lift(self, names: Sequence[str]) -> Mapping[str, str]:
+        """Let these settings end nothing; return what they were, where they did."""
+        before = self.read_limits(names)
+        self.write_settings(dict.fromkeys(before, "0"))
+        return before
+
+    def read_limits(self, names: Sequence[str]) -> Mapping[str, str]:
+        """Return those of these settings that end something."""
+        return {}
+
+    def write_settings(self, settings: Mapping[str, str]) -> None:
+        """Give the session these settings."""
 
     def renew(self) -> None:
         """

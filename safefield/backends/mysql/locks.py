@@ -25,6 +25,10 @@ LOCK_WAIT_SECONDS = 1
 #: Session variables that say how long to wait for a table and for a row.
 WAIT_VARIABLES = ("lock_wait_timeout", "innodb_lock_wait_timeout")
 
+#: Error numbers of a statement that took too long, and the setting that ended it.
+#: Source: mysqld_error.h, ER_STATEMENT_TIMEOUT and ER_QUERY_TIMEOUT.
+LIMITS = {1969: "max_statement_time", 3024: "max_execution_time"}
+
 #: Name of the lock that a run of migrate holds. Of a hash, because a lock's
 #: name may have 64 characters and that of a table alone as many. Of SHA2(), because
 #: MySQL 9.6 and later have no other by themselves.
@@ -69,6 +73,7 @@ class MySQLLocks(Locks):
                 # Unless it has come to its end since.
                 cursor.execute(f"KILL {int(claimant)}")
         self._claim_in_time()
+        self.session.lift(self.session.limits)
         self._set_waits([LOCK_WAIT_SECONDS] * len(WAIT_VARIABLES))
 
     def _fetch(self, sql: str, count: int) -> Sequence[int | None]:
@@ -128,6 +133,9 @@ class MySQLLocks(Locks):
 
     def is_passing(self, exc: DatabaseError) -> bool:
         return bool(exc.args) and exc.args[0] in PASSING
+
+    def name_limit(self, exc: Error) -> str | None:
+        return LIMITS.get(exc.args[0]) if exc.args else None
 
     def blockers(self) -> Sequence[str]:
         try:

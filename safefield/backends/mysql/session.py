@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -12,12 +12,27 @@ from safefield.backends.base.session import Session
 
 __all__ = ["MySQLSession", "strict_mode", "without_foreign_key_checks"]
 
+#: Seconds that a session may be idle, where 0 is not "without end": the default.
+LIFTED = {"wait_timeout": "28800"}
+
 #: Modes in which a server refuses what does not fit, and does not change it.
 STRICT_MODES = {"STRICT_TRANS_TABLES", "STRICT_ALL_TABLES"}
 
 
 class MySQLSession(Session):
     """The session of a run on MySQL and MariaDB."""
+
+    #: Those that one of the servers has. Sources:
+    #: https://mariadb.com/kb/en/server-system-variables/ and
+    #: https://dev.mysql.com/doc/refman/9.7/en/server-system-variables.html
+    limits = (
+        "max_statement_time",
+        "max_execution_time",
+        "idle_transaction_timeout",
+        "idle_readonly_transaction_timeout",
+        "idle_write_transaction_timeout",
+        "wait_timeout",
+    )
 
     def identify(self) -> tuple[Any, ...]:
         # PyMySQL connects again within its own connection when it is pinged.
@@ -34,6 +49,30 @@ class MySQLSession(Session):
         except self.connection.Database.Error:
             return False
         return True
+
+    def lift(self, names: Sequence[str]) -> Mapping[str, str]:
+        before = self.read_limits(names)
+        self.write_settings({name: LIFTED.get(name, "0") for name in before})
+        return before
+
+    def read_limits(self, names: Sequence[str]) -> Mapping[str, str]:
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                "SHOW SESSION VARIABLES WHERE Variable_name IN %s", [tuple(names)]
+            )
+            return {
+                name: value
+                for name, value in cursor.fetchall()
+                if 0 < float(value) < float(LIFTED.get(name, "inf"))
+            }
+
+    def write_settings(self, settings: Mapping[str, str]) -> None:
+        if settings:
+            assignments = [
+                f"SESSION {name} = {float(value):g}" for name, value in settings.items()
+            ]
+            with self.connection.cursor() as cursor:
+                cursor.execute(f"SET {', '.join(assignments)}")
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, Error, transaction
 
 from safefield.backends.base.locks import Locks
 from safefield.backends.postgresql.claims import Claim, is_pooled, make_claim
@@ -26,6 +26,23 @@ LIMIT_WAIT = f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}"
 #: SQLSTATEs of what passes: lock_not_available, deadlock_detected and
 #: serialization_failure. Source: PostgreSQL's appendix A.
 PASSING = {"55P03", "40P01", "40001"}
+
+
+#: SQLSTATEs of what ends a statement or a session that takes long, and the setting.
+LIMITS = {
+    "57014": "statement_timeout",
+    "55P03": "lock_timeout",
+    "25P03": "idle_in_transaction_session_timeout",
+    "25P04": "transaction_timeout",
+    "57P05": "idle_session_timeout",
+}
+
+
+def get_state(exc: Error) -> str | None:
+    """Return the SQLSTATE of an error."""
+    # psycopg 3 has sqlstate, psycopg2 has pgcode.
+    cause = exc.__cause__
+    return getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
 
 
 class PostgreSQLLocks(Locks):
@@ -59,10 +76,14 @@ class PostgreSQLLocks(Locks):
         return is_pooled(self.connection)
 
     def is_passing(self, exc: DatabaseError) -> bool:
-        # psycopg 3 has sqlstate, psycopg2 has pgcode.
-        cause = exc.__cause__
-        state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
-        return state in PASSING
+        return get_state(exc) in PASSING
+
+    def name_limit(self, exc: Error) -> str | None:
+        # So that pg_cancel_backend() is not taken for it.
+        name = LIMITS.get(get_state(exc) or "")
+        if name == "statement_timeout" and "timeout" not in str(exc):
+            return None
+        return name
 
     def check_keys_at_once(self) -> None:
         with self.connection.cursor() as cursor:

@@ -14,7 +14,7 @@ from copy import copy
 from functools import cached_property
 from typing import Any
 
-from django.db import DatabaseError, Error
+from django.db import Error
 from django.db.backends.ddl_references import Statement
 from django.db.models import NOT_PROVIDED
 
@@ -25,7 +25,9 @@ from safefield.backends.postgresql import catalogue
 from safefield.backends.postgresql.guard import NotNullCheck
 from safefield.backends.postgresql.keys import PostgreSQLKeys
 from safefield.backends.postgresql.locks import PostgreSQLLocks
+from safefield.backends.postgresql.session import LOCK_LIMITS
 from safefield.backends.postgresql.surroundings import is_partitioned
+from safefield.interrupts import undisturbed
 from safefield.progress import step
 
 __all__ = ["OnlineSchema"]
@@ -96,14 +98,18 @@ class OnlineSchema(Schema):
             )
         if not self.editor.collect_sql:
             step(f"Building index {name} of {self.plan.title}")
-        try:
-            self.editor.execute(statement, None)
-        except DatabaseError:
-            # Invalid as it is, it may go on refusing what others write. But the
-            # connection may be what was lost.
-            with suppress(Error):
-                self._is_built(name)
-            raise
+
+        def build() -> None:
+            try:
+                self.editor.execute(statement, None)
+            except BaseException:
+                # Invalid as it is, it may go on refusing what others write. But the
+                # connection may be what was lost.
+                with undisturbed(), suppress(Error):
+                    self._is_built(name)
+                raise
+
+        self._work_long(build)
 
     def _is_built(self, quoted_name: str) -> bool:
         """Return whether an index is there, and drop one that is invalid."""
@@ -254,9 +260,16 @@ class OnlineSchema(Schema):
         )
 
     def _validate(self, name: str) -> None:
-        self.editor.execute(
-            f"ALTER TABLE {self.table} VALIDATE CONSTRAINT {name}", None
-        )
+        sql = f"ALTER TABLE {self.table} VALIDATE CONSTRAINT {name}"
+        self._work_long(lambda: self.editor.execute(sql, None))
+
+    def _work_long(self, function: Callable[[], object]) -> None:
+        """Call `function`, which waits for others and keeps nobody waiting."""
+        if self.editor.collect_sql:
+            function()
+            return
+        with self.locks.session.lifted(LOCK_LIMITS):
+            self.locks.work_long(function)
 
     def _alter(self, change: str, params: Any = None) -> None:
         self._briefly(f"ALTER TABLE {self.table} {change}", params)

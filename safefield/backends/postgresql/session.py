@@ -2,15 +2,52 @@
 
 from __future__ import annotations
 
-from safefield.backends.base.session import Session
+from collections.abc import Mapping, Sequence
 
-__all__ = ["PostgreSQLSession"]
+from safefield.backends.base.session import Session
+from safefield.backends.postgresql.claims import is_pooled
+
+__all__ = ["LOCK_LIMITS", "PostgreSQLSession"]
+
+#: For statements that wait for the transactions of others and keep nobody waiting:
+#: CREATE INDEX CONCURRENTLY and VALIDATE.
+LOCK_LIMITS = ("lock_timeout",)
 
 
 class PostgreSQLSession(Session):
     """The session of a run on PostgreSQL."""
 
+    #: Not lock_timeout, which a batch and a change of the table have of their own.
+    #: Source: https://www.postgresql.org/docs/current/runtime-config-client.html
+    limits = (
+        "statement_timeout",
+        "idle_in_transaction_session_timeout",
+        "idle_session_timeout",
+        "transaction_timeout",
+    )
+
     def answers(self) -> bool:
         # The driver notices with the statement that failed, and a transaction that
         # failed takes no other one.
         return not self.connection.connection.closed
+
+    def read_limits(self, names: Sequence[str]) -> Mapping[str, str]:
+        if is_pooled(self.connection):
+            # A setting of the session would be somebody else's with the next statement.
+            return {}
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT name, current_setting(name, true) FROM unnest(%s::text[]) name "
+                "WHERE current_setting(name, true) <> '0'",
+                [list(names)],
+            )
+            return dict(cursor.fetchall())
+
+    def write_settings(self, settings: Mapping[str, str]) -> None:
+        if settings:
+            with self.connection.cursor() as cursor:
+                cursor.execute(
+                    "SELECT set_config(name, value, false) "
+                    "FROM unnest(%s::text[], %s::text[]) settings (name, value)",
+                    [list(settings), list(settings.values())],
+                )
