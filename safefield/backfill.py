@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
@@ -30,6 +31,7 @@ from safefield.pages import Page
 from safefield.passes import Pass
 from safefield.plan import Plan
 from safefield.progress import is_heard, note, warn
+from safefield.pursuit import Pursuit
 from safefield.queries import QueryWatch
 from safefield.reports import Finding
 from safefield.unfilled import BY_THE_DATABASE, Computed, Unfilled, Written
@@ -77,6 +79,8 @@ class Backfill(Pass):
         self._is_whole = is_stock_integer(plan.model._meta.pk)
         self._whole_until: Any = None
         self.unfilled = Unfilled(self.empty_rows)
+        #: Rows that got a value in the last pass.
+        self.count = 0
 
     def wanted(self) -> Any:
         """Return the condition that a row has no value yet."""
@@ -154,13 +158,15 @@ class Backfill(Pass):
             self.schema.commits
             and self.connection.features.has_select_for_update_skip_locked
         )
+        begun = time.monotonic()
         self._fill(f"Filling {self.plan.title}")
         if self.skips_locked:
             # Nothing was passed over in a whole page, and who inserts takes higher
             # integers. So most tables are not read once more, only their end. What a
             # long transaction inserted before is for enforce() to find, as what comes
             # from now on.
-            self.sweep(self._whole_until)
+            seconds = time.monotonic() - begun
+            Pursuit(self, self.count, seconds).run(self._whole_until)
 
     def sweep(self, after: Any = None) -> None:
         """
@@ -172,15 +178,17 @@ class Backfill(Pass):
         Raises:
             BackfillError: Some rows could not be filled. The others are.
         """
+        self.count = 0
         self.skips_locked = False
         rows: QuerySet[Model] = QuerySet(self.model, using=self.alias)
         if after is not None:
             rows = rows.filter(pk__gt=after)
         if rows.filter(self.wanted()).order_by().exists():
-            self._fill(f"Sweeping {self.plan.title}")
+            self._fill(f"Sweeping {self.plan.title}", after)
 
-    def _fill(self, title: str) -> None:
+    def _fill(self, title: str, after: Any = None) -> None:
         self.bad_rows = []
+        self.count = 0
         self.unfilled.begin(
             # In a sweep there are few rows, and more of those that a trigger emptied.
             # Without one, a required value is looked for by verify.
@@ -188,7 +196,7 @@ class Backfill(Pass):
             if self.schema.commits
             else self.plan.field.null,
         )
-        self.run_pages(title)
+        self.run_pages(title, after)
         if not self.bad_rows:
             return
         kept = (
@@ -234,6 +242,7 @@ class Backfill(Pass):
             written, count = self._write_singly(rows, taken), 0
         else:
             written, count = self._compute_and_write(rows, taken)
+        self.count += len(written.rows)
         self.bad_rows += self.unfilled.check(written, count)
 
     def _compute_and_write(

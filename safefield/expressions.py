@@ -146,12 +146,12 @@ class ExpressionBackfill(Backfill):
         """
         self._fill(f"Filling {self.plan.title}")
 
-    def run_pages(self, title: str) -> None:
+    def run_pages(self, title: str, after: Any = None) -> None:
         """Update all rows."""
         with self._updatable() as (self._value, self._is_null):
             # A window over other rows than all of them is another one.
             if not (self.bad_rows and self._has_window()):
-                super().run_pages(title)
+                super().run_pages(title, after)
 
     def all_rows(self) -> QuerySet[Any]:
         """Return the rows that are cut into pages: those that are updated."""

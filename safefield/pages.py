@@ -28,18 +28,21 @@ class Page:
         last (Any): The last key of the page; None for all that is left, which were
             fewer than `size` rows when the page was made.
         size (int): Rows in the page, as far as is known.
+        end (Any): A key behind which no page has rows; None if there is none such.
     """
 
     after: Any
     last: Any
     size: int
+    end: Any = None
 
     def bound(self, queryset: QuerySet[Model]) -> QuerySet[Model]:
         """Return those rows of `queryset` that are in the page."""
         if self.after is not None:
             queryset = queryset.filter(pk__gt=self.after)
-        if self.last is not None:
-            queryset = queryset.filter(pk__lte=self.last)
+        last = self.end if self.last is None else self.last
+        if last is not None:
+            queryset = queryset.filter(pk__lte=last)
         return queryset
 
 
@@ -54,10 +57,15 @@ class Pages:
 
     Args:
         rows (QuerySet): All rows of the table.
+        end (Any): The last key to look at: others may insert rows as fast as pages
+            are found. None for all keys.
     """
 
-    def __init__(self, rows: QuerySet[Model]) -> None:
+    def __init__(self, rows: QuerySet[Model], end: Any = None) -> None:
+        self.end = end
         self.keys: QuerySet[Any, Any] = rows.order_by("pk").values_list("pk", flat=True)
+        if end is not None:
+            self.keys = self.keys.filter(pk__lte=end)
         self._ahead: Sequence[Any] = []
         #: How many of the keys ahead are behind already.
         self._place = 0
@@ -67,7 +75,7 @@ class Pages:
 
     def find(self, after: Any, size: int) -> Page:
         """Return the page of `size` rows behind the key `after`."""
-        return Page(after, self._find_last(after, size), size)
+        return Page(after, self._find_last(after, size), size, self.end)
 
     def _find_last(self, after: Any, size: int) -> Any:
         if size * 2 > KEYS_AHEAD:

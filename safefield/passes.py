@@ -64,6 +64,9 @@ class Pass:
         self.key_of: Callable[[Model], Any] = attrgetter(model._meta.pk.attname)
         #: Key of the last row of a batch.
         self.last_key: Any = None
+        #: The greatest key that was there when the last pass began, where others may
+        #: insert meanwhile.
+        self.end: Any = None
 
     # What a pass does with its rows
 
@@ -98,15 +101,24 @@ class Pass:
         """Return the rows of a batch, which are those of `page` or some of them."""
         return list(queryset)
 
-    def run_pages(self, title: str) -> None:
-        """Handle all rows of this pass."""
+    def run_pages(self, title: str, after: Any = None) -> None:
+        """
+        Handle the rows of this pass, those that are there when it begins.
+
+        Args:
+            title (str): What is being done.
+            after (Any): The key behind which they are; None for all rows.
+        """
         size = self.size = BatchSize(
             self.plan.batch_size,
             max_rows=self.max_rows,
             target_seconds=(BATCH_SECONDS if self.schema.commits else UNLOCKED_SECONDS),
         )
-        self._pages = Pages(self.all_rows())
-        after: Any = None
+        if self.schema.commits:
+            self.end = self.patiently(self._find_end)
+            if self.end is None:
+                return
+        self._pages = Pages(self.all_rows(), self.end)
         with track(title, self.schema.estimated_rows) as progress:
             while len(self.bad_rows) < MAX_BAD_ROWS:
                 page = self._find_page(after, size.rows)
@@ -118,6 +130,11 @@ class Pass:
                     return
                 progress.update(rows)
                 self._pause(size.record(rows))
+
+    def _find_end(self) -> Any:
+        """Return the greatest key; None if there are no rows."""
+        keys = self.all_rows().order_by("-pk").values_list("pk", flat=True)
+        return next(iter(keys[:1]), None)
 
     def _pause(self, seconds: float) -> None:
         """Sleep after a batch that took `seconds`, as the settings say."""

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from safefield import BackfillError, pursuit
 from tests.history import History
-from tests.ledger import add_slug, get_rows, on_servers
+from tests.ledger import add_slug, get_rows, on_servers, populate_slug
 from tests.sessions import Session
 from tests.test_contract import create_movies
 
@@ -48,6 +49,73 @@ def test_the_look_for_rows_without_a_value(
         (number, f"Film Number {number - 1}", f"film-number-{number - 1}-{number}")
         for number in range(1, 8)
     ]
+
+
+class Inserting:
+    """
+    Populate, which lets others insert a row for each so many rows that it is given.
+
+    Args:
+        other: The session of the others.
+        each: How many rows.
+    """
+
+    #: A pass that follows the table would end when nobody inserts any more.
+    most = 400
+
+    def __init__(self, other: Session, each: int) -> None:
+        self.other = other
+        self.each = each
+        self.calls = 0
+
+    def __call__(self, movie: Any) -> str:
+        self.calls += 1
+        if self.calls % self.each == 0 and self.calls <= self.most:
+            self.other.execute("INSERT INTO films_movie (title, year) VALUES ('a', 1)")
+        return populate_slug(movie)
+
+
+@on_servers
+def test_rows_that_come_as_fast_as_they_are_filled(
+    alias: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fails if a pass goes on to where the table ends by then, or nobody is told."""
+    monkeypatch.setattr(pursuit, "SHORT_SECONDS", 0.0)
+    history = History(alias)
+    create_movies(history, 40)
+
+    with Session(history.connection) as other, pytest.raises(BackfillError) as caught:
+        history.apply(add_slug(Inserting(other, 1), batch_size=10))
+
+    assert re.sub(r"[\d,]+ a second", "N a second", str(caught.value)) == (
+        "films.Movie.slug: rows come in faster than they are filled: about N a second "
+        "came, and N a second were filled. Slow down what inserts them, or wait for a "
+        "quieter hour. The rows that are filled stay. Run migrate again: it goes on "
+        "from here."
+    )
+    with history.connection.cursor() as cursor:
+        cursor.execute("SELECT COUNT(slug), COUNT(*) FROM films_movie")
+        filled, rows = cursor.fetchone()
+    # Those of the preflight, too; the fill and two sweeps, each over what the one
+    # before let in.
+    assert (filled, rows) == (135, 180)
+    history.apply(add_slug())
+
+
+@on_servers
+def test_rows_that_come_half_as_fast(
+    alias: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fails if sweeps end before there is nothing to do, or are taken for hopeless."""
+    monkeypatch.setattr(pursuit, "SHORT_SECONDS", 0.0)
+    history = History(alias)
+    create_movies(history, 40)
+
+    with Session(history.connection) as other:
+        history.apply(add_slug(Inserting(other, 2), batch_size=10))
+
+    slugs = [slug for _, _, slug in get_rows(history)]
+    assert len(slugs) == len(set(slugs)) > 75
 
 
 @on_servers
