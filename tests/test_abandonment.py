@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -51,8 +52,18 @@ def abandon_everywhere(history: History, operation: Any, *, after: bool) -> int:
     raise AssertionError("unreachable")
 
 
-@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize("case", FIELDS)
+def get_stops(cases: Iterable[str]) -> list[Any]:
+    """
+    Return each case, stopped before every statement, and one stopped after them.
+
+    Behind a statement all is as before the next one, or, without the COMMIT that
+    may be between them, as before the transaction: only the last one leaves more.
+    """
+    before = [pytest.param(case, False, id=f"{case}-before") for case in cases]
+    return [*before, pytest.param("unique", True, id="unique-after")]
+
+
+@pytest.mark.parametrize(("case", "after"), get_stops(FIELDS))
 def test_addition_stopped_everywhere(alias: str, case: str, after: bool) -> None:
     history = History(alias)
     create_movies(history, 30)
@@ -85,8 +96,7 @@ ALTERED: dict[str, tuple[Any, Any]] = {
 }
 
 
-@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize("case", ALTERED)
+@pytest.mark.parametrize(("case", "after"), get_stops(ALTERED))
 def test_alteration_stopped_everywhere(alias: str, case: str, after: bool) -> None:
     history = History(alias)
     create_movies(history, 30)
