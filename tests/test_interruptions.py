@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -240,6 +241,46 @@ def test_goes_on_over_no_other_connection(alias: str, lose: Any) -> None:
     with history.connection.cursor() as cursor:
         cursor.execute("SELECT COUNT(slug) FROM films_movie")
         assert cursor.fetchone() == (20,)
+    history.apply(add_slug())
+    assert len(get_rows(history)) == 40
+
+
+@pytest.mark.parametrize("alias", ["postgresql", "mariadb"], indirect=True)
+def test_connects_to_no_other_session(
+    alias: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    Fails if Django connects again where the connection is closed between batches.
+
+    Whoever reads the log may do that, as close_old_connections() does.
+    """
+    history = History(alias)
+    create_movies(history, 40)
+    seen: list[str] = []
+
+    def close(record: logging.LogRecord) -> bool:
+        seen.append(record.getMessage())
+        if "Enforcing" in seen[-1]:
+            assert not history.connection.in_atomic_block
+            history.connection.close()
+        return True
+
+    caplog.handler.addFilter(close)
+    try:
+        with (
+            caplog.at_level(logging.INFO, "safefield"),
+            pytest.raises(BackfillError) as caught,
+        ):
+            history.apply(add_slug())
+    finally:
+        caplog.handler.removeFilter(close)
+
+    assert seen[-1].startswith("Enforcing")
+    assert str(caught.value) == (
+        "films.Movie.slug: the connection to the database was lost or closed. The rows "
+        "that are filled stay. Run migrate again: it goes on from here."
+    )
+    reset_connection(history.connection)
     history.apply(add_slug())
     assert len(get_rows(history)) == 40
 

@@ -85,21 +85,32 @@ def test_transactions(pool: Any, round_robin: int, setting: bool) -> None:
     """Fails if a claim stays with a connection of the pool, or a value is another's."""
     pooled = pool("transaction", round_robin=round_robin, setting=setting)
     history = pooled.history
-    with Session(history.connection) as noise:
+    with Session(history.connection) as one, Session(history.connection) as another:
+        sessions = [one, another]
+
+        def take_away(execute: Any, *args: Any) -> Any:
+            """Take the connection that was used last, and give back the one before."""
+            if not history.connection.in_atomic_block:
+                sessions.reverse()
+                sessions[0].execute("BEGIN")
+                sessions[0].fetch("SELECT 1")
+                sessions[1].execute("ROLLBACK")
+            return execute(*args)
 
         def populate(movie: Any) -> str:
-            # So that the connections change hands.
-            noise.fetch("SELECT 1")
             list(history.rows("Movie").filter(pk=movie.pk).iterator())
             return populate_slug(movie)
 
-        history.apply(add_slug(populate, batch_size=7))
+        with history.connection.execute_wrapper(take_away):
+            history.apply(add_slug(populate, batch_size=7))
+        # Before these sessions end, and with them the connections that they have. The
+        # pooler closes that of a claim soon.
+        wait_until(lambda: pooled.direct.fetch(CLAIMS) == [(0,)])
 
     assert get_rows(history) == [
         (n + 1, f"Film Number {n}", f"film-number-{n}-{n + 1}") for n in range(40)
     ]
     assert history.connection.settings_dict["DISABLE_SERVER_SIDE_CURSORS"] is setting
-    assert pooled.direct.fetch(CLAIMS) == [(0,)]
     assert history.describe("Movie")["checks"] == []
 
 
