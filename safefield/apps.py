@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from django.apps import AppConfig
 from django.core import checks
+from django.db.models.signals import post_migrate, pre_migrate
 
 from safefield.checks import check_makemigrations, check_written
+from safefield.progress import begin_command, end_command
 
 __all__ = ["SafefieldConfig"]
 
 
 class SafefieldConfig(AppConfig):
-    """Registers the system checks."""
+    """Registers the system checks, and listens to migrate."""
 
     name = "safefield"
     verbose_name = "safefield"
 
     def ready(self) -> None:
-        """Register the checks, so that `manage.py check` runs them."""
+        """Register the checks for `manage.py check`, and what notes `--verbosity`."""
         checks.register(check_written, "safefield")
         checks.register(check_makemigrations, checks.Tags.commands)
+        pre_migrate.connect(begin_command, dispatch_uid="safefield")
+        post_migrate.connect(end_command, dispatch_uid="safefield")

@@ -143,7 +143,9 @@ class Backfill(Pass):
         """Say how much an earlier run has done."""
         if is_heard():
             tally = get_backend(self.connection).census(self.schema).count()
-            note("Resuming %s: %s are already filled.", self.plan.title, tally)
+            note("Resuming %s: %s.", self.plan.title, tally.describe_filled())
+            # The table is not counted once more.
+            self.estimate_rows = lambda: tally.rows
 
     def fill(self) -> None:
         """
@@ -184,7 +186,7 @@ class Backfill(Pass):
         if after is not None:
             rows = rows.filter(pk__gt=after)
         if rows.filter(self.wanted()).order_by().exists():
-            self._fill(f"Sweeping {self.plan.title}", after)
+            self._fill(f"Filling the rest of {self.plan.title}", after)
 
     def _fill(self, title: str, after: Any = None) -> None:
         self.bad_rows = []

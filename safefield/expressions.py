@@ -173,18 +173,20 @@ class ExpressionBackfill(Backfill):
                 empty = rows.filter(self.wanted()).order_by("pk")
                 keys = list(empty.values_list("pk", flat=True))
                 self._try_singly(rows, keys, self._update)
+                count = len(keys)
             else:
-                self._update(rows)
+                count = self._update(rows)
             self.schema.settle()
+        self.handled_rows += count
         self.size.taken = page.size
         if page.last is None:
             return 0, page.after, True
         return page.size, page.last, False
 
-    def _update(self, rows: QuerySet[Any], *, are_locked: bool = False) -> None:
+    def _update(self, rows: QuerySet[Any], *, are_locked: bool = False) -> int:
         """Update the rows that have no value, and look at what they have then."""
         empty = rows.filter(self.wanted())
-        empty.order_by().update(**{self.plan.field_name: self._value})
+        count = empty.order_by().update(**{self.plan.field_name: self._value})
         refused = self._refuse_values(rows)
         left = empty.order_by("pk").annotate(**{VALUE: self._is_null})
         if self.plan.field.null:
@@ -202,12 +204,13 @@ class ExpressionBackfill(Backfill):
             again = lock_rows(self.all_rows().filter(pk__in=unkept))
             keys = list(again.values_list("pk", flat=True))
             self._update(self.all_rows().filter(pk__in=keys), are_locked=True)
+        return count
 
     def _try_singly(
         self,
         rows: QuerySet[Any],
         keys: Sequence[Any],
-        function: Callable[[QuerySet[Any]], None],
+        function: Callable[[QuerySet[Any]], object],
     ) -> None:
         """Call `function` row by row, to find those that the database refuses."""
         for pk in keys:

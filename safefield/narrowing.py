@@ -127,8 +127,9 @@ class Narrowing:
         """
         if not self.is_possible:
             return
-        step(f"Comparing {self.plan.title} with its new type")
-        self._raise(self._find_bad_rows())
+        with step(f"Comparing {self.plan.title} with its new type"):
+            bad_rows = self._find_bad_rows()
+        self._raise(bad_rows)
 
     def refuse_changed(self) -> None:
         """

@@ -56,6 +56,10 @@ class Pass:
         self.has_relations = has_relations(model)
         self.writer_class = get_backend(schema.connection).writer
         self.bad_rows: list[BadRow] = []
+        #: Says how many rows the table has, about.
+        self.estimate_rows: Callable[[], int | None] = schema.estimated_rows
+        #: Rows that went through handle(), also those that turned out bad.
+        self.handled_rows = 0
         #: Whether rows that others have locked are left for a later pass.
         self.skips_locked = False
         self.size = BatchSize(UNMEASURED_ROWS)
@@ -119,7 +123,7 @@ class Pass:
             if self.end is None:
                 return
         self._pages = Pages(self.all_rows(), self.end)
-        with track(title, self.schema.estimated_rows) as progress:
+        with track(title, self.estimate_rows) as progress:
             while len(self.bad_rows) < MAX_BAD_ROWS:
                 page = self._find_page(after, size.rows)
                 size.start()
@@ -194,8 +198,10 @@ class Pass:
             if rows:
                 self.handle(rows, savepoints=savepoints)
                 self.schema.settle()
-                if (taken := self.size.taken) < len(rows):
-                    return taken, self.last_key, False
+        taken = self.size.taken if rows else 0
+        self.handled_rows += taken
+        if taken < len(rows):
+            return taken, self.last_key, False
         if page.last is not None:
             return page.size, page.last, False
         last = self.last_key if rows else page.after

@@ -1,32 +1,53 @@
-"""Tell the person at the terminal, or the log, how far a backfill is."""
+"""
+Tell the person who runs migrate, and the log, what a backfill does.
+
+Each line goes to the logger "safefield" (INFO). If no handler of the project's
+LOGGING brings it to the terminal, it is printed on stderr as well: what migrate says
+depends on `--verbosity` alone.
+"""
 
 from __future__ import annotations
 
 import logging
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from typing import Protocol, TextIO
+from contextlib import contextmanager, nullcontext, suppress
+from typing import Any, NamedTuple, Protocol, TextIO
 
-from tqdm import tqdm
+from safefield.console import Console, fit_bar, spell_seconds
+from safefield.reports import count_rows
 
-__all__ = ["Progress", "is_heard", "note", "show_progress", "step", "track", "warn"]
+__all__ = [
+    "Progress",
+    "Run",
+    "begin_command",
+    "end_command",
+    "is_heard",
+    "note",
+    "show_progress",
+    "show_statements",
+    "statement",
+    "step",
+    "track",
+    "warn",
+]
 
 logger = logging.getLogger("safefield")
 
 #: Seconds between two lines in a log.
 LOG_SECONDS = 10.0
 
-#: How `-v 0` may be spelled. A migration is not told of it.
-SILENT = (("-v", "0"), ("--verbosity", "0"))
+#: Seconds between two drawings of the bar.
+DRAW_SECONDS = 0.1
 
-# Of VT100: move down and up again, so that there is a line below, keeping the
-# column; save the position; and, at the end, clear the line and go back to it.
-_GO_BELOW = "\x1bD\x1b[A\x1b7\n"
-_CLEAR = "\r\x1b[2K"
-_GO_BACK = "\x1b8"
+
+class _Command(NamedTuple):
+    """What migrate was asked for, which a migration is not told."""
+
+    verbosity: int
+    stdout: TextIO
+    stderr: TextIO
 
 
 class Progress(Protocol):
@@ -36,93 +57,82 @@ class Progress(Protocol):
         """Take note that `rows` more rows are done."""
 
 
-class Terminal:
-    """
-    The line below the one that migrate is printing, "  Applying films.0002…".
+_command: _Command | None = None
+_console: Console | None = None
 
-    It is there only while there is something to show. Afterwards the cursor is
-    where it was, for migrate to print its " OK".
+
+def begin_command(
+    verbosity: int,
+    stdout: TextIO | None = None,
+    stderr: TextIO | None = None,
+    **_: Any,
+) -> None:
+    """
+    Take note of what migrate was asked for: a receiver of pre_migrate.
 
     Args:
-        stream (TextIO): The terminal.
-        is_shared (bool): Whether what migrate prints is on it too.
+        verbosity (int): As in `--verbosity`.
+        stdout (TextIO | None): What it prints on; None is sys.stdout.
+        stderr (TextIO | None): Where the lines go; None is sys.stderr.
     """
-
-    def __init__(self, stream: TextIO, *, is_shared: bool) -> None:
-        self.stream = stream
-        self.is_shared = is_shared
-        self.is_below = False
-        self.warnings: list[tuple[str, tuple[object, ...]]] = []
-
-    def go_below(self) -> None:
-        """Go to the line below, if not there already."""
-        if self.is_shared and not self.is_below:
-            self._write(_GO_BELOW)
-        self.is_below = True
-
-    def go_back(self) -> None:
-        """Clear the line and leave the cursor where it was in the beginning."""
-        if self.is_below:
-            self._write(_CLEAR + (_GO_BACK if self.is_shared else ""))
-        self.is_below = False
-
-    def show(self, text: str) -> None:
-        """Show `text` on the line."""
-        self.go_below()
-        columns = shutil.get_terminal_size().columns - 1
-        self._write(_CLEAR + text[:columns])
-
-    def _write(self, text: str) -> None:
-        self.stream.write(text)
-        self.stream.flush()
+    global _command  # one migrate, one terminal
+    _command = _Command(verbosity, stdout or sys.stdout, stderr or sys.stderr)
 
 
-_terminal: Terminal | None = None
+def end_command(**_: Any) -> None:
+    """Forget it: a receiver of post_migrate."""
+    global _command
+    _command = None
 
 
 @contextmanager
 def show_progress(
-    stream: TextIO | None = None, stdout: TextIO | None = None
+    verbosity: int | None = None, *, is_lasting: bool = True
 ) -> Iterator[None]:
     """
-    Show progress on the terminal, if there is one, until the end of the block.
+    Show progress until the end of the block, as migrate was asked to.
+
+    Where it was not migrate that called, as in a test of the project, only the log
+    is told.
 
     Args:
-        stream (TextIO | None): Where to show it; None is sys.stderr.
-        stdout (TextIO | None): What migrate prints on; None is sys.stdout.
+        verbosity (int | None): That of another command; None is that of migrate.
+        is_lasting (bool): Whether there are lines that stay.
     """
-    global _terminal  # one migrate, one terminal
-    outer = _terminal
-    stream, stdout = stream or sys.stderr, stdout or sys.stdout
-    if outer is None and is_watched(stream, sys.argv):
-        stdout.flush()
-        _terminal = Terminal(stream, is_shared=stdout.isatty())
+    global _console
+    outer = _console
+    if outer is None and verbosity is not None:
+        _console = Console(sys.stderr, verbosity=verbosity, is_lasting=is_lasting)
+    elif outer is None and _command is not None:
+        _console = Console(
+            _command.stderr, _command.stdout, verbosity=_command.verbosity
+        )
+    has_failed = True
     try:
         yield
+        has_failed = False
     finally:
-        if outer is None and _terminal is not None:
-            _terminal.go_back()
-            if _terminal.warnings and _terminal.is_shared:
-                stream.write("\n")
-            for message, args in _terminal.warnings:
-                logger.warning(message, *args)
-        _terminal = outer
+        if outer is None and _console is not None:
+            _console.close(has_failed=has_failed)
+        _console = outer
 
 
-def is_watched(stream: TextIO, arguments: list[str]) -> bool:
-    """Return whether somebody sees what is written to `stream`, and wants to."""
-    pairs = zip(arguments, arguments[1:], strict=False)
-    is_silent = any(pair in SILENT for pair in pairs) or any(
-        argument in {"-v0", "--verbosity=0"} for argument in arguments
-    )
-    return stream.isatty() and not is_silent
+@contextmanager
+def step(title: str) -> Iterator[None]:
+    """
+    Say that a step without a count of rows begins, and how long it took.
 
-
-def step(title: str) -> None:
-    """Say that a step without a count of rows begins, such as "Checking …"."""
-    logger.info("%s.", title)
-    if _terminal is not None:
-        _terminal.show(f"{title} …")
+    Args:
+        title (str): What is being done, such as "Checking films.Movie.slug".
+    """
+    started = time.monotonic()
+    _tell("%s.", title, is_drawn=True)
+    if _console is None:
+        yield
+    else:
+        with _console.ticking(title):
+            yield
+    _tell("%s: done in %s.", title, spell_seconds(time.monotonic() - started))
 
 
 @contextmanager
@@ -135,45 +145,127 @@ def track(title: str, estimate: Callable[[], int | None]) -> Iterator[Progress]:
         estimate (Callable[[], int | None]): Says how many rows there are, about;
             called only where somebody wants to know.
     """
-    if _terminal is None:
-        log = _Log(
-            title, _get_total(estimate) if logger.isEnabledFor(logging.INFO) else None
-        )
-        yield log
-        log.finish()
-        return
-    _terminal.go_below()
-    with tqdm(
-        desc=title,
-        total=_get_total(estimate),
-        unit=" rows",
-        file=_terminal.stream,
-        leave=False,
-        dynamic_ncols=True,
-    ) as bar:
-        yield bar
-
-
-def warn(message: str, *args: object) -> None:
-    """Log a warning; where progress is shown, when it is over."""
-    if _terminal is None:
-        logger.warning(message, *args)
-    else:
-        _terminal.warnings.append((message, args))
+    counter = _Counter(title, _get_total(estimate) if is_heard() else None)
+    with nullcontext() if _console is None else _console.showing():
+        counter.begin()
+        yield counter
+    counter.finish()
 
 
 def note(message: str, *args: object) -> None:
-    """Log one line that a person who watches migrate wants to know."""
-    logger.info(message, *args)
+    """Say one line that a person who watches migrate wants to know."""
+    _tell(message, *args)
+
+
+class Run:
+    """
+    One run of an operation, of which one wants to know how long it took.
+
+    Args:
+        title (str): Such as "films.Movie.slug".
+    """
+
+    def __init__(self, title: str) -> None:
+        self.title = title
+        self.started = time.monotonic()
+
+    def finish(self, done: str) -> None:
+        """
+        Say the last line, behind which migrate prints its OK.
+
+        Args:
+            done (str): What was done, such as "3 rows filled".
+        """
+        seconds = spell_seconds(time.monotonic() - self.started)
+        _tell("%s: done, %s in %s.", self.title, done, seconds, is_last=True)
+
+
+def warn(message: str, *args: object) -> None:
+    """Log a warning, on a line of its own."""
+    if _console is None:
+        logger.warning(message, *args)
+        return
+    with _console.lock:
+        _console.go_below()
+        logger.warning(message, *args)
+
+
+def statement(sql: object) -> None:
+    """Say a statement that changes the table, where that is wanted."""
+    if _console is not None and _console.verbosity > 1:
+        _console.print(" ".join(str(sql).split()))
+
+
+@contextmanager
+def show_statements(editor: Any) -> Iterator[None]:
+    """Say each statement of a schema editor before it runs, where that is wanted."""
+    if _console is None or _console.verbosity < 2:
+        yield
+        return
+    execute = editor.execute
+
+    def show_and_execute(sql: Any, params: Any = ()) -> Any:
+        statement(sql)
+        return execute(sql, params)
+
+    editor.execute = show_and_execute
+    try:
+        yield
+    finally:
+        del editor.execute
 
 
 def is_heard() -> bool:
     """Return whether anybody listens to what note() says."""
-    return logger.isEnabledFor(logging.INFO)
+    is_shown = _console is not None and _console.verbosity > 0
+    return is_shown or logger.isEnabledFor(logging.INFO)
 
 
-class _Log:
-    """A line in the log now and then."""
+def _tell(
+    message: str, *args: object, is_drawn: bool = False, is_last: bool = False
+) -> None:
+    """
+    Say one line.
+
+    Args:
+        message (str): With a %s for each of `args`.
+        args (object): What goes into it.
+        is_drawn (bool): Whether a terminal shows it in another way.
+        is_last (bool): Whether migrate prints its OK behind it.
+    """
+    console = _console
+    if console is None:
+        logger.info(message, *args)
+        return
+    is_logged = _is_logged_to_terminal()
+    with console.lock:
+        if is_logged:
+            console.go_below()
+        logger.info(message, *args)
+        if not is_logged and not (is_drawn and console.is_terminal):
+            console.print(message % args if args else message, is_last=is_last)
+
+
+def _is_logged_to_terminal() -> bool:
+    """Return whether the LOGGING of the project shows what is told."""
+    if not logger.isEnabledFor(logging.INFO):
+        return False
+    current: logging.Logger | None = logger
+    while current is not None:
+        for handler in current.handlers:
+            stream = getattr(handler, "stream", None)
+            if (
+                stream is not None
+                and stream in (sys.stderr, sys.stdout)
+                and handler.level <= logging.INFO
+            ):
+                return True
+        current = current.parent if current.propagate else None
+    return False
+
+
+class _Counter:
+    """Counts the rows of a step, and shows them now and then."""
 
     def __init__(
         self,
@@ -185,31 +277,58 @@ class _Log:
         self.total = total
         self.clock = clock
         self.rows = 0
-        self.started = self.told = clock()
+        self.started = self.told = self.drawn = clock()
+
+    def begin(self) -> None:
+        """Say that the step begins."""
+        of_rows = "" if self.total is None else f": about {count_rows(self.total)}"
+        _tell("%s%s.", self.title, of_rows, is_drawn=True)
+        self._draw(0.0)
 
     def update(self, rows: int) -> None:
         self.rows += rows
         now = self.clock()
-        if now - self.told < LOG_SECONDS:
-            return
-        self.told = now
-        rate = self.rows / (now - self.started)
+        if now - self.drawn >= DRAW_SECONDS:
+            self.drawn = now
+            self._draw(self.rows / (now - self.started))
+        if now - self.told >= LOG_SECONDS:
+            self.told = now
+            self._tell(self.rows / (now - self.started))
+
+    def finish(self) -> None:
+        """Say what the step has done."""
+        seconds = self.clock() - self.started
+        rate = f", {self.rows / seconds:,.0f} a second" if seconds and self.rows else ""
+        _tell(
+            "%s: done, %s in %s%s.",
+            self.title,
+            count_rows(self.rows),
+            spell_seconds(seconds),
+            rate,
+        )
+
+    def _draw(self, rate: float) -> None:
+        if _console is not None:
+            _console.draw(
+                lambda columns: fit_bar(
+                    self.title, self.rows, self.total, rate, columns
+                )
+            )
+
+    def _tell(self, rate: float) -> None:
         of_total = left = ""
         if self.total and self.total > self.rows:
             of_total = f" of about {self.total:,}"
-            left = f", about {(self.total - self.rows) / rate:,.0f} s left"
-        note(
+            left = f", about {spell_seconds((self.total - self.rows) / rate)} left"
+        _tell(
             "%s: %s%s rows, %s a second%s.",
             self.title,
             f"{self.rows:,}",
             of_total,
             f"{rate:,.0f}",
             left,
+            is_drawn=True,
         )
-
-    def finish(self) -> None:
-        seconds = self.clock() - self.started
-        note("%s: %s rows in %.1f s.", self.title, f"{self.rows:,}", seconds)
 
 
 def _get_total(estimate: Callable[[], int | None]) -> int | None:

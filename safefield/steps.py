@@ -25,7 +25,7 @@ from safefield.narrowing import Narrowing, make_refusal, turn_round
 from safefield.origins import refuse_applied
 from safefield.plan import Plan
 from safefield.populate import is_unwritten, unwritten_message
-from safefield.progress import note, show_progress, step
+from safefield.progress import Run, note, show_progress, show_statements, step
 from safefield.reports import MAX_BAD_ROWS, SHOWN_KEYS, count_rows
 from safefield.reversal import Reversal
 from safefield.verify import Problem, verify
@@ -53,15 +53,19 @@ def forwards(plan: Plan, editor: BaseDatabaseSchemaEditor) -> None:
         return
     refuse_plan(plan)
     ending = Ending(plan, schema, "The rows that are filled stay.", is_forwards=True)
-    with ending.told(), show_progress(), schema.unit():
-        if plan.old_field is None and schema.add_at_once():
-            return
-        with schema.alone():
-            refuse_applied(plan, schema.connection)
-            _forwards(plan, schema)
+    run = Run(plan.title)
+    with ending.told(), show_progress(), show_statements(editor):
+        with schema.unit():
+            if plan.old_field is None and schema.add_at_once():
+                return
+            with schema.alone():
+                refuse_applied(plan, schema.connection)
+                rows = _forwards(plan, schema)
+        run.finish(f"{count_rows(rows)} filled")
 
 
-def _forwards(plan: Plan, schema: Schema) -> None:
+def _forwards(plan: Plan, schema: Schema) -> int:
+    """Do what forwards() does on a table with rows; return how many were filled."""
     # Of a run that was killed: it need not stand until the rows are filled.
     schema.drop_guard()
     column = find_column(plan, schema)
@@ -74,7 +78,8 @@ def _forwards(plan: Plan, schema: Schema) -> None:
     def prepare() -> None:
         if column is None:
             schema.warn_of_locks()
-            schema.add()
+            with step(f"Adding {plan.title}"):
+                schema.add()
             schema.check_bare()
         elif plan.old_field is None:
             backfill.note_resuming()
@@ -95,13 +100,12 @@ def _forwards(plan: Plan, schema: Schema) -> None:
         if plan.strict_field.unique and plan.deduplicate is None:
             verify(plan, schema, backfill.filled)
 
-    step(f"Enforcing {plan.title}")
     # A savepoint where nothing commits, so that rows can be looked for afterwards.
     whole = (
         nullcontext() if schema.commits else transaction.atomic(schema.connection.alias)
     )
     try:
-        with whole:
+        with step(f"Setting the constraints of {plan.title}"), whole:
             schema.enforce(sweep, check)
             if plan.field.null and (schema.commits or plan.old_field is not None):
                 # What the application inserted behind the fill: no NOT NULL finds it.
@@ -110,6 +114,7 @@ def _forwards(plan: Plan, schema: Schema) -> None:
         if not is_about_values(exc):
             raise
         raise refused(plan, schema, exc, backfill) from exc
+    return backfill.handled_rows
 
 
 def refuse_broken_transaction(plan: Plan, schema: Schema) -> None:
@@ -169,14 +174,14 @@ def fill_and_check(
     prepare()
     if column is None or column.null:
         backfill.fill()
-    step(f"Checking {plan.title}")
-    backfill.resolve()
-    verify(
-        plan,
-        schema,
-        backfill.filled,
-        leaves_duplicates=schema.commits and schema.is_unique_first,
-    )
+    with step(f"Checking {plan.title}"):
+        backfill.resolve()
+        verify(
+            plan,
+            schema,
+            backfill.filled,
+            leaves_duplicates=schema.commits and schema.is_unique_first,
+        )
 
 
 def get_backfill(plan: Plan, schema: Schema) -> Backfill:
@@ -266,26 +271,42 @@ def backwards(plan: Plan, editor: BaseDatabaseSchemaEditor) -> None:
     ending = Ending(
         plan, schema, "The rows that are reversed stay so.", is_forwards=False
     )
-    with ending.told(), show_progress(), schema.unit(), schema.alone():
-        if plan.old_field is None and schema.live_column() is None:
-            note("%s: the column is gone already.", plan.title)
-            drop_marker(plan, schema)
-            return
-        if plan.old_field is None:
-            schema.check_drop()
-        else:
-            narrowing = compare_back(schema)
-        if plan.reverse is not None:
-            schema.check_rows()
-            if plan.old_field is None:
-                schema.relax()
-            Reversal(plan, schema).run()
-        if plan.old_field is None:
-            schema.drop()
-        else:
-            restore(schema, narrowing)
-        # Last: without it, rows would be reversed again.
+    run = Run(plan.title)
+    with ending.told(), show_progress(), show_statements(editor):
+        with schema.unit(), schema.alone():
+            rows = _backwards(plan, schema)
+        run.finish(
+            f"{count_rows(rows)} reversed" if plan.reverse else "nothing to reverse"
+        )
+
+
+def _backwards(plan: Plan, schema: Schema) -> int:
+    """Do what backwards() does; return how many rows were reversed."""
+    if plan.old_field is None and schema.live_column() is None:
+        note("%s: the column is gone already.", plan.title)
         drop_marker(plan, schema)
+        return 0
+    if plan.old_field is None:
+        schema.check_drop()
+    else:
+        narrowing = compare_back(schema)
+    rows = 0
+    if plan.reverse is not None:
+        schema.check_rows()
+        if plan.old_field is None:
+            schema.relax()
+        reversal = Reversal(plan, schema)
+        reversal.run()
+        rows = reversal.handled_rows
+    if plan.old_field is None:
+        with step(f"Dropping {plan.title}"):
+            schema.drop()
+    else:
+        with step(f"Giving {plan.title} its definition from before"):
+            restore(schema, narrowing)
+    # Last: without it, rows would be reversed again.
+    drop_marker(plan, schema)
+    return rows
 
 
 def compare_back(schema: Schema) -> Narrowing:

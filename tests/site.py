@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+#: What safefield puts before such a line.
+INDENT = "    "
+
 REPOSITORY = Path(__file__).parent.parent
 
 MANAGE = """\
@@ -48,6 +51,12 @@ class Result(NamedTuple):
     out: str
     err: str
     code: int
+
+
+def drop_progress(text: str) -> str:
+    """Return `text` without the lines that say what a backfill does."""
+    lines = text.splitlines(keepends=True)
+    return "".join(line for line in lines if not line.startswith(INDENT))
 
 
 @dataclass
@@ -127,13 +136,19 @@ class Site:
             for name in self.list_migrations(app)
         }
 
-    def manage(self, *arguments: str, stdin: str | None = None) -> Result:
+    def manage(
+        self,
+        *arguments: str,
+        stdin: str | None = None,
+        keeps_progress: bool = False,
+    ) -> Result:
         """
         Run `manage.py` and wait for it.
 
         Args:
             arguments (str): Command and options, such as "migrate", "films".
             stdin (str or None): What is typed; None closes standard input.
+            keeps_progress (bool): Whether the result has what migrate says of steps.
         """
         process = subprocess.run(
             [self.python, "-Werror", "manage.py", *arguments],
@@ -144,7 +159,8 @@ class Site:
             **({"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}),
             check=False,
         )
-        return Result(process.stdout, process.stderr, process.returncode)
+        err = process.stderr if keeps_progress else drop_progress(process.stderr)
+        return Result(process.stdout, err, process.returncode)
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start `manage.py` and do not wait for it."""

@@ -242,8 +242,9 @@ def test_demo_tells_its_story_and_leaves_nothing_behind(tmp_path: Path) -> None:
     assert FUNCTION_CHANGE in result.out
     assert BEFORE in result.out
     assert AFTER in result.out
-    assert "  Applying films.0002_movie_slug... OK\n" in result.out
-    assert "  Unapplying films.0002_movie_slug... OK\n" in result.out
+    assert "  Applying films.0002_movie_slug...\n    Adding films.Movie." in result.out
+    assert "    films.Movie.slug: done, 36,273 rows filled in " in result.out
+    assert "  Unapplying films.0002_movie_slug...\n    Dropping " in result.out
     assert re.sub(r"[ \d]+\.\d s", "    0.0 s", result.out).endswith(TIMES)
     assert list(site.temporary.iterdir()) == []
     assert list(list_files(EXAMPLE)) == files
@@ -262,7 +263,7 @@ def test_demo_shows_colours_and_progress_on_a_terminal(tmp_path: Path) -> None:
 
     assert process.returncode == 0
     assert "\x1b[36;1m6. migrate fills every row\x1b[0m\r\n" in shown
-    assert "\rFilling films.Movie.slug: " in shown
+    assert "\x1b[2KFilling films.Movie.slug [" in shown
     assert list(site.temporary.iterdir()) == []
 
 

@@ -1,19 +1,22 @@
-"""What is shown at a terminal, and what is written to a log."""
+"""The lines and the bar, on streams in memory."""
 
 from __future__ import annotations
 
 import io
 import logging
-import os
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from django.db import migrations, models
 
-from safefield import progress
+from safefield import console, progress
+from safefield.console import Console, fit_bar, spell_seconds
 from safefield.operations import AddFieldWithBackfill
 from tests.history import History
+
+TITLE = "Filling films.Movie.slug"
+CONSTRAINT = "Checking constraint films_movie_rank_67d00efa_notnull of films.Movie.rank"
 
 
 class FakeTerminal(io.StringIO):
@@ -35,127 +38,225 @@ class Clock:
 
 
 @pytest.fixture
-def stderr() -> FakeTerminal:
-    return FakeTerminal()
+def stderr() -> Iterator[FakeTerminal]:
+    yield FakeTerminal()
+    progress.end_command()
+
+
+@pytest.fixture
+def shared(stderr: FakeTerminal) -> FakeTerminal:
+    """Let migrate have begun, on the same terminal."""
+    progress.begin_command(verbosity=1, stdout=stderr, stderr=stderr)
+    return stderr
 
 
 def fail() -> int:
     raise RuntimeError("no counting today")
 
 
-def test_goes_below_the_line_of_migrate_and_back(stderr: FakeTerminal) -> None:
-    with progress.show_progress(stderr, FakeTerminal()):
-        progress.step("Checking films.Movie.slug")
+def test_ends_the_line_of_migrate_and_leaves_room_for_its_ok(
+    shared: FakeTerminal,
+) -> None:
+    run = progress.Run("films.Movie.slug")
 
-    assert stderr.getvalue() == (
-        "\x1bD\x1b[A\x1b7\n"  # a line below, without losing the place on this one
-        "\r\x1b[2KChecking films.Movie.slug …"
-        "\r\x1b[2K\x1b8"  # cleared, and back at the saved place
-    )
+    with progress.show_progress():
+        progress.note("Resuming.")
+        run.finish("3 rows filled")
+    with progress.show_progress():
+        progress.note("Another operation.")
+
+    assert shared.getvalue().splitlines()[:2] == ["", "    Resuming."]
+    assert shared.getvalue().endswith(" s.\n    Another operation.\n")
 
 
 def test_is_a_line_of_its_own_if_migrate_prints_elsewhere(
     stderr: FakeTerminal,
 ) -> None:
-    with progress.show_progress(stderr, io.StringIO()):
-        progress.step("Checking films.Movie.slug")
+    progress.begin_command(verbosity=1, stdout=io.StringIO(), stderr=stderr)
 
-    assert stderr.getvalue() == "\r\x1b[2KChecking films.Movie.slug …\r\x1b[2K"
+    with progress.show_progress():
+        progress.note("Resuming.")
+
+    assert stderr.getvalue() == "    Resuming.\n"
 
 
-def test_nothing_to_show_writes_nothing(stderr: FakeTerminal) -> None:
-    with progress.show_progress(stderr, FakeTerminal()):
+def test_nothing_to_show_writes_nothing(shared: FakeTerminal) -> None:
+    with progress.show_progress():
         pass
+
+    assert shared.getvalue() == ""
+
+
+def test_error_begins_on_a_line_of_its_own(shared: FakeTerminal) -> None:
+    error = pytest.raises(ValueError, match="bad")
+
+    with error, progress.show_progress():
+        raise ValueError("bad")
+
+    assert shared.getvalue() == "\n"
+
+
+def test_error_leaves_nothing_of_the_bar(shared: FakeTerminal) -> None:
+    error = pytest.raises(ValueError, match="bad")
+
+    with error, progress.show_progress(), progress.track(TITLE, lambda: 10):
+        raise ValueError("bad")
+
+    assert shared.getvalue().endswith("\r\x1b[2K")
+
+
+def test_is_quiet_when_told_so(stderr: FakeTerminal) -> None:
+    progress.begin_command(verbosity=0, stdout=stderr, stderr=stderr)
+
+    with (
+        progress.show_progress(),
+        progress.step("Checking"),
+        progress.track(TITLE, fail) as rows,
+    ):
+        rows.update(3)
 
     assert stderr.getvalue() == ""
 
 
-def test_cleans_up_after_an_error(stderr: FakeTerminal) -> None:
-    error = pytest.raises(ValueError, match="bad")
+def test_is_quiet_where_no_command_was_called(stderr: FakeTerminal) -> None:
+    with progress.show_progress():
+        progress.note("Resuming.")
 
-    with error, progress.show_progress(stderr, FakeTerminal()):
-        progress.step("Checking films.Movie.slug")
-        raise ValueError("bad")
-
-    assert stderr.getvalue().endswith("\r\x1b[2K\x1b8")
+    assert stderr.getvalue() == ""
 
 
-def test_long_titles_stay_on_one_line(
-    stderr: FakeTerminal, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(
-        progress.shutil, "get_terminal_size", lambda: os.terminal_size((20, 24))
+def test_steps_on_a_terminal(shared: FakeTerminal) -> None:
+    with progress.show_progress(), progress.step("Checking films.Movie.slug"):
+        pass
+
+    assert shared.getvalue() == (
+        "\n\r\x1b[2KChecking films.Movie.slug: 0.0 s"
+        "\r\x1b[2K    Checking films.Movie.slug: done in 0.0 s.\n"
     )
 
-    with progress.show_progress(stderr, FakeTerminal()):
-        progress.step("Checking films.Movie.slug")
 
-    assert "\x1b[2KChecking films.Movi\r" in stderr.getvalue()
+def test_step_that_takes_long_shows_how_long(
+    shared: FakeTerminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fails if only the thread that waits for the database draws."""
+    monkeypatch.setattr(console, "TICK_SECONDS", 0.001)
 
+    with progress.show_progress(), progress.step("Checking films.Movie.slug"):
+        while shared.getvalue().count("Checking") < 3:
+            pass
 
-def test_bar_has_rows_and_total(stderr: FakeTerminal) -> None:
-    with (
-        progress.show_progress(stderr, FakeTerminal()),
-        progress.track("Filling films.Movie.slug", lambda: 200) as bar,
-    ):
-        bar.update(50)
-        bar.refresh()  # type: ignore[attr-defined]  # a tqdm
-
-    assert "Filling films.Movie.slug:  25%|" in stderr.getvalue()
-    assert " 50/200 [" in stderr.getvalue()
-    assert stderr.getvalue().endswith("\r\x1b[2K\x1b8")
+    assert "Checking films.Movie.slug: 0." in shared.getvalue()
 
 
-def test_counting_that_fails_fails_nothing(stderr: FakeTerminal) -> None:
-    with (
-        progress.show_progress(stderr, FakeTerminal()),
-        progress.track("Filling films.Movie.slug", fail) as bar,
-    ):
-        bar.update(50)
+def test_lines_do_not_obey_what_is_in_a_name(shared: FakeTerminal) -> None:
+    with progress.show_progress():
+        progress.note("Waiting for %s.", "process 1 (\x1b[2J)")
 
-    assert "Filling films.Movie.slug: " in stderr.getvalue()
+    assert shared.getvalue() == "\n    Waiting for process 1 (\\x1b[2J).\n"
+
+
+def test_terminal_that_went_away_fails_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gone = FakeTerminal()
+    gone.close()
+    lines = Console(FakeTerminal(), verbosity=1)
+    lines.stream = gone
+
+    lines.print("Nobody reads this.")
 
 
 @pytest.mark.parametrize(
-    "arguments",
-    [["-v", "0"], ["-v0"], ["--verbosity", "0"], ["--verbosity=0"]],
-    ids=" ".join,
+    ("columns", "line"),
+    [
+        (
+            199,
+            "Filling films.Movie.slug [################........................] "
+            " 42 % 126,170/300,000, 15,000 a second, 12 s left",
+        ),
+        (
+            99,
+            "Filling films.Movie.slug [#########.............]  42 % 126,170/300,000, "
+            "15,000 a second, 12 s left",
+        ),
+        (
+            79,
+            "Filling films.Movie.slug [####......]  42 % 126,170/300,000, 12 s left",
+        ),
+        (59, "Filling films.Movie.slug  42 % 126,170/300,000, 12 s left"),
+        (54, "Filling Movie.slug  42 % 126,170/300,000, 12 s left"),
+        (45, "Filling slug  42 % 126,170/300,000, 12 s left"),
+    ],
 )
-def test_is_quiet_when_told_so(stderr: FakeTerminal, arguments: list[str]) -> None:
-    assert not progress.is_watched(stderr, ["manage.py", "migrate", *arguments])
+def test_bar_fits(columns: int, line: str) -> None:
+    assert fit_bar(TITLE, 126_170, 300_000, 15_000.0, columns) == line
+    assert len(line) <= columns
 
 
-def test_is_quiet_without_a_terminal() -> None:
-    assert not progress.is_watched(io.StringIO(), ["manage.py", "migrate"])
+def test_bar_of_a_million_rows_is_whole_at_60_columns() -> None:
+    line = fit_bar(TITLE, 1_412_000, 12_000_000, 1_000.0, 59)
+
+    assert line == "Filling slug  12 % 1,412,000/12,000,000, 2 h 56 min left"
 
 
-def test_is_watched_at_a_terminal(stderr: FakeTerminal) -> None:
-    assert progress.is_watched(stderr, ["manage.py", "migrate", "-v", "2"])
+def test_bar_without_a_total() -> None:
+    assert fit_bar(TITLE, 50, None, 7.0, 79) == (
+        "Filling films.Movie.slug: 50 rows, 7 a second"
+    )
+
+
+def test_bar_of_more_rows_than_were_estimated() -> None:
+    assert fit_bar(TITLE, 250, 200, 7.0, 79) == (
+        "Filling films.Movie.slug: 250 rows, 7 a second"
+    )
+
+
+def test_counting_that_fails_fails_nothing(shared: FakeTerminal) -> None:
+    with progress.show_progress(), progress.track(TITLE, fail) as rows:
+        rows.update(50)
+
+    assert "\r\x1b[2KFilling films.Movie.slug: 0 rows" in shared.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.04, "0.0 s"),
+        (9.94, "9.9 s"),
+        (9.96, "10 s"),
+        (119.4, "119 s"),
+        (125.0, "2 min 5 s"),
+        (7_300.0, "2 h 1 min"),
+    ],
+)
+def test_spells_seconds(seconds: float, text: str) -> None:
+    assert spell_seconds(seconds) == text
 
 
 def test_log_has_a_line_now_and_then(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "safefield")
-    log = progress._Log("Filling films.Movie.slug", 1_000, Clock())
+    counter = progress._Counter(TITLE, 1_000, Clock())
 
+    counter.begin()
     for _ in range(4):
-        log.update(100)
-    log.finish()
+        counter.update(100)
+    counter.finish()
 
     assert caplog.messages == [
+        "Filling films.Movie.slug: about 1,000 rows.",
         "Filling films.Movie.slug: 200 of about 1,000 rows, 14 a second, "
         "about 56 s left.",
         "Filling films.Movie.slug: 400 of about 1,000 rows, 14 a second, "
         "about 42 s left.",
-        "Filling films.Movie.slug: 400 rows in 35.0 s.",
+        "Filling films.Movie.slug: done, 400 rows in 35 s, 11 a second.",
     ]
 
 
 def test_nobody_counts_when_nobody_looks(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING, "safefield")
     asked: list[Any] = []
-    estimate: Callable[[], Any] = lambda: asked.append(1)  # noqa: E731
 
-    with progress.track("Filling films.Movie.slug", estimate) as log:
+    with progress.track(TITLE, lambda: asked.append(1)) as log:  # type: ignore[func-returns-value]  # nobody asks
         log.update(1)
 
     assert asked == []
@@ -175,8 +276,12 @@ def test_steps_in_the_log(alias: str, caplog: pytest.LogCaptureFixture) -> None:
         AddFieldWithBackfill("Movie", "rank", models.IntegerField(), lambda row: row.pk)
     )
 
-    assert caplog.messages[0].startswith("Filling films.Movie.rank: 3 rows in ")
-    assert caplog.messages[1:] == [
-        "Checking films.Movie.rank.",
-        "Enforcing films.Movie.rank.",
+    steps = [message.partition(":")[0].rstrip(".") for message in caplog.messages]
+    assert list(dict.fromkeys(steps)) == [
+        "Adding films.Movie.rank",
+        "Filling films.Movie.rank",
+        "Checking films.Movie.rank",
+        "Setting the constraints of films.Movie.rank",
+        *([CONSTRAINT] if alias == "postgresql" else []),
+        "films.Movie.rank",
     ]

@@ -32,7 +32,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.site import REPOSITORY, Result, Site
+from tests.site import REPOSITORY, Result, Site, drop_progress
 
 DOCS = REPOSITORY / "docs"
 BLOCK = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.M | re.S)
@@ -156,7 +156,11 @@ class Walk:
                 # What they print has times and versions in it.
                 assert (result.code, output) == (0, ""), (self.page, line, result)
             else:
-                self.compare(line, result.out + result.err, output)
+                # The steps have times in them, and are shown in one place.
+                err = drop_progress(result.err)
+                is_open = err and result.out and not result.out.endswith("\n")
+                joined = "\n".join([result.out, err]) if is_open else result.out + err
+                self.compare(line, joined, output)
 
     def compare(self, what: str, found: str, shown: str) -> None:
         """Fail with the difference between what is and what the page shows."""

@@ -50,8 +50,8 @@ COLUMNS, LINES = 100, 400
 #: pyte calls two of the eight colours otherwise than rich.
 COLORS = {"default": None, "brown": "yellow"}
 
-#: One state of the bar, with the percentage, in what tqdm writes.
-BAR = re.compile(r"\rFilling [^\r]*?(\d+)%\|[^\r]*")
+#: One state of the bar, with the percentage.
+BAR = re.compile(r"\r\x1b\[2KFilling [^\r]*?(\d+) %[^\r]*")
 
 #: What would have each page fetch a font from elsewhere; the next one named will do.
 FONT = re.compile(r"@font-face \{.*?\}\s*", re.S)

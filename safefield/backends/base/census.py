@@ -52,6 +52,13 @@ class Tally:
         percent = 100 * self.filled // self.rows
         return f"{about}{self.filled:,} of {self.rows:,} rows ({percent} %)"
 
+    def describe_filled(self) -> str:
+        """Return such as "412,000 of about 1,000,000 rows are filled"."""
+        about = "" if self.is_exact else "about "
+        if self.filled is None:
+            return f"how many of {about}{self.rows:,} rows are filled is not known"
+        return f"{self.filled:,} of {about}{self.rows:,} rows are filled"
+
 
 class Census:
     """

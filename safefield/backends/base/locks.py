@@ -17,6 +17,7 @@ from safefield.backends.base.retries import (
     retry,
 )
 from safefield.backends.base.session import Session
+from safefield.backends.base.waits import Wait
 from safefield.exceptions import BackfillError
 from safefield.plan import Plan
 
@@ -46,6 +47,7 @@ class Locks:
 
     #: Waits, in seconds; replaced in tests.
     sleep: Callable[[float], object] = staticmethod(time.sleep)
+    clock: Callable[[], float] = staticmethod(time.monotonic)
 
     def __init__(self, connection: Any, plan: Plan) -> None:
         self.connection = connection
@@ -119,8 +121,13 @@ class Locks:
     def limit_wait(self) -> None:
         """In a transaction, give up soon on a lock that somebody else has."""
 
-    def blockers(self) -> Sequence[str]:
-        """Return who holds locks on the table, a clause for each session."""
+    def blockers(self, *, with_sql: bool = True) -> Sequence[str]:
+        """
+        Return who holds locks on the table, a clause for each session.
+
+        Args:
+            with_sql (bool): Whether to say what they run, where SHOW_VALUES allows it.
+        """
         return []
 
     def change_table(self, function: Callable[[], object]) -> None:
@@ -155,8 +162,15 @@ class Locks:
         return None
 
     def _retry(self, function: Callable[[], Result], patience: Patience) -> Result:
+        wait = Wait(self.plan, lambda: self.blockers(with_sql=False), self.clock)
         try:
-            return retry(function, self.is_passing, patience, sleep=self.sleep)
+            return retry(
+                function,
+                self.is_passing,
+                patience,
+                sleep=self.sleep,
+                on_refusal=wait.tell,
+            )
         except DatabaseError as exc:
             if not self.is_passing(exc):
                 raise

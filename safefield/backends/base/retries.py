@@ -53,6 +53,7 @@ def retry(
     patience: Patience,
     *,
     sleep: Callable[[float], object] = time.sleep,
+    on_refusal: Callable[[], object] = lambda: None,
 ) -> Result:
     """
     Call `function` until it works or patience is at its end.
@@ -64,6 +65,7 @@ def retry(
             the next try may work.
         patience (Patience): How long to go on.
         sleep (Callable[[float], object]): Waits, in seconds.
+        on_refusal (Callable[[], object]): Called before each pause.
 
     Raises:
         DatabaseError: The last error, or the first that does not pass.
@@ -75,6 +77,7 @@ def retry(
         except DatabaseError as exc:
             if not remaining or not is_passing(exc):
                 raise
+        on_refusal()
         sleep(pause * random.uniform(0.5, 1.5))
         pause = min(pause * 2, patience.last_pause_seconds)
     raise AssertionError("unreachable: the last try returns or raises")

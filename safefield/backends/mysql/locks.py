@@ -137,15 +137,15 @@ class MySQLLocks(Locks):
     def name_limit(self, exc: Error) -> str | None:
         return LIMITS.get(exc.args[0]) if exc.args else None
 
-    def blockers(self) -> Sequence[str]:
+    def blockers(self, *, with_sql: bool = True) -> Sequence[str]:
         try:
-            return self._find_blockers()
+            return self._find_blockers(with_sql and get_configuration().SHOW_VALUES)
         except DatabaseError as exc:
             if exc.args[0] != NOT_ALLOWED:
                 raise
             return []
 
-    def _find_blockers(self) -> Sequence[str]:
+    def _find_blockers(self, shows_sql: bool) -> Sequence[str]:
         # The servers do not say alike who holds a lock on the definition of a
         # table, but any open transaction of this database that has read it does.
         with self.connection.cursor() as cursor:
@@ -160,6 +160,6 @@ class MySQLLocks(Locks):
             rows = cursor.fetchall()
         return [
             f"connection {connection} ({command}), in a transaction for {seconds} s"
-            + (f": {query}" if query and get_configuration().SHOW_VALUES else "")
+            + (f": {query}" if query and shows_sql else "")
             for connection, seconds, command, query in rows
         ]

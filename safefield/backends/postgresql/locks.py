@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 
 from django.db import DatabaseError, Error, transaction
 
 from safefield.backends.base.locks import Locks
+from safefield.backends.base.waits import FIRST_SECONDS, Wait
 from safefield.backends.postgresql.claims import Claim, is_pooled, make_claim
 from safefield.backends.postgresql.session import PostgreSQLSession
 from safefield.conf import get_configuration
-from safefield.progress import warn
+from safefield.progress import is_heard, statement, warn
 
 __all__ = ["PostgreSQLLocks"]
 
@@ -26,6 +29,16 @@ LIMIT_WAIT = f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}"
 #: SQLSTATEs of what passes: lock_not_available, deadlock_detected and
 #: serialization_failure. Source: PostgreSQL's appendix A.
 PASSING = {"55P03", "40P01", "40001"}
+
+#: Seconds between two looks at whom a long statement waits for.
+LOOK_SECONDS = 0.5
+
+#: Who keeps a process waiting, by a lock or by a transaction that is older.
+BLOCKING = (
+    "SELECT pid, application_name, state, "
+    "extract(epoch FROM now() - xact_start)::int FROM pg_stat_activity "
+    "WHERE pid = ANY (pg_blocking_pids(%s)) ORDER BY xact_start"
+)
 
 
 #: SQLSTATEs of what ends a statement or a session that takes long, and the setting.
@@ -109,6 +122,9 @@ class PostgreSQLLocks(Locks):
             BackfillError: They did not get their lock; the text names who
                 holds it.
         """
+        statements = list(statements)
+        for each in statements:
+            statement(each)
         # To PostgreSQL, a string of several statements is one transaction.
         sql = "\n".join([f"{LIMIT_WAIT};", *statements])
 
@@ -118,7 +134,49 @@ class PostgreSQLLocks(Locks):
 
         super().change_table(attempt)
 
-    def blockers(self) -> Sequence[str]:
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Say whom a long statement waits for, which is not tried again and again."""
+        if self.is_pooled or not is_heard():
+            # The process of one statement says nothing of the next.
+            yield
+            return
+        with self.connection.cursor() as cursor:
+            cursor.execute("SELECT pg_backend_pid()")
+            pid = cursor.fetchone()[0]
+        is_over = threading.Event()
+        thread = threading.Thread(
+            target=self._watch, args=[pid, is_over], name="safefield", daemon=True
+        )
+        thread.start()
+        try:
+            yield
+        finally:
+            is_over.set()
+            thread.join()
+
+    def _watch(self, pid: int, is_over: threading.Event) -> None:
+        """Say whom a process waits for, until that is over."""
+        if is_over.wait(FIRST_SECONDS):
+            return
+        # The connection is busy with the statement.
+        other = self.connection.copy()
+
+        def find() -> list[str]:
+            with other.cursor() as cursor:
+                cursor.execute(BLOCKING, [pid])
+                return [_describe_session(*session) for session in cursor.fetchall()]
+
+        wait = Wait(self.plan, find, self.clock)
+        # No run fails because there is no connection to be had for this.
+        with suppress(DatabaseError), closing(other):
+            while not is_over.wait(LOOK_SECONDS):
+                if find():
+                    wait.tell()
+                else:
+                    wait = Wait(self.plan, find, self.clock)
+
+    def blockers(self, *, with_sql: bool = True) -> Sequence[str]:
         tables = [self._quote(self.plan.table)]
         if self.plan.field.is_relation:
             related = self.plan.field.related_model
@@ -136,12 +194,21 @@ class PostgreSQLLocks(Locks):
                 [tables],
             )
             rows = cursor.fetchall()
+        shows_sql = with_sql and get_configuration().SHOW_VALUES
         return [
-            f"process {pid} ({name or 'no application name'}), {state}, in a "
-            f"transaction for {seconds} s, holds {modes}"
-            + (f": {query}" if get_configuration().SHOW_VALUES else "")
-            for pid, name, state, seconds, modes, query in rows
+            f"{_describe_session(*session)}, holds {modes}"
+            + (f": {query}" if shows_sql else "")
+            for *session, modes, query in rows
         ]
 
     def _quote(self, name: str) -> str:
         return str(self.connection.ops.quote_name(name))
+
+
+def _describe_session(
+    pid: int, name: str, state: str | None, seconds: int | None
+) -> str:
+    if state is None:
+        return f"process {pid}, of which this role may see no more"
+    since = "" if seconds is None else f", in a transaction for {seconds} s"
+    return f"process {pid} ({name or 'no application name'}), {state}{since}"

@@ -7,7 +7,6 @@ catalogue first, so that a run that was stopped is finished by the same steps.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from contextlib import suppress
 from copy import copy
@@ -28,11 +27,9 @@ from safefield.backends.postgresql.locks import PostgreSQLLocks
 from safefield.backends.postgresql.session import LOCK_LIMITS
 from safefield.backends.postgresql.surroundings import is_partitioned
 from safefield.interrupts import undisturbed
-from safefield.progress import step
+from safefield.progress import step, warn
 
 __all__ = ["OnlineSchema"]
-
-logger = logging.getLogger("safefield")
 
 #: The templates of the statements that are put together here.
 TEMPLATES = ("sql_create_index", "sql_create_fk")
@@ -85,7 +82,7 @@ class OnlineSchema(Schema):
         if self._is_built(name):
             return
         if self._is_partitioned:
-            logger.warning(
+            warn(
                 "%s: PostgreSQL builds no index CONCURRENTLY on a partitioned table. "
                 "Table %s is locked for writing while index %s is built.",
                 self.plan.title,
@@ -96,9 +93,6 @@ class OnlineSchema(Schema):
             statement.template = statement.template.replace(
                 "INDEX", "INDEX CONCURRENTLY", 1
             )
-        if not self.editor.collect_sql:
-            step(f"Building index {name} of {self.plan.title}")
-
         def build() -> None:
             try:
                 self.editor.execute(statement, None)
@@ -109,7 +103,7 @@ class OnlineSchema(Schema):
                     self._is_built(name)
                 raise
 
-        self._work_long(build)
+        self._work_long(f"Building index {name} of {self.plan.title}", build)
 
     def _is_built(self, quoted_name: str) -> bool:
         """Return whether an index is there, and drop one that is invalid."""
@@ -261,14 +255,21 @@ class OnlineSchema(Schema):
 
     def _validate(self, name: str) -> None:
         sql = f"ALTER TABLE {self.table} VALIDATE CONSTRAINT {name}"
-        self._work_long(lambda: self.editor.execute(sql, None))
+        self._work_long(
+            f"Checking constraint {name} of {self.plan.title}",
+            lambda: self.editor.execute(sql, None),
+        )
 
-    def _work_long(self, function: Callable[[], object]) -> None:
+    def _work_long(self, title: str, function: Callable[[], object]) -> None:
         """Call `function`, which waits for others and keeps nobody waiting."""
         if self.editor.collect_sql:
             function()
             return
-        with self.locks.session.lifted(LOCK_LIMITS):
+        with (
+            step(title.replace('"', "")),
+            self.locks.session.lifted(LOCK_LIMITS),
+            self.locks.watched(),
+        ):
             self.locks.work_long(function)
 
     def _alter(self, change: str, params: Any = None) -> None:

@@ -7,7 +7,6 @@ own statements do.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Sequence
 from secrets import token_hex
 from typing import Any
@@ -25,10 +24,9 @@ from safefield.backends.postgresql.surroundings import (
     refuse_row_security,
     refuse_unique_over_partitions,
 )
+from safefield.progress import warn
 
 __all__ = ["PostgreSQLSchema"]
-
-logger = logging.getLogger("safefield")
 
 #: Rows that an atomic migration fills in a second, about: the slowest of the
 #: whole operations in benchmarks/. Only for the warning.
@@ -82,7 +80,7 @@ class PostgreSQLSchema(OnlineSchema):
         rows = self.estimated_rows()
         seconds = rows / ROWS_PER_SECOND
         if seconds >= WARNING_SECONDS:
-            logger.warning(
+            warn(
                 "%s: this migration is atomic, so table %s (about %s rows) is locked "
                 "for reading and writing until it ends, for about %s s or more. "
                 "With atomic = False in the migration the site keeps running.",

@@ -65,7 +65,7 @@ class Command(BaseCommand):
                 f"--limit must be a whole number of rows, at least 1, not "
                 f"{options['limit']!r}."
             )
-        with show_progress():
+        with show_progress(options["verbosity"], is_lasting=False):
             found = list(
                 rehearse(
                     connections[options["database"]],

@@ -1,0 +1,231 @@
+"""Where the person who runs migrate looks: the lines below those of migrate."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, TextIO
+
+from safefield.exceptions import escape
+
+__all__ = ["Console", "fit_bar", "spell_seconds"]
+
+#: Seconds between two looks of a step that has no rows to count.
+TICK_SECONDS = 1.0
+
+#: Characters of the bar: at the least, and at the most.
+LEAST_BAR, LONGEST_BAR = 10, 40
+
+#: To the beginning of the line, and clear it. Source: VT100.
+_CLEAR = "\r\x1b[2K"
+
+#: As deep as what migrate prints below "Running migrations:", and a little more.
+INDENT = "    "
+
+
+class Console:
+    """
+    Lines below the one that migrate is printing, "  Applying films.0002…".
+
+    Migrate leaves its line open, for the " OK" at its end. Where that line goes to
+    the same place, the first of ours ends it, and the last of ours is left open.
+
+    Args:
+        stream (TextIO): Where the lines go.
+        stdout (TextIO | None): Where migrate prints; None if no line is open there.
+        verbosity (int): As in `--verbosity`: with 0 there is nothing.
+        is_lasting (bool): Whether there are lines that stay; else only the one of a
+            terminal that is drawn again and again.
+    """
+
+    def __init__(
+        self,
+        stream: TextIO,
+        stdout: TextIO | None = None,
+        *,
+        verbosity: int = 1,
+        is_lasting: bool = True,
+    ) -> None:
+        self.stream = stream
+        self.verbosity = verbosity
+        self.is_lasting = is_lasting
+        self.is_terminal = stream.isatty() and verbosity > 0
+        self.is_shared = stdout is not None and is_same_file(stream, stdout)
+        #: A step that waits is drawn by a thread of its own.
+        self.lock = threading.RLock()
+        self._is_below = False
+        self._is_drawn = False
+        #: Steps within steps: the last one is shown.
+        self._steps: list[object] = []
+
+    def go_below(self) -> None:
+        """End the line of migrate, or clear the one that is drawn."""
+        with self.lock:
+            if self.is_shared and self.verbosity and not self._is_below:
+                self._write("\n")
+            elif self._is_drawn:
+                self._write(_CLEAR)
+            self._is_below, self._is_drawn = True, False
+
+    def print(self, text: str, *, is_last: bool = False) -> None:
+        """Print a line that stays; the last one has room for the OK of migrate."""
+        if not (self.verbosity and self.is_lasting):
+            return
+        with self.lock:
+            self.go_below()
+            is_open = is_last and self.is_shared
+            self._write(f"{INDENT}{escape(text)}" + ("" if is_open else "\n"))
+            self._is_below = not is_open
+
+    def draw(self, get_text: Callable[[int], str]) -> None:
+        """
+        Draw the line that is drawn again and again, if this is a terminal.
+
+        Args:
+            get_text (Callable[[int], str]): Returns it for so many columns.
+        """
+        if not self.is_terminal:
+            return
+        columns = shutil.get_terminal_size().columns - 1
+        with self.lock:
+            if not self._is_drawn:
+                self.go_below()
+            self._write(f"{_CLEAR}{escape(get_text(columns))[:columns]}")
+            self._is_drawn = True
+
+    def close(self, *, has_failed: bool) -> None:
+        """Clear what is drawn, and leave a new line to the text of an error."""
+        if self._is_drawn or has_failed:
+            self.go_below()
+
+    @contextmanager
+    def showing(self) -> Iterator[Callable[[], bool]]:
+        """Yield whether this step is the one to be shown, and none within it."""
+        step = object()
+        self._steps.append(step)
+        try:
+            yield lambda: self._steps[-1] is step
+        finally:
+            self._steps.pop()
+            with self.lock:
+                if self._is_drawn:
+                    self.go_below()
+
+    @contextmanager
+    def ticking(self, title: str) -> Iterator[None]:
+        """Show how long the block takes, where nothing else can be shown of it."""
+        if not self.is_terminal:
+            yield
+            return
+        started = time.monotonic()
+        is_over = threading.Event()
+
+        def tick() -> None:
+            seconds = spell_seconds(time.monotonic() - started)
+            self.draw(lambda columns: fit(title, f": {seconds}", columns))
+
+        with self.showing() as is_shown:
+
+            def tick_on() -> None:
+                while not is_over.wait(TICK_SECONDS):
+                    if is_shown():
+                        tick()
+
+            tick()
+            # The step may be one statement, in which the caller's thread waits.
+            thread = threading.Thread(target=tick_on, name="safefield", daemon=True)
+            thread.start()
+            try:
+                yield
+            finally:
+                is_over.set()
+                thread.join()
+
+    def _write(self, text: str) -> None:
+        # A terminal that went away, or a pipe that nobody reads, fails no migration.
+        with suppress(OSError, ValueError):
+            self.stream.write(text)
+            self.stream.flush()
+
+
+def is_same_file(stream: Any, other: Any) -> bool:
+    """Return whether what is written to two streams comes to one place."""
+    # Django wraps its own.
+    stream, other = getattr(stream, "_out", stream), getattr(other, "_out", other)
+    # Streams in memory have no number.
+    with suppress(AttributeError, OSError, ValueError):
+        return os.path.sameopenfile(stream.fileno(), other.fileno())
+    return stream is other
+
+
+def draw_bar(title: str, rows: int, total: int | None, rate: float) -> Iterator[str]:
+    """
+    Yield the line of a step that counts rows, each shorter than the one before.
+
+    Args:
+        title (str): What is being done, such as "Filling films.Movie.slug".
+        rows (int): Rows so far.
+        total (int | None): Rows in all, about; None if nobody knows.
+        rate (float): Rows a second.
+    """
+    pace = f", {rate:,.0f} a second" if rows else ""
+    if not total or rows > total:
+        yield f"{title}: {rows:,} rows{pace}"
+        yield f"{title}: {rows:,} rows"
+        return
+    share = rows / total
+    left = f", {spell_seconds((total - rows) / rate)} left" if rows and rate else ""
+    count = f"{100 * share:3.0f} % {rows:,}/{total:,}"
+    for length in range(LONGEST_BAR, LEAST_BAR - 1, -1):
+        full = int(length * share)
+        bar = f"[{'#' * full}{'.' * (length - full)}]"
+        yield f"{title} {bar} {count}{pace}{left}"
+    full = int(LEAST_BAR * share)
+    bar = f"[{'#' * full}{'.' * (LEAST_BAR - full)}]"
+    yield f"{title} {bar} {count}{left}"
+    yield f"{title} {count}{left}"
+
+
+def fit(title: str, rest: str, columns: int) -> str:
+    """Return title and rest in so many columns: the title is what gives way."""
+    for text in shorten_title(title):
+        if len(text) + len(rest) <= columns:
+            return text + rest
+    room = max(columns - len(rest) - 1, 0)
+    return f"{title[:room]}…{rest}"
+
+
+def shorten_title(title: str) -> Iterator[str]:
+    """Yield "Filling films.Movie.slug", "Filling Movie.slug", "Filling slug"."""
+    yield title
+    words = title.split(" ")
+    while any(word.count(".") for word in words):
+        words = [word.partition(".")[2] or word for word in words]
+        yield " ".join(words)
+
+
+def fit_bar(title: str, rows: int, total: int | None, rate: float, columns: int) -> str:
+    """Return the fullest line of draw_bar() that fits into so many columns."""
+    line = ""
+    for text in shorten_title(title):
+        for line in draw_bar(text, rows, total, rate):
+            if len(line) <= columns:
+                return line
+    return line
+
+
+def spell_seconds(seconds: float) -> str:
+    """Return such as "3.2 s", "45 s", "12 min 5 s" or "3 h 12 min"."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 120:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 120:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60:,} h {minutes % 60} min"
