@@ -1,17 +1,19 @@
-"""Notice when populate makes a query for each row."""
+"""The queries of a run: those of populate, and where they are not kept."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from django.conf import settings
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
 from safefield.progress import warn
 
-__all__ = ["QueryWatch"]
+__all__ = ["QueryWatch", "not_kept"]
 
 #: Rows that a batch must have for its queries to say something.
 FEWEST_ROWS = 10
@@ -60,6 +62,33 @@ class QueryWatch:
                 " and ".join(f"row.{name.replace('__', '.')}" for name in names),
                 names,
             )
+
+
+class _Forgetful(deque[Any]):
+    """Takes statements and keeps none. One of no length would have Django warn."""
+
+    def append(self, statement: Any, /) -> None:
+        """Forget it."""
+
+
+@contextmanager
+def not_kept(connection: Any) -> Iterator[None]:
+    """
+    Keep the statements of the block out of `connection.queries`.
+
+    With DEBUG Django keeps the text of the last 9,000 statements there, and that of a
+    batch has all its values. Who asked for them, as CaptureQueriesContext does, gets
+    them.
+    """
+    if not settings.DEBUG or connection.force_debug_cursor:
+        yield
+        return
+    before = connection.queries_log
+    connection.queries_log = _Forgetful()
+    try:
+        yield
+    finally:
+        connection.queries_log = before
 
 
 def find_relations(row: Model, depth: int = 1) -> Iterator[str]:

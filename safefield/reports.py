@@ -26,8 +26,10 @@ __all__ = [
     "Finding",
     "count_rows",
     "group_rows",
+    "list_keys",
     "make_bad_row",
     "make_error",
+    "may_show_key",
     "shorten",
 ]
 
@@ -119,8 +121,10 @@ def describe_refusal(exc: ValidationError) -> str:
     """Return what a ValidationError says, without what it says of this row's value."""
     if not hasattr(exc, "error_dict"):
         return " ".join(map(_describe_message, exc.error_list))
+    # What a function names there need not be a field.
+    shows_names = get_configuration().SHOW_VALUES
     return " ".join(
-        f"{name}: {' '.join(map(_describe_message, errors))}"
+        (f"{name}: " if shows_names else "") + " ".join(map(_describe_message, errors))
         for name, errors in exc.error_dict.items()
     )
 
@@ -234,19 +238,28 @@ def _describe(finding: Finding) -> str:
     elif finding.detail:
         example = f"; such as {finding.detail}"
     rows = count_rows(finding.rows)
-    return f"  {rows}: {reason} ({_list_keys(finding)}{example})"
+    return f"  {rows}: {reason} ({list_keys(finding.keys, finding.rows)}{example})"
 
 
-def _list_keys(finding: Finding) -> str:
-    shown = finding.keys[:SHOWN_KEYS]
-    if not get_configuration().SHOW_VALUES and not all(map(_is_number, shown)):
+def list_keys(keys: Sequence[Any], rows: int) -> str:
+    """
+    Return such as "primary key 1, 2, …", or why they are not shown.
+
+    Args:
+        keys (Sequence[Any]): The first primary keys.
+        rows (int): Rows in all.
+    """
+    shown = keys[:SHOWN_KEYS]
+    if not all(map(may_show_key, shown)):
         return "their primary keys are data, and SHOW_VALUES is False"
-    more = ", …" if finding.rows > SHOWN_KEYS else ""
+    more = ", …" if rows > SHOWN_KEYS else ""
     return f"primary key {', '.join(map(repr, shown))}{more}"
 
 
-def _is_number(key: Any) -> bool:
-    """Return whether a primary key says nothing about anybody."""
+def may_show_key(key: Any) -> bool:
+    """Return whether a primary key says nothing about anybody, or may."""
+    if get_configuration().SHOW_VALUES:
+        return True
     if isinstance(key, tuple):
-        return all(map(_is_number, key))
+        return all(map(may_show_key, key))
     return isinstance(key, (int, UUID))

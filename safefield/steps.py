@@ -26,7 +26,8 @@ from safefield.origins import refuse_applied
 from safefield.plan import Plan
 from safefield.populate import is_unwritten, unwritten_message
 from safefield.progress import Run, note, show_progress, show_statements, step
-from safefield.reports import MAX_BAD_ROWS, SHOWN_KEYS, count_rows
+from safefield.queries import not_kept
+from safefield.reports import MAX_BAD_ROWS, count_rows, list_keys
 from safefield.reversal import Reversal
 from safefield.verify import Problem, verify
 from safefield.violations import Violation, find_violation, is_about_values
@@ -55,7 +56,7 @@ def forwards(plan: Plan, editor: BaseDatabaseSchemaEditor) -> None:
     ending = Ending(plan, schema, "The rows that are filled stay.", is_forwards=True)
     run = Run(plan.title)
     with ending.told(), show_progress(), show_statements(editor):
-        with schema.unit():
+        with not_kept(editor.connection), schema.unit():
             if plan.old_field is None and schema.add_at_once():
                 return
             with schema.alone():
@@ -217,11 +218,10 @@ def refused(
     empty = find_empty_rows(plan, schema) if schema.commits else []
     advice = "Fix that, then run migrate again." if schema.commits else ""
     if empty:
-        keys = ", ".join(repr(row.pk) for row in empty[:SHOWN_KEYS])
-        more = ", …" if len(empty) > SHOWN_KEYS else ""
+        keys = list_keys([row.pk for row in empty], len(empty))
         advice = (
-            f"{count_rows(len(empty))} came in meanwhile without a value (primary key "
-            f"{keys}{more}). Run migrate again: they are filled then."
+            f"{count_rows(len(empty))} came in meanwhile without a value ({keys}). Run "
+            f"migrate again: they are filled then."
         )
     said = ""
     if get_configuration().SHOW_VALUES:
@@ -273,7 +273,7 @@ def backwards(plan: Plan, editor: BaseDatabaseSchemaEditor) -> None:
     )
     run = Run(plan.title)
     with ending.told(), show_progress(), show_statements(editor):
-        with schema.unit(), schema.alone():
+        with not_kept(editor.connection), schema.unit(), schema.alone():
             rows = _backwards(plan, schema)
         run.finish(
             f"{count_rows(rows)} reversed" if plan.reverse else "nothing to reverse"

@@ -16,8 +16,9 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from safefield.conf import get_configuration
 from safefield.estimate import Estimate
 from safefield.progress import show_progress
+from safefield.queries import not_kept
 from safefield.rehearsal import Rehearsal, rehearse
-from safefield.reports import shorten
+from safefield.reports import may_show_key, shorten
 
 __all__ = ["Command"]
 
@@ -65,10 +66,14 @@ class Command(BaseCommand):
                 f"--limit must be a whole number of rows, at least 1, not "
                 f"{options['limit']!r}."
             )
-        with show_progress(options["verbosity"], is_lasting=False):
+        connection = connections[options["database"]]
+        with (
+            show_progress(options["verbosity"], is_lasting=False),
+            not_kept(connection),
+        ):
             found = list(
                 rehearse(
-                    connections[options["database"]],
+                    connection,
                     options["app_label"],
                     options["migration_name"],
                     limit=options["limit"],
@@ -109,7 +114,7 @@ def describe(rehearsal: Rehearsal) -> str:
             f"earlier row has the same:"
         )
         lines += [
-            f"  primary key {pk!r}: {show(old)} becomes {show(new)}"
+            f"  {show_key(pk)}: {show(old)} becomes {show(new)}"
             for pk, old, new in rehearsal.renumbered_samples
         ]
     if rehearsal.samples and get_configuration().SHOW_VALUES:
@@ -144,7 +149,13 @@ def as_dict(rehearsal: Rehearsal) -> dict[str, Any]:
         "bad_rows": (
             []
             if error is None
-            else [{"pk": row.pk, "reason": row.reason} for row in error.rows]
+            else [
+                {
+                    "pk": row.pk if may_show_key(row.pk) else None,
+                    "reason": row.reason,
+                }
+                for row in error.rows
+            ]
         ),
         "renumbered": rehearsal.renumbered,
         "renumbered_samples": [
@@ -172,6 +183,11 @@ def show(value: Any) -> str:
     if not get_configuration().SHOW_VALUES:
         return "(not shown)"
     return shorten(value)
+
+
+def show_key(key: Any) -> str:
+    """Return a primary key for a message, or that it is not shown."""
+    return f"primary key {key!r}" if may_show_key(key) else "a row"
 
 
 def _indent(text: str) -> list[str]:
