@@ -20,6 +20,7 @@ from safefield.backends.base.schema import Schema
 from safefield.backends.base.values_table import ValuesTable
 from safefield.backfill import PREFLIGHT_ROWS, Backfill
 from safefield.computed import ComputedValues
+from safefield.conf import get_configuration
 from safefield.deduplicate import Deduplication
 from safefield.exceptions import BackfillError, BadRow
 from safefield.fields import NULL, AnyField
@@ -114,7 +115,10 @@ class ExpressionBackfill(Backfill):
 
     def _cannot_compute(self, exc: Exception) -> BackfillError:
         text = str(exc)
-        if not isinstance(exc, (DatabaseError, FieldError)):
+        if isinstance(exc, DatabaseError) and not get_configuration().SHOW_VALUES:
+            # What it computed from may be in it.
+            text = f"the database raised {type(exc).__name__}."
+        elif not isinstance(exc, (DatabaseError, FieldError)):
             text = f"{type(exc).__name__}: {exc}"
         return BackfillError(
             f"{self.plan.title}: {self.plan.source_name} cannot be computed: {text} "

@@ -15,6 +15,7 @@ from django.db.models.lookups import IsNull
 from safefield.assignment import Assignment
 from safefield.attributes import has_own_attribute
 from safefield.backends.base.schema import Schema
+from safefield.conf import get_configuration
 from safefield.exceptions import BadRow, BadValue
 from safefield.fields import AnyField
 from safefield.marker import Marker
@@ -174,7 +175,9 @@ class Reversal(Pass):
             try:
                 field: AnyField = self.model._meta.get_field(name)
             except FieldDoesNotExist:
-                raise BadValue(f"{self.plan.label} has no field {name!r}") from None
+                shows_name = get_configuration().SHOW_VALUES
+                shown = repr(name) if shows_name else "of a name in its answer"
+                raise BadValue(f"{self.plan.label} has no field {shown}") from None
             if not field.concrete or field.many_to_many or field.primary_key:
                 raise BadValue(f"{name!r} is not a column that can be written")
             if self._is_going(field):
