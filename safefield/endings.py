@@ -56,8 +56,7 @@ class Ending:
                 with self.schema.locks.session.kept():
                     yield
             except KeyboardInterrupt as exc:
-                # What migrate is printing stands on a line without an end.
-                sys.stderr.write(f"\n{self._describe_stop()}\n")
+                sys.stderr.write(f"{self._describe_stop()}\n")
                 sys.stderr.flush()
                 is_term = isinstance(exc, Terminated)
                 raise Stopped(SIGTERM_CODE if is_term else SIGINT_CODE) from None

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["Stopped", "Terminated", "stoppable", "undisturbed"]
+__all__ = ["Stopped", "Terminated", "find_interrupt", "stoppable", "undisturbed"]
 
 
 class Terminated(KeyboardInterrupt):
@@ -68,3 +68,10 @@ def undisturbed() -> Iterator[None]:
         yield
     finally:
         _is_clearing_up = outer
+
+
+def find_interrupt(exc: BaseException | None) -> KeyboardInterrupt | None:
+    """Return the interrupt behind which `exc` was raised, if there is one."""
+    while exc is not None and not isinstance(exc, KeyboardInterrupt):
+        exc = exc.__context__
+    return exc
