@@ -93,6 +93,7 @@ class OnlineSchema(Schema):
             statement.template = statement.template.replace(
                 "INDEX", "INDEX CONCURRENTLY", 1
             )
+
         def build() -> None:
             try:
                 self.editor.execute(statement, None)
