@@ -170,12 +170,14 @@ class Backfill(Pass):
             seconds = time.monotonic() - begun
             Pursuit(self, self.count, seconds).run(self._whole_until)
 
-    def sweep(self, after: Any = None) -> None:
+    def sweep(self, after: Any = None, *, is_whole: bool = True) -> None:
         """
         Fill the few rows that have no value yet: passed over, or inserted since.
 
         Args:
             after (Any): Behind which key to look for them; None for all rows.
+            is_whole (bool): Whether all rows are gone through if there are such ones:
+                those that a trigger keeps empty are before the key, too.
 
         Raises:
             BackfillError: Some rows could not be filled. The others are.
@@ -186,7 +188,8 @@ class Backfill(Pass):
         if after is not None:
             rows = rows.filter(pk__gt=after)
         if rows.filter(self.wanted()).order_by().exists():
-            self._fill(f"Filling the rest of {self.plan.title}", after)
+            rest = f"Filling the rest of {self.plan.title}"
+            self._fill(rest, None if is_whole else after)
 
     def _fill(self, title: str, after: Any = None) -> None:
         self.bad_rows = []

@@ -11,7 +11,7 @@ from django.db import DEFAULT_DB_ALIAS, Error
 from safefield.backends import get_backend
 from safefield.backends.base.schema import Schema
 from safefield.exceptions import BackfillError
-from safefield.interrupts import Stopped, Terminated, stoppable
+from safefield.interrupts import Stopped, Terminated, find_interrupt, stoppable
 from safefield.origins import find_migration, shorten
 from safefield.plan import Plan
 
@@ -55,16 +55,24 @@ class Ending:
             try:
                 with self.schema.locks.session.kept():
                     yield
-            except KeyboardInterrupt as exc:
-                sys.stderr.write(f"{self._describe_stop()}\n")
-                sys.stderr.flush()
-                is_term = isinstance(exc, Terminated)
-                raise Stopped(SIGTERM_CODE if is_term else SIGINT_CODE) from None
-            except (BackfillError, Error) as exc:
+            except (BackfillError, Error, KeyboardInterrupt) as exc:
+                if isinstance(exc, KeyboardInterrupt):
+                    raise self._stop(exc) from None
+                # It may break the connection, of which transaction.atomic() then fails.
+                was_lost = self.schema.locks.session.was_lost
+                if was_lost and (interrupt := find_interrupt(exc)) is not None:
+                    raise self._stop(interrupt) from None
                 error = self._explain(exc)
                 if error is exc:
                     raise
                 raise error from exc
+
+    def _stop(self, interrupt: KeyboardInterrupt) -> Stopped:
+        """Say what a run that was told to stop has done, and return its end."""
+        sys.stderr.write(f"{self._describe_stop()}\n")
+        sys.stderr.flush()
+        is_term = isinstance(interrupt, Terminated)
+        return Stopped(SIGTERM_CODE if is_term else SIGINT_CODE)
 
     def _explain(self, exc: BackfillError | Error) -> BackfillError | Error:
         """Return what to say of an error; the error itself if that says all."""

@@ -15,7 +15,6 @@ from safefield.batches import BATCH_SECONDS, MAX_ROWS, UNLOCKED_SECONDS, BatchSi
 from safefield.conf import get_configuration
 from safefield.exceptions import BadRow, SafefieldError
 from safefield.instances import has_relations, pause_collector, read_quickly
-from safefield.interrupts import find_interrupt
 from safefield.pages import Page, Pages
 from safefield.plan import Plan
 from safefield.progress import track
@@ -168,12 +167,7 @@ class Pass:
         except (MemoryError, SafefieldError):
             raise
         except Exception as exc:
-            if (interrupt := find_interrupt(exc)) is not None:
-                # Told to stop at a COMMIT, behind which Django cannot go back to
-                # autocommit, says so, and forgets why.
-                self.connection.rollback()
-                self.connection.set_autocommit(True)
-                raise interrupt from None
+            self.schema.locks.session.raise_interrupt(exc)
             del self.bad_rows[bad_before:]
             is_passing = isinstance(exc, DatabaseError) and (
                 self.schema.locks.is_passing(exc)

@@ -32,8 +32,8 @@ class Sweeper(Protocol):
     #: The greatest key that was there when it began.
     end: Any
 
-    def sweep(self, after: Any = None) -> None:
-        """Fill the rows behind a key that have no value yet."""
+    def sweep(self, after: Any = None, *, is_whole: bool = True) -> None:
+        """Fill rows that have no value yet, if there are such behind a key."""
 
 
 class Pursuit:
@@ -64,9 +64,9 @@ class Pursuit:
         backfill = self.backfill
         grows = is_stock_integer(backfill.plan.model._meta.pk)
         hopeless = 0
-        for _ in range(MAX_SWEEPS):
+        for number in range(MAX_SWEEPS):
             begun = time.monotonic()
-            backfill.sweep(after)
+            backfill.sweep(after, is_whole=not number or not grows)
             seconds = time.monotonic() - begun
             if not backfill.count or seconds < SHORT_SECONDS:
                 return

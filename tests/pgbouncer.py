@@ -58,8 +58,10 @@ def run_pgbouncer(
             round_robin=round_robin,
         )
     )
-    # It does not run as root.
-    options = ["-u", "nobody"] if os.geteuid() == 0 else []
+    # It does not run as root; the folder of a socket may be its owner's alone.
+    socket_folder = Path(settings["HOST"])
+    user = socket_folder.owner() if socket_folder.is_dir() else "nobody"
+    options = ["-u", user] if os.geteuid() == 0 else []
     with (path / "log").open("w") as log:
         process = subprocess.Popen(
             [PROGRAM, "-q", *options, str(configuration)], stdout=log, stderr=log

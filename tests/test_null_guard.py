@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
 from functools import partial
+from threading import Timer
 from typing import Any
 
 import pytest
@@ -285,6 +288,36 @@ def test_gives_up_where_rows_come_faster(history: History) -> None:
     history.apply(add_slug())
 
     assert len(get_rows(history)) == 8
+
+
+def test_ctrl_c_in_the_middle_of_a_query_leaves_no_trigger(
+    history: History, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Fails if the trigger is dropped over the connection that Ctrl-C has broken."""
+
+    def populate(movie: Any) -> str:
+        if movie.title == "Late":
+            with history.connection.cursor() as cursor:
+                timer = Timer(0.2, os.kill, [os.getpid(), signal.SIGINT])
+                timer.start()
+                cursor.execute("SELECT SLEEP(1)")
+        return populate_slug(movie)
+
+    with (
+        history.connection.execute_wrapper(OldCode(history, 1)),
+        pytest.raises(KeyboardInterrupt) as caught,
+    ):
+        history.apply(add_slug(populate))
+
+    assert isinstance(caught.value, SystemExit)
+    assert caught.value.code == 130
+    assert capsys.readouterr().err == (
+        "Stopped. 3 of 4 rows are filled and stay. Run migrate to resume, or "
+        "abandonbackfill --database mariadb with this migration to undo.\n"
+    )
+    assert history.describe("Movie")["triggers"] == []
+    with Session(history.connection) as other:
+        other.execute("INSERT INTO films_movie (title, year) VALUES ('Old', 1)")
 
 
 def test_next_run_drops_the_trigger_of_a_stopped_one(

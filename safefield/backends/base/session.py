@@ -8,6 +8,8 @@ from typing import Any
 
 from django.db import Error, InterfaceError
 
+from safefield.interrupts import find_interrupt
+
 __all__ = ["Session"]
 
 
@@ -61,6 +63,20 @@ class Session:
             and self.answers()
         )
         return self.was_lost
+
+    def raise_interrupt(self, exc: Exception) -> None:
+        """
+        Raise the interrupt behind which an error came, if there is one.
+
+        Told to stop at a COMMIT, Django cannot go back to autocommit, says so, and
+        forgets why.
+        """
+        if (interrupt := find_interrupt(exc)) is None:
+            return
+        if not self.is_lost() and not self.connection.in_atomic_block:
+            self.connection.rollback()
+            self.connection.set_autocommit(True)
+        raise interrupt from None
 
     def answers(self) -> bool:
         """Return whether the server takes statements."""

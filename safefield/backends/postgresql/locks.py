@@ -108,9 +108,13 @@ class PostgreSQLLocks(Locks):
 
     def change_table(self, function: Callable[[], object]) -> None:
         def attempt() -> None:
-            with transaction.atomic(using=self.connection.alias):
-                self.limit_wait()
-                function()
+            try:
+                with transaction.atomic(using=self.connection.alias):
+                    self.limit_wait()
+                    function()
+            except DatabaseError as exc:
+                self.session.raise_interrupt(exc)
+                raise
 
         super().change_table(attempt)
 
