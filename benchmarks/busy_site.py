@@ -85,7 +85,7 @@ def parse_arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--database", choices=["postgresql", "mariadb"], default="postgresql"
+        "--database", choices=["postgresql", "mariadb", "mysql"], default="postgresql"
     )
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--ways", nargs="+", choices=LABELS, default=[*LABELS])

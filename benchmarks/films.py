@@ -17,7 +17,7 @@ from django.conf import settings  # noqa: E402
 from django.db import connections, migrations, models  # noqa: E402
 
 from tests.history import History  # noqa: E402
-from tests.servers import find_servers  # noqa: E402
+from tests.servers import LABELS, find_servers  # noqa: E402
 
 #: Where the films are, the first that is there.
 FILM_FILES = [
@@ -26,7 +26,7 @@ FILM_FILES = [
 ]
 
 #: Aliases of the test run by the name of the database.
-ALIASES = {"sqlite": "default", "postgresql": "postgresql", "mariadb": "mariadb"}
+ALIASES = {label: alias for alias, label in LABELS.items()}
 
 FIELDS = [
     ("id", models.BigAutoField(primary_key=True)),

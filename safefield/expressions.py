@@ -192,9 +192,14 @@ class ExpressionBackfill(Backfill):
         empty = rows.filter(self.wanted())
         count = empty.order_by().update(**{self.plan.field_name: self._value})
         refused = self._refuse_values(rows)
-        left = empty.order_by("pk").annotate(**{VALUE: self._is_null})
+        left = empty.order_by("pk")
         if self.plan.field.null:
-            left = left.filter(Exact(F(VALUE), False))
+            # MySQL takes the name of a temporary table once in a statement.
+            left = left.filter(Exact(self._is_null, False)).annotate(
+                **{VALUE: Value(False)}
+            )
+        else:
+            left = left.annotate(**{VALUE: self._is_null})
         unkept = []
         for pk, is_nothing in read_values(left[:MAX_BAD_ROWS], VALUE):
             if is_nothing:

@@ -25,6 +25,28 @@ def pytest_configure(config: pytest.Config) -> None:
         pytest.exit(f"SAFEFIELD_REQUIRE_DATABASES is not met. {reasons}.", returncode=1)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test with its database, so that -m mysql takes all that run there."""
+    for item in items:
+        for label in find_labels(item):
+            item.add_marker(label)
+
+
+def find_labels(item: pytest.Item) -> set[str]:
+    """Return the labels of the databases that a test asks for."""
+    callspec = getattr(item, "callspec", None)
+    parameters = callspec.params if callspec is not None else {}
+    labels = {
+        servers.LABELS[parameters[name]]
+        for name in ("alias", "mysql_alias")
+        if parameters.get(name) in servers.LABELS
+    }
+    fixtures = getattr(item, "fixturenames", ())
+    return labels | {
+        label for label in servers.LABELS.values() if f"{label}_alias" in fixtures
+    } - ({"mysql"} if "mysql_alias" in parameters else set())
+
+
 def pytest_report_header(config: pytest.Config) -> list[str]:
     """Return one line about each database."""
     return [
@@ -102,7 +124,7 @@ def alias(
     record_property: Any,
     clean_databases: None,
 ) -> Iterator[str]:
-    """Return the alias of an empty database: the test runs on each of the three."""
+    """Return the alias of an empty database: the test runs on each of the four."""
     yield from use_alias(request.param, record_property)
 
 
@@ -122,6 +144,14 @@ def postgresql_alias(record_property: Any, clean_databases: None) -> Iterator[st
 def mariadb_alias(record_property: Any, clean_databases: None) -> Iterator[str]:
     """Return the alias of an empty MariaDB database."""
     yield from use_alias("mariadb", record_property)
+
+
+@pytest.fixture(params=["mariadb", "mysql"])
+def mysql_alias(
+    request: pytest.FixtureRequest, record_property: Any, clean_databases: None
+) -> Iterator[str]:
+    """Return the alias of an empty database: the test runs on MariaDB and on MySQL."""
+    yield from use_alias(request.param, record_property)
 
 
 def use_alias(alias: str, record_property: Any) -> Iterator[str]:

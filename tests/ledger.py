@@ -14,7 +14,9 @@ from tests.sessions import Session
 from tests.test_contract import values
 
 #: For a test in which others write meanwhile, as nobody does on SQLite.
-on_servers = pytest.mark.parametrize("alias", ["postgresql", "mariadb"], indirect=True)
+on_servers = pytest.mark.parametrize(
+    "alias", ["postgresql", "mariadb", "mysql"], indirect=True
+)
 
 #: Makes a session give up at once what somebody else has locked.
 NO_WAITING = {

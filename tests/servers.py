@@ -1,5 +1,5 @@
 """
-Where the test run finds its databases: SQLite, PostgreSQL and MariaDB.
+Where the test run finds its databases: SQLite, PostgreSQL, MariaDB and MySQL.
 
 CONTRIBUTING.md lists the environment variables. Nothing here is part of the package.
 """
@@ -23,7 +23,12 @@ from unittest.mock import patch
 
 import django
 
-LABELS = {"default": "sqlite", "postgresql": "postgresql", "mariadb": "mariadb"}
+LABELS = {
+    "default": "sqlite",
+    "postgresql": "postgresql",
+    "mariadb": "mariadb",
+    "mysql": "mysql",
+}
 
 # A server that does not answer within this many seconds counts as absent. The
 # default of libpq is to wait for ever, that of MySQL's client is 10 s.
@@ -256,28 +261,43 @@ def probe_postgresql(parameters: dict[str, str]) -> str:
     )
 
 
-# MariaDB
+# MariaDB and MySQL
 
 
 def find_mariadb() -> Server:
-    """Return the MariaDB or MySQL server of the environment."""
+    """Return the MariaDB server of the environment."""
+    return find_mysql_server("mariadb")
+
+
+def find_mysql() -> Server:
+    """Return the MySQL server of the environment."""
+    return find_mysql_server("mysql")
+
+
+def find_mysql_server(alias: str) -> Server:
+    """
+    Return the server of the environment that is what the alias says.
+
+    Both ask port 3306 if not told otherwise; the server says which of the two it is.
+    """
+    prefix = f"SAFEFIELD_{alias.upper()}_"
     parameters = {
-        "HOST": os.environ.get("SAFEFIELD_MARIADB_HOST", "127.0.0.1"),
-        "PORT": os.environ.get("SAFEFIELD_MARIADB_PORT", "3306"),
-        "USER": os.environ.get("SAFEFIELD_MARIADB_USER", "root"),
-        "PASSWORD": os.environ.get("SAFEFIELD_MARIADB_PASSWORD", ""),
+        "HOST": os.environ.get(f"{prefix}HOST", "127.0.0.1"),
+        "PORT": os.environ.get(f"{prefix}PORT", "3306"),
+        "USER": os.environ.get(f"{prefix}USER", "root"),
+        "PASSWORD": os.environ.get(f"{prefix}PASSWORD", ""),
     }
     if install_mysql_driver() is None:
         note = "neither mysqlclient nor PyMySQL is installed"
-        return Server("mariadb", None, note)
+        return Server(alias, None, note)
     try:
-        note = probe_mariadb(parameters)
+        note = probe_mysql(parameters, is_mariadb=alias == "mariadb")
     except Exception as exc:
         note = (
             f"no usable server at {parameters['HOST']}:{parameters['PORT']} "
             f"({summarise(exc)})"
         )
-        return Server("mariadb", None, note)
+        return Server(alias, None, note)
     settings = {
         "ENGINE": "django.db.backends.mysql",
         "NAME": "",
@@ -285,7 +305,7 @@ def find_mariadb() -> Server:
         "OPTIONS": {"connect_timeout": CONNECT_TIMEOUT_SECONDS},
         "TEST": {"NAME": get_test_name(), "CHARSET": "utf8mb4", "MIGRATE": False},
     }
-    return Server("mariadb", settings, note)
+    return Server(alias, settings, note)
 
 
 def install_mysql_driver() -> str | None:
@@ -314,7 +334,7 @@ def install_mysql_driver() -> str | None:
     return None
 
 
-def probe_mariadb(parameters: dict[str, str]) -> str:
+def probe_mysql(parameters: dict[str, str], *, is_mariadb: bool) -> str:
     """Connect and return what answered; raise when it cannot serve as test server."""
     import MySQLdb
 
@@ -334,6 +354,10 @@ def probe_mariadb(parameters: dict[str, str]) -> str:
         cursor = connection.cursor()
         cursor.execute("SELECT VERSION()")
         version = cursor.fetchone()[0]
+        if ("MariaDB" in version) != is_mariadb:
+            raise RuntimeError(
+                f"{version} is {'not MariaDB' if is_mariadb else 'MariaDB, not MySQL'}"
+            )
         name = get_test_name()
         cursor.execute(f"CREATE DATABASE `{name}`")
         cursor.execute(f"DROP DATABASE `{name}`")
@@ -367,4 +391,5 @@ FINDERS = {
     "default": find_sqlite,
     "postgresql": find_postgresql,
     "mariadb": find_mariadb,
+    "mysql": find_mysql,
 }

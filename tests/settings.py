@@ -1,4 +1,4 @@
-"""Django settings of the test run: three databases, no models of its own."""
+"""Django settings of the test run: four databases, no models of its own."""
 
 from __future__ import annotations
 

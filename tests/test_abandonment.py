@@ -14,6 +14,7 @@ from safefield.abandonment import Remnant, find_remnants
 from safefield.history import find_entries
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
 from tests.history import History
+from tests.ledger import on_servers
 from tests.sessions import Session
 from tests.test_contract import create_movies, slug_of, values
 from tests.test_resume import FIELDS, POPULATE, Stopped, stop_at
@@ -180,10 +181,9 @@ def test_view_that_needs_the_column(postgresql_alias: str) -> None:
         assert cursor.fetchone() == (3,)
 
 
-@pytest.mark.parametrize("name", ["postgresql", "mariadb"])
-def test_beside_a_run(name: str, request: pytest.FixtureRequest) -> None:
+@on_servers
+def test_beside_a_run(alias: str) -> None:
     # Fails without the claim: the column goes while another session fills it.
-    alias = request.getfixturevalue(f"{name}_alias")
     history = History(alias)
     create_movies(history, 3)
     told = []

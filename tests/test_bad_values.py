@@ -935,9 +935,9 @@ def test_rows_that_are_told_are_asked_again(
     assert list(history.rows("Movie").values_list(column, flat=True)) == second
 
 
-def test_text_above_max_allowed_packet(mariadb_alias: str) -> None:
+def test_text_above_max_allowed_packet(mysql_alias: str) -> None:
     """Fails if the server ends the connection, of which no row can be told."""
-    history = History(mariadb_alias)
+    history = History(mysql_alias)
     history.apply(MOVIE)
     for pk in (1, 3, 5):
         history.rows("Movie").create(pk=pk, title="x")

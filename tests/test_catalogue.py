@@ -172,8 +172,8 @@ class TestDescribeTable:
             "triggers": [],
         }
 
-    def test_mariadb(self, mariadb_alias):
-        connection = connections[mariadb_alias]
+    def test_mariadb(self, mysql_alias):
+        connection = connections[mysql_alias]
         if not connection.mysql_is_mariadb:
             pytest.skip("MySQL spells its integer types and its checks differently.")
         execute(connection, "ALTER DATABASE COLLATE utf8mb4_general_ci")

@@ -21,6 +21,10 @@ NUMBERS = {
     ),
     "postgresql": f"SELECT {{}} FROM generate_series(1, {ROWS}) AS t(n)",
     "mariadb": f"SELECT {{}} FROM (SELECT seq AS n FROM seq_1_to_{ROWS}) AS t",
+    "mysql": (
+        f"SELECT {{}} FROM JSON_TABLE(CONCAT('[', REPEAT('0,', {ROWS} - 1), '0]'), "
+        f"'$[*]' COLUMNS (n FOR ORDINALITY)) AS t"
+    ),
 }
 
 #: How each database comes to know how many rows a table has.
@@ -34,6 +38,7 @@ ANALYZE = {
         "ANALYZE TABLE films_movie",
     ],
 }
+ANALYZE["mysql"] = ANALYZE["mariadb"]
 
 
 def count_half_filled(alias: str, key: models.Field, key_sql: str) -> Tally:
@@ -64,7 +69,8 @@ def count_half_filled(alias: str, key: models.Field, key_sql: str) -> Tally:
     schema = backend.schema(editor, operation.make_plan("films", before, after))
     with CaptureQueriesContext(connection) as queries:
         tally = backend.census(schema).count()
-    assert len(queries) <= 102
+    # Three of them are about how old the statistics of MySQL may be.
+    assert len(queries) <= 102 + 3 * (alias == "mysql")
     return tally
 
 

@@ -270,12 +270,12 @@ def test_check_constraint_is_no_collision(history: History) -> None:
 
 def test_row_that_had_its_value_first_keeps_it_in_each_round(history: History) -> None:
     # Fails if the rows of a later round give way by key alone (D2).
-    create(history, "x", "x", "y", "Y-2 ")
+    create(history, "x", "x", "y", "Ý-2")
     seen = []
 
     def deduplicate(movie: Any, value: str, n: int) -> str:
         seen.append((movie.pk, value, n))
-        # What the database takes for the value of row 4, and Python does not.
+        # What MySQL takes for the value of row 4, and Python does not.
         return ["y-2", "z"][n - 2]
 
     if history.connection.vendor != "mysql":
@@ -290,7 +290,7 @@ def test_row_that_had_its_value_first_keeps_it_in_each_round(history: History) -
         "x",
         "z",
         "y",
-        "Y-2 " if history.connection.vendor == "mysql" else "y-2",
+        "Ý-2" if history.connection.vendor == "mysql" else "y-2",
     ]
     assert {pk for pk, _, _ in seen} == {2}
 

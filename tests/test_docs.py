@@ -62,7 +62,12 @@ def test_testing(tmp_path: Path) -> None:
 
 
 #: How the pages call the databases.
-DATABASES = {"default": "sqlite", "postgresql": "postgresql", "mariadb": "mariadb"}
+DATABASES = {
+    "default": "sqlite",
+    "postgresql": "postgresql",
+    "mariadb": "mariadb",
+    "mysql": "mariadb",
+}
 
 
 def test_statements(alias: str, tmp_path: Path) -> None:

@@ -217,9 +217,9 @@ def get_session(history: History) -> Any:
 
 
 @pytest.mark.parametrize("mode", ["", "ANSI_QUOTES,NO_ZERO_DATE"])
-def test_row_that_comes_in_without_strict_mode(mariadb_alias: str, mode: str) -> None:
+def test_row_that_comes_in_without_strict_mode(mysql_alias: str, mode: str) -> None:
     """Fails if the ALTER turns its NULL into an empty text, as without strict mode."""
-    history = History(mariadb_alias)
+    history = History(mysql_alias)
     create(history)
     set_mode(history, mode)
     before = get_session(history)
@@ -239,9 +239,9 @@ def test_row_that_comes_in_without_strict_mode(mariadb_alias: str, mode: str) ->
     assert get_session(history) == before
 
 
-def test_value_that_does_not_fit_without_strict_mode(mariadb_alias: str) -> None:
+def test_value_that_does_not_fit_without_strict_mode(mysql_alias: str) -> None:
     """Fails if the server may cut what an expression gives."""
-    history = History(mariadb_alias)
+    history = History(mysql_alias)
     create(history)
     set_mode(history, "")
     before = get_session(history)
@@ -258,9 +258,9 @@ def test_value_that_does_not_fit_without_strict_mode(mariadb_alias: str) -> None
     assert get_session(history) == before
 
 
-def test_existing_value_is_not_clipped_without_strict_mode(mariadb_alias: str) -> None:
+def test_existing_value_is_not_clipped_without_strict_mode(mysql_alias: str) -> None:
     """Fails if the new type clips, as an ALTER without strict mode does."""
-    history = History(mariadb_alias)
+    history = History(mysql_alias)
     create(history, ("code", models.IntegerField(null=True)))
     history.rows("Movie").filter(pk=20).update(code=70_000)
     set_mode(history, "")
@@ -278,9 +278,9 @@ def test_existing_value_is_not_clipped_without_strict_mode(mariadb_alias: str) -
 
 @pytest.mark.parametrize("checks", [0, 1])
 @pytest.mark.parametrize("fails", [False, True])
-def test_session_is_as_before(mariadb_alias: str, checks: int, fails: bool) -> None:
+def test_session_is_as_before(mysql_alias: str, checks: int, fails: bool) -> None:
     """Fails if foreign_key_checks, or a wait, is set to what is usual afterwards."""
-    history = History(mariadb_alias)
+    history = History(mysql_alias)
     history.apply(migrations.CreateModel("Studio", FIELDS))
     create(history)
     history.rows("Studio").bulk_create([history.model("Studio")(id=1, title="x")])

@@ -22,7 +22,7 @@ from tests.test_contract import create_movies, values
 ROWS = 60
 
 
-@pytest.mark.parametrize("alias", ["postgresql", "mariadb"], indirect=True)
+@pytest.mark.parametrize("alias", ["postgresql", "mariadb", "mysql"], indirect=True)
 def test_connection_cut_before_every_statement(alias: str) -> None:
     history = History(alias)
     create_movies(history, ROWS)
@@ -219,7 +219,7 @@ def ping(history: History) -> None:
 
 
 @pytest.mark.parametrize("lose", [close_connection, ping])
-@pytest.mark.parametrize("alias", ["postgresql", "mariadb"], indirect=True)
+@pytest.mark.parametrize("alias", ["postgresql", "mariadb", "mysql"], indirect=True)
 def test_goes_on_over_no_other_connection(alias: str, lose: Any) -> None:
     """Fails if a run goes on without its claim when populate loses its connection."""
     history = History(alias)

@@ -121,9 +121,9 @@ def test_a_connection_of_its_own(
     ]
 
 
-def test_statement_that_commits(mariadb_alias: str) -> None:
+def test_statement_that_commits(mysql_alias: str) -> None:
     # Fails if a statement that commits is let through: the table is there then.
-    history = History(mariadb_alias)
+    history = History(mysql_alias)
     create(history, "a", "b")
 
     def populate(movie: Any) -> str:

@@ -30,9 +30,9 @@ def get_slugs(history: History) -> list[Any]:
 
 
 @pytest.mark.parametrize("number", [1142, 1227, 1419])
-def test_trigger_that_is_not_allowed(mariadb_alias: str, number: int) -> None:
+def test_trigger_that_is_not_allowed(mysql_alias: str, number: int) -> None:
     """Fails if one of the errors of a user without TRIGGER or SUPER ends migrate."""
-    history = History(mariadb_alias)
+    history = History(mysql_alias)
     create_movies(history, 3)
 
     def refuse() -> None:
@@ -44,9 +44,9 @@ def test_trigger_that_is_not_allowed(mariadb_alias: str, number: int) -> None:
     assert get_slugs(history) == [*SLUGS, (10, "late-10"), (11, "late-11")]
 
 
-def test_refusal_of_the_trigger_is_an_integrity_error(mariadb_alias: str) -> None:
+def test_refusal_of_the_trigger_is_an_integrity_error(mysql_alias: str) -> None:
     """Fails if the trigger signals without the number that Django knows."""
-    history = History(mariadb_alias)
+    history = History(mysql_alias)
     create_movies(history, 3)
     refusals: list[Exception] = []
 
@@ -66,9 +66,9 @@ def test_refusal_of_the_trigger_is_an_integrity_error(mariadb_alias: str) -> Non
     assert refusals[0].args == (1048, "Column 'slug' cannot be null")
 
 
-def test_no_trigger_is_left_where_the_sweep_fails(mariadb_alias: str) -> None:
+def test_no_trigger_is_left_where_the_sweep_fails(mysql_alias: str) -> None:
     """Fails if the trigger stays when enforce ends in an error."""
-    history = History(mariadb_alias)
+    history = History(mysql_alias)
     create_movies(history, 3)
 
     def populate(movie: Any) -> str:

@@ -109,9 +109,9 @@ def test_way_back_gives_up_on_a_long_report(
 
 
 @pytest.fixture
-def ordinary_user(mariadb_alias: str) -> Iterator[None]:
+def ordinary_user(mysql_alias: str) -> Iterator[None]:
     """Let the connection be that of a user who has all rights on its database alone."""
-    connection: Any = connections[mariadb_alias]
+    connection: Any = connections[mysql_alias]
     name = f"safefield_{os.getpid()}"
     database = connection.ops.quote_name(connection.settings_dict["NAME"])
     with connection.cursor() as cursor:
@@ -128,11 +128,11 @@ def ordinary_user(mariadb_alias: str) -> Iterator[None]:
 
 
 def test_gives_up_on_a_report_that_it_may_not_see(
-    mariadb_alias: str, ordinary_user: None, monkeypatch: pytest.MonkeyPatch
+    mysql_alias: str, ordinary_user: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Fails if the list of sessions is asked for and its refusal (1227) passed on.
     monkeypatch.setattr(locks, "STRONG_LOCK", retries.Patience(2, 0.0, 0.0))
-    history = History(mariadb_alias)
+    history = History(mysql_alias)
     create_movies(history, 2)
 
     with Session(history.connection) as other:

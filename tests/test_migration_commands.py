@@ -120,7 +120,7 @@ def site(tmp_path: Path) -> Site:
 
 @pytest.fixture
 def any_site(tmp_path: Path, alias: str) -> Site:
-    """Return a site on each of the three databases."""
+    """Return a site on each of the databases."""
     database = servers.get_connection_settings(connections[alias])
     connections[alias].close()
     return make_site(tmp_path, database=database)

@@ -404,7 +404,7 @@ def test_something_needs_the_column(
     assert read(history) == ["abc", "new"]
 
 
-@pytest.mark.parametrize("alias", ["mariadb"], indirect=True)
+@pytest.mark.parametrize("alias", ["mariadb", "mysql"], indirect=True)
 def test_collation_in_which_values_meet(history: History) -> None:
     """Fails if the error of the driver comes through."""
     create(

@@ -25,8 +25,8 @@ from tests.test_contract import create_movies
 
 
 @pytest.fixture
-def history(mariadb_alias: str) -> History:
-    history = History(mariadb_alias)
+def history(mysql_alias: str) -> History:
+    history = History(mysql_alias)
     create_movies(history, 3)
     return history
 

@@ -38,7 +38,7 @@ class Migration(migrations.Migration):
 """
 
 
-@pytest.mark.parametrize("alias", ["postgresql", "mariadb"], indirect=True)
+@pytest.mark.parametrize("alias", ["postgresql", "mariadb", "mysql"], indirect=True)
 def test_is_not_recorded_twice(alias: str, tmp_path: Path) -> None:
     """Fails if two runs that began at once both record the migration."""
     connection = connections[alias]

@@ -222,7 +222,7 @@ def test_one_question_ends_it(history: History, log: Log) -> None:
     assert get_slugs(history) == SLUGS
 
 
-@pytest.mark.parametrize("alias", ["mariadb"], indirect=True)
+@pytest.mark.parametrize("alias", ["mariadb", "mysql"], indirect=True)
 def test_a_procedure_is_a_question(history: History, log: Log) -> None:
     """No wrapper of statements sees it."""
     with history.connection.cursor() as cursor:

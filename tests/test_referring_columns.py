@@ -155,9 +155,9 @@ def list_keys(history: History) -> list[tuple[str, str, str]]:
         return list(cursor.fetchall())
 
 
-def test_keys_keep_name_and_rules(mariadb_alias: str) -> None:
+def test_keys_keep_name_and_rules(mysql_alias: str) -> None:
     """Fails if a key is made as Django would make it, and not as it was."""
-    history = History(mariadb_alias)
+    history = History(mysql_alias)
     create(history, code(null=True), ["a", None])
     (name,) = [key for key, *_ in list_keys(history) if "studio_id" in key][:1]
     execute(history, f"ALTER TABLE films_movie DROP FOREIGN KEY {name}")
@@ -176,9 +176,9 @@ def test_keys_keep_name_and_rules(mariadb_alias: str) -> None:
         assert cursor.fetchone() == (1,)
 
 
-def test_key_that_a_killed_run_has_lost(mariadb_alias: str) -> None:
+def test_key_that_a_killed_run_has_lost(mysql_alias: str) -> None:
     """Fails if only the keys that are there are made again."""
-    history = History(mariadb_alias)
+    history = History(mysql_alias)
     create(history, code(null=True), ["a", None])
     before = list_keys(history)
     for name, *_ in before:
@@ -191,9 +191,9 @@ def test_key_that_a_killed_run_has_lost(mariadb_alias: str) -> None:
     assert list_keys(history) == before
 
 
-def test_key_that_no_model_has(mariadb_alias: str) -> None:
+def test_key_that_no_model_has(mysql_alias: str) -> None:
     """Fails if the keys are dropped before it is known that all can be."""
-    history = History(mariadb_alias)
+    history = History(mysql_alias)
     create(history, code(null=True), ["a", None])
     execute(
         history,
@@ -214,9 +214,9 @@ def test_key_that_no_model_has(mariadb_alias: str) -> None:
     assert (describe(history), list_keys(history)) == before
 
 
-def test_referring_column_that_cannot_follow(mariadb_alias: str) -> None:
+def test_referring_column_that_cannot_follow(mysql_alias: str) -> None:
     """Fails if a refusal in the middle leaves columns changed or keys dropped."""
-    history = History(mariadb_alias)
+    history = History(mysql_alias)
     create(history, code(null=True), ["a", None])
     execute(history, "ALTER TABLE films_poster ADD note varchar(100)")
     execute(history, "CREATE INDEX theirs ON films_poster (movie_id, note)")

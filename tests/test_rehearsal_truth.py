@@ -270,9 +270,9 @@ def test_text_too_long_for_an_index(postgresql_alias: str, option: str) -> None:
     [{"max_length": 17_000}, {"max_length": 20, "db_collation": "no_such"}],
     ids=["length", "collation"],
 )
-def test_definition_that_is_refused(mariadb_alias: str, options: Any) -> None:
+def test_definition_that_is_refused(mysql_alias: str, options: Any) -> None:
     # Fails if a definition is met by migrate alone.
-    history = History(mariadb_alias)
+    history = History(mysql_alias)
     create(history, "a", "b")
     operation = AddFieldWithBackfill(
         "Movie", "label", models.CharField(**options), title_of
@@ -287,9 +287,9 @@ def test_definition_that_is_refused(mariadb_alias: str, options: Any) -> None:
         assert str(caught.value) == str(rehearsal.error)
 
 
-def test_key_too_long(mariadb_alias: str) -> None:
+def test_key_too_long(mysql_alias: str) -> None:
     # Fails on MySQL if the final definition is not tried on a table without rows.
-    history = History(mariadb_alias)
+    history = History(mysql_alias)
     create(history, "a", "b")
     operation = AddFieldWithBackfill(
         "Movie", "url", models.CharField(max_length=1000, db_index=True), title_of
@@ -310,9 +310,9 @@ def test_key_too_long(mariadb_alias: str) -> None:
 
 
 @pytest.mark.parametrize("is_there", [False, True], ids=["added", "altered"])
-def test_character_set(mariadb_alias: str, is_there: bool) -> None:
+def test_character_set(mysql_alias: str, is_there: bool) -> None:
     # Fails if the temporary column has the character set of the database.
-    history = History(mariadb_alias)
+    history = History(mysql_alias)
     create(history, "a", "b")
     execute(history, "ALTER TABLE films_movie CONVERT TO CHARACTER SET latin1")
     field = models.CharField(max_length=20)

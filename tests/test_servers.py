@@ -80,7 +80,7 @@ class TestReadLabels:
         ("value", "labels"),
         [
             ("", set()),
-            ("all", {"sqlite", "postgresql", "mariadb"}),
+            ("all", {"sqlite", "postgresql", "mariadb", "mysql"}),
             (" sqlite, mariadb,", {"sqlite", "mariadb"}),
         ],
     )
@@ -90,14 +90,14 @@ class TestReadLabels:
         assert servers.get_required_labels() == labels
 
     def test_refuses_an_unknown_name(self, monkeypatch):
-        monkeypatch.setenv("SAFEFIELD_REQUIRE_DATABASES", "mysql,sqlite")
+        monkeypatch.setenv("SAFEFIELD_REQUIRE_DATABASES", "oracle,sqlite")
 
         with pytest.raises(ValueError) as caught:
             servers.get_required_labels()
 
         assert str(caught.value) == (
-            "SAFEFIELD_REQUIRE_DATABASES names ['mysql']. Use 'all' or a "
-            "comma-separated list of ['mariadb', 'postgresql', 'sqlite']."
+            "SAFEFIELD_REQUIRE_DATABASES names ['oracle']. Use 'all' or a "
+            "comma-separated list of ['mariadb', 'mysql', 'postgresql', 'sqlite']."
         )
 
 

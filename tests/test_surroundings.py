@@ -33,8 +33,8 @@ def sqlite(sqlite_alias: str) -> History:
 
 
 @pytest.fixture
-def mariadb(mariadb_alias: str) -> History:
-    return History(mariadb_alias)
+def mariadb(mysql_alias: str) -> History:
+    return History(mysql_alias)
 
 
 def add_slug(model_name: str = "Movie", **options: Any) -> AddFieldWithBackfill:

@@ -314,10 +314,10 @@ def test_numpy_in_json(history: History, name: str) -> None:
 @pytest.mark.parametrize("value", [2**63, 2**64 - 1], ids=["first", "last"])
 @pytest.mark.parametrize("kind", ["field", "foreign key", "field of one's own"])
 def test_range_is_that_of_the_database(
-    mariadb_alias: str, value: int, kind: str
+    mysql_alias: str, value: int, kind: str
 ) -> None:
     """Fails if the range is that of the default database, which is another."""
-    history = make_twins(mariadb_alias)
+    history = make_twins(mysql_alias)
     key = models.PositiveBigIntegerField(primary_key=True)
     history.apply(migrations.CreateModel("Studio", [("id", key)]))
     history.rows("Studio").create(pk=value)
@@ -346,9 +346,9 @@ class Counter(models.PositiveBigIntegerField):  # type: ignore[type-arg]  # gene
 @pytest.mark.parametrize("value", [-1, 2**64], ids=["below", "above"])
 @pytest.mark.parametrize("kind", [models.PositiveBigIntegerField, Counter])
 def test_out_of_the_range_of_the_database(
-    mariadb_alias: str, value: int, kind: Any
+    mysql_alias: str, value: int, kind: Any
 ) -> None:
-    history = make_twins(mariadb_alias)
+    history = make_twins(mysql_alias)
 
     with pytest.raises(BackfillError) as caught:
         fill(history, kind(), value)

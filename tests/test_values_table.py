@@ -225,12 +225,12 @@ def test_fields_named_as_its_own_queries(history: History) -> None:
     assert found == ["0", "1", "0-2", "1-2", "0-3"]
 
 
-def test_commits_nothing_of_the_caller(mariadb_alias: str) -> None:
+def test_commits_nothing_of_the_caller(mysql_alias: str) -> None:
     # Fails if a statement about the table commits, as CREATE INDEX and DROP TABLE do.
     from safefield.backends import get_backend
     from safefield.backends.base.writer import Writer
 
-    history = History(mariadb_alias)
+    history = History(mysql_alias)
     history.apply(BOOK)
     create(history)
     connection = history.connection
@@ -252,9 +252,9 @@ def test_commits_nothing_of_the_caller(mariadb_alias: str) -> None:
         assert cursor.fetchone() == (1,)
 
 
-def test_every_temporary_table_has_a_primary_key(mariadb_alias: str) -> None:
+def test_every_temporary_table_has_a_primary_key(mysql_alias: str) -> None:
     # Fails if a server with sql_require_primary_key=ON would refuse the table.
-    history = History(mariadb_alias)
+    history = History(mysql_alias)
     history.apply(BOOK)
     create(history)
     created = []

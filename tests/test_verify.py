@@ -492,9 +492,9 @@ def test_too_long_for_an_index_that_is_there(postgresql_alias: str) -> None:
     ]
 
 
-def test_a_column_that_the_server_has_not(mariadb_alias: str) -> None:
+def test_a_column_that_the_server_has_not(mysql_alias: str) -> None:
     # Fails if it is found out by a traceback, or when all is filled.
-    history = History(mariadb_alias)
+    history = History(mysql_alias)
     create_movies(history, 3)
     before = history.describe("Movie")
 

@@ -211,7 +211,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--list", action="store_true", help="Only list the changes.")
     parser.add_argument(
         "--database",
-        choices=["sqlite", "postgresql", "mariadb"],
+        choices=["sqlite", "postgresql", "mariadb", "mysql"],
         help="Only the changes that are tried on this one.",
     )
     parser.add_argument(

@@ -172,7 +172,7 @@ MYSQL = [
     "ADD by_hand_triple int AS (year * 3) VIRTUAL, "
     "ADD by_hand_at timestamp NOT NULL DEFAULT '2001-02-03' "
     "ON UPDATE CURRENT_TIMESTAMP, "
-    "ADD by_hand_point point NOT NULL DEFAULT ST_GeomFromText('POINT(1 2)'), "
+    "ADD by_hand_point point NOT NULL DEFAULT (ST_GeomFromText('POINT(1 2)')), "
     "ADD by_hand_kind enum('a', 'b') DEFAULT 'b', "
     "ADD CONSTRAINT by_hand_check CHECK (year > 1800), "
     "ADD FULLTEXT INDEX by_hand_fulltext (note), "

@@ -238,9 +238,9 @@ TRIGGERS = {
 
 @pytest.mark.parametrize("case", TRIGGERS)
 @pytest.mark.parametrize("times", [0, 1], ids=["quiet", "busy"])
-def test_mariadb_trigger(mariadb_alias: str, case: str, times: int) -> None:
+def test_mariadb_trigger(mysql_alias: str, case: str, times: int) -> None:
     """Fails if a trigger is taken for ours by its name: it is dropped at the end."""
-    history = History(mariadb_alias)
+    history = History(mysql_alias)
     history.apply(STUDIO, MOVIE)
     history.rows("Movie").create(title="One", year=1)
     execute(history, "CREATE TABLE audit (what integer)")
@@ -296,9 +296,9 @@ def test_temporary_tables_of_the_session(history: History) -> None:
 # Settings
 
 
-def test_mariadb_foreign_key_checks_stay_off(mariadb_alias: str) -> None:
+def test_mariadb_foreign_key_checks_stay_off(mysql_alias: str) -> None:
     """Fails if the setting is switched on at the end, whatever it was."""
-    history = History(mariadb_alias)
+    history = History(mysql_alias)
     history.apply(STUDIO, MOVIE)
     history.rows("Studio").create(name="One")
     history.rows("Movie").create(title="One", year=1)

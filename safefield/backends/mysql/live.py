@@ -12,6 +12,7 @@ from safefield.backends.mysql.definition import refuse_too_long
 from safefield.backends.mysql.keys import MySQLKeys
 from safefield.backends.mysql.locks import MySQLLocks
 from safefield.backends.mysql.names import find_taken_names
+from safefield.backends.mysql.session import fresh_statistics
 
 __all__ = ["MySQLLiveSchema"]
 
@@ -31,7 +32,7 @@ class MySQLLiveSchema(Schema):
     locks: MySQLLocks
 
     def estimated_rows(self) -> int:
-        with self.connection.cursor() as cursor:
+        with fresh_statistics(self.connection), self.connection.cursor() as cursor:
             cursor.execute(
                 "SELECT TABLE_ROWS FROM information_schema.TABLES "
                 "WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = %s",
@@ -86,10 +87,10 @@ class MySQLLiveSchema(Schema):
             # Types have many spellings; the server itself says what the wanted
             # one comes to. A temporary table is seen by this session alone.
             cursor.execute(
-                f"CREATE TEMPORARY TABLE {probe} "
-                f"(c {self.plan.field.db_type(self.connection)})"
+                f"CREATE TEMPORARY TABLE {probe} (safefield_key int PRIMARY KEY, "
+                f"c {self.plan.field.db_type(self.connection)})"
             )
-            cursor.execute(f"SHOW COLUMNS FROM {probe}")
+            cursor.execute(f"SHOW COLUMNS FROM {probe} LIKE 'c'")
             kind = cursor.fetchone()[1]
             cursor.execute(f"DROP TEMPORARY TABLE {probe}")
         return str(kind)

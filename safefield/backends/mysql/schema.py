@@ -10,12 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import cached_property
-from typing import cast
 
 from django.db import DatabaseError
 
 from safefield.backends.base.column import LiveColumn
 from safefield.backends.base.keys import Kind
+from safefield.backends.mysql.checks import (
+    find_check_by_hand,
+    get_check,
+    spell_check_changes,
+)
 from safefield.backends.mysql.guard import NullGuard
 from safefield.backends.mysql.live import MySQLLiveSchema
 from safefield.backends.mysql.referring import Referring
@@ -110,9 +114,10 @@ class MySQLSchema(MySQLLiveSchema):
 
         def widen() -> None:
             self._alter_field(self.plan.model, old, free)
+            checks = spell_check_changes(self.editor, self.plan.model, old, loose)
             if definition != self._definition(old):
                 with nullcontext() if referring is None else referring.following():
-                    self._execute_alter([f"MODIFY {definition}"])
+                    self._execute_alter([f"MODIFY {definition}", *checks])
 
         self.locks.change_table(widen)
 
@@ -283,8 +288,10 @@ class MySQLSchema(MySQLLiveSchema):
             self._alter_field(self.plan.new_model, altered, free)
             drop = [] if self.editor.collect_sql else self._drop_spatial_index()
             has_index = getattr(old, "spatial_index", False) and not old.null
+            checks = spell_check_changes(self.editor, self.plan.new_model, altered, old)
+            changes = [*definition, *checks]
             with referring.following():
-                self._execute_alter(definition if has_index else [*drop, *definition])
+                self._execute_alter(changes if has_index else [*drop, *changes])
 
         self.locks.change_table(restore)
 
@@ -313,7 +320,9 @@ class MySQLSchema(MySQLLiveSchema):
             self.plan.model, plain, include_default=False
         )
         assert definition is not None
-        check = field.db_parameters(self.connection)["check"]
+        # To MySQL it is one of the table, which MODIFY would add once more.
+        is_of_column = self.connection.mysql_is_mariadb
+        check = get_check(self.connection, field) if is_of_column else None
         if check:
             definition += f" CHECK ({check})"
         if params:
@@ -327,32 +336,9 @@ class MySQLSchema(MySQLLiveSchema):
     @cached_property
     def _check_by_hand(self) -> str | None:
         """The check of an altered column that is not Django's, but somebody else's."""
-        old = self.plan.old_field
-        if (
-            self.editor.collect_sql
-            or old is None
-            # To MySQL it is one of the table, which no MODIFY takes away.
-            or not self.connection.mysql_is_mariadb
-        ):
+        if self.editor.collect_sql:
             return None
-        with self.connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT CHECK_CLAUSE FROM information_schema.CHECK_CONSTRAINTS "
-                "WHERE CONSTRAINT_SCHEMA = DATABASE() AND LEVEL = 'Column' "
-                "AND TABLE_NAME = %s AND CONSTRAINT_NAME = %s",
-                [self.plan.table, old.column],
-            )
-            row = cursor.fetchone()
-        known = [self._get_check(field) for field in (old, self.plan.field)]
-        return None if row is None or row[0] in known else str(row[0])
-
-    def _get_check(self, field: AnyField) -> str | None:
-        """Return the check that the column of a field has without anybody's doing."""
-        parameters = field.db_parameters(self.connection)
-        if parameters["type"] == "json":
-            # It is a longtext, to which MariaDB adds this.
-            return f"json_valid({self._column(field)})"
-        return cast("str | None", parameters["check"])
+        return find_check_by_hand(self.connection, self.plan)
 
     def _cannot_keep(self, check: str) -> BackfillError:
         """Return what to say of a check by hand in the place of Django's."""

@@ -10,7 +10,12 @@ from django.db import Error
 
 from safefield.backends.base.session import Session
 
-__all__ = ["MySQLSession", "strict_mode", "without_foreign_key_checks"]
+__all__ = [
+    "MySQLSession",
+    "fresh_statistics",
+    "strict_mode",
+    "without_foreign_key_checks",
+]
 
 #: Seconds that a session may be idle, where 0 is not "without end": the default.
 LIFTED = {"wait_timeout": "28800"}
@@ -114,3 +119,20 @@ def without_foreign_key_checks(editor: Any) -> Iterator[None]:
         yield
     finally:
         editor.execute(f"SET SESSION foreign_key_checks = {before}", None)
+
+
+@contextmanager
+def fresh_statistics(connection: Any) -> Iterator[None]:
+    """Let MySQL look at a table when it is asked for its size; MariaDB always does."""
+    if connection.mysql_is_mariadb:
+        yield
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT @@SESSION.information_schema_stats_expiry")
+        before = cursor.fetchone()[0]
+        # Seconds that a size is kept, a day by default.
+        cursor.execute("SET SESSION information_schema_stats_expiry = 0")
+        yield
+        cursor.execute(
+            "SET SESSION information_schema_stats_expiry = %s", [int(before)]
+        )

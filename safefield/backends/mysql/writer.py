@@ -56,10 +56,13 @@ class Settings(NamedTuple):
     Args:
         max_bytes (int): How many bytes one may have.
         charset (str): The character set of its texts.
+        waits_behind_ranges (bool): Whether an UPDATE of a range of keys waits for the
+            row behind it if somebody else has locked that.
     """
 
     max_bytes: int
     charset: str
+    waits_behind_ranges: bool
 
 
 class LiveColumn(NamedTuple):
@@ -134,15 +137,12 @@ class MySQLWriter(Writer):
         self, columns: Sequence[Sequence[Any]], kinds: Sequence[set[type]]
     ) -> bool:
         """Return whether the columns are a range of integers and a text for each."""
-        connection: Any = self.connection
         if self.is_placed or kinds != [{int}, {str}]:
             return False
-        # UPDATE also looks at the row behind the range. In other isolation levels
-        # it would wait if somebody else has locked that.
-        if connection.isolation_level != "read committed":
-            return False
         keys = columns[0]
-        return keys == tuple(range(keys[0], keys[0] + len(keys)))
+        if keys != tuple(range(keys[0], keys[0] + len(keys))):
+            return False
+        return not self._settings.waits_behind_ranges
 
     def _keeps(
         self, columns: Sequence[Sequence[Any]], kinds: Sequence[set[type]]
@@ -276,9 +276,17 @@ class MySQLWriter(Writer):
 
     @cached_property
     def _settings(self) -> Settings:
-        with self.connection.cursor() as cursor:
+        connection: Any = self.connection
+        with connection.cursor() as cursor:
             cursor.execute("SELECT @@max_allowed_packet, @@character_set_connection")
-            return Settings(*cursor.fetchone())
+            max_bytes, charset = cursor.fetchone()
+            # UPDATE also looks at the row behind a range. In READ COMMITTED it waits
+            # for nobody there, but for what MariaDB has ON by default from 11.6.2 on.
+            waits = connection.isolation_level != "read committed"
+            if not waits and connection.mysql_is_mariadb:
+                cursor.execute("SHOW VARIABLES LIKE 'innodb_snapshot_isolation'")
+                waits = any(value == "ON" for _, value in cursor.fetchall())
+            return Settings(max_bytes, charset, waits)
 
 
 def get_integer_type(values: Sequence[int]) -> str | None:
