@@ -313,9 +313,7 @@ def test_numpy_in_json(history: History, name: str) -> None:
 
 @pytest.mark.parametrize("value", [2**63, 2**64 - 1], ids=["first", "last"])
 @pytest.mark.parametrize("kind", ["field", "foreign key", "field of one's own"])
-def test_range_is_that_of_the_database(
-    mysql_alias: str, value: int, kind: str
-) -> None:
+def test_range_is_that_of_the_database(mysql_alias: str, value: int, kind: str) -> None:
     """Fails if the range is that of the default database, which is another."""
     history = make_twins(mysql_alias)
     key = models.PositiveBigIntegerField(primary_key=True)
