@@ -8,7 +8,7 @@ and takes one statement, and often one copy of the table, for each change.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property
 
 from django.db import DatabaseError
@@ -193,7 +193,8 @@ class MySQLSchema(MySQLLiveSchema):
             for name in self.leftover_indexes()
         ]
         if changes:
-            self._execute_alter(changes)
+            with self._keeping_its_key():
+                self._execute_alter(changes)
         if self.wants_index() and not live.db_index:
             self.editor.execute(
                 self.editor._create_index_sql(self.plan.model, fields=[strict])
@@ -207,6 +208,17 @@ class MySQLSchema(MySQLLiveSchema):
                     self.plan.model, strict, "_fk_%(to_table)s_%(to_column)s"
                 )
             )
+
+    def _keeping_its_key(self) -> AbstractContextManager[None]:
+        """
+        Let MySQL change whether the column of a foreign key takes NULL.
+
+        In a table that no ALTER changes in place, such as one with a FULLTEXT index, it
+        refuses that while it checks keys. The values stay, so there is none to check.
+        """
+        if self.wants_foreign_key() and not self.connection.mysql_is_mariadb:
+            return without_foreign_key_checks(self.editor)
+        return nullcontext()
 
     def spell_final(self) -> list[str]:
         """Return what ALTER TABLE has to do for the final column and its index."""
