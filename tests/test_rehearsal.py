@@ -600,3 +600,20 @@ def test_database_without_one_of_the_models(site: Site) -> None:
         ("films.Movie.slug", False),
         ("films.Star.rank", True),
     ]
+
+
+def test_error_of_the_database_in_populate(alias: str) -> None:
+    """Fails if a rehearsal takes it for a lost connection, and ends in a traceback."""
+    history = History(alias)
+    create(history, "A", "B", "C")
+
+    def populate(movie: Any) -> str:
+        if movie.title == "B":
+            with history.connection.cursor() as cursor:
+                cursor.execute("SELECT nothing FROM films_movie")
+        return str(movie.title)
+
+    rehearsal = check(history, AddFieldWithBackfill("Movie", "slug", slug(), populate))
+
+    assert rehearsal.error is not None
+    assert [row.pk for row in rehearsal.error.rows] == [2]

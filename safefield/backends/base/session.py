@@ -29,7 +29,8 @@ class Session:
         self.connection = connection
         #: Whether the last run lost its session, or somebody closed it.
         self.was_lost = False
-        self._identity: tuple[Any, ...] = ()
+        #: None outside of kept(), as in a rehearsal, which loses nothing.
+        self._identity: tuple[Any, ...] | None = None
 
     @contextmanager
     def kept(self) -> Iterator[None]:
@@ -47,6 +48,7 @@ class Session:
             raise
         finally:
             vars(self.connection).pop("connect", None)
+            self._identity = None
 
     def _refuse(self) -> None:
         raise InterfaceError("The connection of this run is closed.")
@@ -59,7 +61,7 @@ class Session:
         """Return whether the session is over, or another one is in its place."""
         self.was_lost = self.was_lost or not (
             self.connection.connection is not None
-            and self.identify() == self._identity
+            and self._identity in (None, self.identify())
             and self.answers()
         )
         return self.was_lost
