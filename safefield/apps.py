@@ -6,7 +6,7 @@ from django.apps import AppConfig
 from django.core import checks
 from django.db.models.signals import post_migrate, pre_migrate
 
-from safefield.checks import check_makemigrations, check_written
+from safefield.checks import check_makemigrations, check_settings, check_written
 from safefield.progress import begin_command, end_command
 
 __all__ = ["SafefieldConfig"]
@@ -21,6 +21,7 @@ class SafefieldConfig(AppConfig):
     def ready(self) -> None:
         """Register the checks for `manage.py check`, and what notes `--verbosity`."""
         checks.register(check_written, "safefield")
+        checks.register(check_settings, "safefield")
         checks.register(check_makemigrations, checks.Tags.commands)
         pre_migrate.connect(begin_command, dispatch_uid="safefield")
         post_migrate.connect(end_command, dispatch_uid="safefield")

@@ -2,8 +2,9 @@
 The system checks.
 
 safefield.E001  a populate function is not written yet
+safefield.E002  a migration that mentions safefield cannot be imported
+safefield.E003  the setting SAFEFIELD is wrong
 safefield.W001  another app's makemigrations is used instead of safefield's
-safefield.W002  a migration that mentions safefield cannot be imported
 """
 
 from __future__ import annotations
@@ -18,13 +19,21 @@ from typing import Any
 
 from django.apps import AppConfig, apps
 from django.core.checks import CheckMessage, Error, Warning
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management import get_commands, load_command_class
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.operations.base import Operation
 
+from safefield.conf import get_configuration
+from safefield.exceptions import escape
 from safefield.populate import is_unwritten, unwritten_message
 
-__all__ = ["allow_unwritten", "check_makemigrations", "check_written"]
+__all__ = [
+    "allow_unwritten",
+    "check_makemigrations",
+    "check_settings",
+    "check_written",
+]
 
 # What the source of a migration with a backfill cannot do without. Looking for it
 # takes a fraction of the time of importing every migration of a big project, and
@@ -48,8 +57,6 @@ def check_written(
     app_configs: Sequence[AppConfig] | None, **kwargs: Any
 ) -> list[CheckMessage]:
     """Report each populate function in a migration that is not written yet."""
-    if _is_unwritten_allowed.get():
-        return []
     messages: list[CheckMessage] = []
     # The second phase of a backfill has the function of the first.
     reported: set[int] = set()
@@ -58,8 +65,9 @@ def check_written(
             try:
                 module = import_module(name)
             except Exception as exc:  # noqa: BLE001
-                messages.append(_report_broken(name, exc))
-            else:
+                messages.append(_report_broken(app_config.label, name, exc))
+                continue
+            if not _is_unwritten_allowed.get():
                 messages += _report_unwritten(module, app_config.label, reported)
     return messages
 
@@ -93,12 +101,13 @@ def _mentions_safefield(module_info: pkgutil.ModuleInfo, package_name: str) -> b
         return True
 
 
-def _report_broken(name: str, exc: Exception) -> CheckMessage:
-    return Warning(
-        f"Migration {name} cannot be imported ({type(exc).__name__}: {exc}), so its "
-        f"backfills were not checked.",
+def _report_broken(app_label: str, name: str, exc: Exception) -> CheckMessage:
+    # An error, for what comes next would be Django's traceback of the same.
+    return Error(
+        f"It cannot be imported: {type(exc).__name__}: {escape(str(exc)).rstrip('.')}.",
         hint="Fix the file: migrate cannot import it either.",
-        id="safefield.W002",
+        obj=f"{app_label}.{name.rpartition('.')[2]}",
+        id="safefield.E002",
     )
 
 
@@ -130,6 +139,17 @@ def _flatten(operations: Sequence[Operation]) -> Iterator[Operation]:
     for operation in operations:
         yield operation
         yield from _flatten(getattr(operation, "database_operations", ()))
+
+
+def check_settings(
+    app_configs: Sequence[AppConfig] | None, **kwargs: Any
+) -> list[CheckMessage]:
+    """Report a key or a value in SAFEFIELD that would stop migrate."""
+    try:
+        get_configuration()
+    except ImproperlyConfigured as exc:
+        return [Error(str(exc), id="safefield.E003")]
+    return []
 
 
 def check_makemigrations(

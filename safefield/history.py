@@ -14,9 +14,13 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.operations import (
     AlterModelManagers,
     AlterModelOptions,
+    AlterModelTable,
+    DeleteModel,
+    RenameModel,
     SeparateDatabaseAndState,
 )
 from django.db.migrations.operations.base import Operation
+from django.db.migrations.operations.fields import FieldOperation, RenameField
 from django.db.migrations.state import ProjectState
 
 from safefield.backends import get_backend
@@ -106,6 +110,29 @@ class Entry:
             self.migration.app_label,
             model_name=self.operation.model_name_lower,
         )
+
+    def is_changed_later(self) -> bool:
+        """Return whether the rest of the migration changes the column or its table."""
+        operations = iter(flatten(self.migration.operations))
+        for operation in operations:
+            if operation is self.operation:
+                break
+        return any(map(self._is_changed_by, operations))
+
+    def _is_changed_by(self, operation: Operation) -> bool:
+        app_label, backfill = self.migration.app_label, self.operation
+        if isinstance(operation, RenameField):
+            name = operation.old_name_lower
+            return (
+                operation.model_name_lower == backfill.model_name_lower
+                and name == backfill.name_lower
+            )
+        if isinstance(operation, FieldOperation):
+            # A backfill itself says that it may refer to any field.
+            return operation.is_same_field_operation(backfill)
+        if isinstance(operation, RenameModel | DeleteModel | AlterModelTable):
+            return operation.references_model(backfill.model_name, app_label)
+        return False
 
     def make_schema(self, connection: BaseDatabaseWrapper, editor: Any) -> Schema:
         """
@@ -204,8 +231,7 @@ class History:
             SafefieldError: There is none, or more than one.
         """
         loader = self.loader
-        if app_label not in loader.migrated_apps:
-            raise SafefieldError(f"App {app_label!r} does not have migrations.")
+        self.check_app(app_label)
         try:
             migration = loader.get_migration_by_prefix(app_label, name)
         except AmbiguityError as exc:
@@ -222,6 +248,16 @@ class History:
                 f"{migration} is replaced by a squashed migration: name that one."
             )
         return migration
+
+    def check_app(self, app_label: str) -> None:
+        """
+        Refuse an app that has no migrations.
+
+        Raises:
+            SafefieldError: There is no such app, or it has none.
+        """
+        if app_label not in self.loader.migrated_apps:
+            raise SafefieldError(f"App {app_label!r} does not have migrations.")
 
     def is_applied(self, migration: Migration) -> bool:
         """Return whether the database has recorded `migration`."""
@@ -268,6 +304,15 @@ def has_backfill(operations: Sequence[Operation]) -> bool:
         or has_backfill(getattr(operation, "database_operations", ()))
         for operation in operations
     )
+
+
+def flatten(operations: Sequence[Operation]) -> Iterator[Operation]:
+    """Yield what changes the database, also within SeparateDatabaseAndState."""
+    for operation in operations:
+        if isinstance(operation, SeparateDatabaseAndState):
+            yield from flatten(operation.database_operations)
+        else:
+            yield operation
 
 
 def find_entries(migration: Migration, start: ProjectState) -> Iterator[Entry]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import update_wrapper
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from django.db import models
@@ -41,6 +43,21 @@ class _BackfillOperation(_Base):
 
     _verb: ClassVar[str]
     field: models.Field[Any, Any]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Have Python name the operation where its arguments are wrong."""
+        super().__init_subclass__(**kwargs)
+        if "__init__" in vars(cls):
+            return
+        own: Any = cls.__init__
+        init = FunctionType(
+            own.__code__, own.__globals__, "__init__", own.__defaults__, own.__closure__
+        )
+        update_wrapper(init, own)
+        init.__kwdefaults__ = own.__kwdefaults__
+        init.__qualname__ = f"{cls.__qualname__}.__init__"
+        del init.__wrapped__  # type: ignore[attr-defined]  # of update_wrapper()
+        cls.__init__ = init  # type: ignore[method-assign]  # the same, but its name
 
     # Spelled out, because OperationWriter writes only the arguments that it
     # finds in the signature of __init__.

@@ -15,7 +15,7 @@ from safefield.backends import get_backend
 from safefield.backends.base.census import Tally
 from safefield.backends.base.column import LiveColumn
 from safefield.backends.base.schema import Schema
-from safefield.exceptions import SafefieldError
+from safefield.exceptions import SafefieldError, escape
 from safefield.history import Entry, History, Step
 
 __all__ = ["State", "Status", "read_column", "read_statuses"]
@@ -69,6 +69,13 @@ class Status:
     reason: str = ""
     guard: str = ""
 
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing is left to do for it on this database."""
+        if self.state is State.DONE:
+            return self.is_applied
+        return self.state is State.ELSEWHERE
+
     def describe(self) -> str:
         """Return such as "filling: about 412,000 of 1,000,000 rows (41 %)"."""
         text = self.state.value
@@ -106,16 +113,28 @@ class Status:
 TALLY_KEYS = ("rows", "filled", "is_exact")
 
 
-def read_statuses(connection: BaseDatabaseWrapper) -> Iterator[Status]:
+def read_statuses(
+    connection: BaseDatabaseWrapper, app_label: str | None = None
+) -> Iterator[Status]:
     """
     Yield how far each backfill of the project is, in the order of migrate.
 
     Only migrations that migrate would run next, or undo next, are looked for
     in the catalogue: the others cannot have begun, or cannot be half undone.
+
+    Args:
+        connection (BaseDatabaseWrapper): The database.
+        app_label (str | None): The app; None for all.
+
+    Raises:
+        SafefieldError: There is no such app, or it has no migrations.
     """
     history = History(connection)
+    if app_label is not None:
+        history.check_app(app_label)
     for step in history.walk():
-        yield from _read_step(step, history)
+        if app_label in (None, step.migration.app_label):
+            yield from _read_step(step, history)
 
 
 def _read_step(step: Step, history: History) -> Iterator[Status]:
@@ -141,9 +160,8 @@ def _report_unknown(
     reason = str(exc)
     if not isinstance(exc, SafefieldError):
         reason = f"{type(exc).__name__}: {reason}"
-    return Status(
-        migration, field, is_applied, State.UNKNOWN, reason=" ".join(reason.split())
-    )
+    reason = escape(" ".join(reason.split()))
+    return Status(migration, field, is_applied, State.UNKNOWN, reason=reason)
 
 
 def _read_entry(
@@ -163,6 +181,9 @@ def _read_entry(
     editor: Any = connection.schema_editor(atomic=False)
     schema = entry.make_schema(connection, editor)
     column = read_column(schema)
+    if is_applied and entry.is_changed_later():
+        # Such as by an AlterField that was squashed into the same migration.
+        return State.DONE, None, ""
     if column is None:
         return State.NOT_STARTED, None, ""
     # Once the column is required, the guard refuses nothing more.

@@ -124,9 +124,8 @@ def test_broken_migration_is_reported_and_does_not_stop_the_check(site: Site) ->
     assert result.err == (
         "SystemCheckError: System check identified some issues:\n\nERRORS:\n"
         + e001(site)
-        + "\nWARNINGS:\n"
-        "?: (safefield.W002) Migration films.migrations.0003_broken cannot be imported "
-        "(ZeroDivisionError: division by zero), so its backfills were not checked.\n"
+        + "films.0003_broken: (safefield.E002) It cannot be imported: "
+        "ZeroDivisionError: division by zero.\n"
         "\tHINT: Fix the file: migrate cannot import it either.\n"
         "\nSystem check identified 2 issues (0 silenced).\n"
     )
@@ -138,12 +137,11 @@ def test_migration_with_a_syntax_error_is_reported(tmp_path: Path) -> None:
 
     result = site.manage("check")
 
-    assert result.code == 0
+    assert result.code == 1
     assert result.err == (
-        "System check identified some issues:\n\nWARNINGS:\n"
-        "?: (safefield.W002) Migration films.migrations.0001_initial cannot be "
-        "imported (SyntaxError: invalid syntax (0001_initial.py, line 2)), so its "
-        "backfills were not checked.\n"
+        "SystemCheckError: System check identified some issues:\n\nERRORS:\n"
+        "films.0001_initial: (safefield.E002) It cannot be imported: SyntaxError: "
+        "invalid syntax (0001_initial.py, line 2).\n"
         "\tHINT: Fix the file: migrate cannot import it either.\n"
         "\nSystem check identified 1 issue (0 silenced).\n"
     )
@@ -246,3 +244,57 @@ def test_command_derived_from_safefields_is_accepted(tmp_path: Path) -> None:
 
     assert result.code == 0
     assert site.list_migrations() == ["0001_initial.py", "0002_movie_slug.py"]
+
+
+@pytest.mark.parametrize("command", ["check", "makemigrations", "migrate"])
+def test_wrong_argument_is_one_sentence(tmp_path: Path, command: str) -> None:
+    """Fails if a warning goes before Django's traceback of the same."""
+    site = Site(tmp_path)
+    site.write(
+        "films/migrations/0001_initial.py",
+        "from django.db import models\nimport safefield.operations\n"
+        "safefield.operations.AddFieldWithBackfill(\n"
+        '    "movie", "slug", models.SlugField(), chunk_size=3\n)\n',
+    )
+
+    result = site.manage(command)
+
+    assert result.code == 1
+    assert result.err == (
+        "SystemCheckError: System check identified some issues:\n\nERRORS:\n"
+        "films.0001_initial: (safefield.E002) It cannot be imported: TypeError: "
+        "AddFieldWithBackfill.__init__() got an unexpected keyword argument "
+        "'chunk_size'.\n"
+        "\tHINT: Fix the file: migrate cannot import it either.\n"
+        + ("\nSystem check identified 1 issue (0 silenced).\n" * (command == "check"))
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (
+            "{'PAUSE': 1}",
+            "SAFEFIELD has unknown keys ['PAUSE']; the known ones are "
+            "['PAUSE_RATIO', 'SHOW_VALUES', 'TWO_PHASE'].",
+        ),
+        (
+            "{'SHOW_VALUES': 0}",
+            "SAFEFIELD['SHOW_VALUES'] must be True or False, not 0.",
+        ),
+        ("[]", "SAFEFIELD must be a dict, not []."),
+    ],
+    ids=["key", "type", "no dict"],
+)
+def test_wrong_setting_is_an_error(tmp_path: Path, value: str, text: str) -> None:
+    """Fails if only migrate, in the deployment, finds a wrong setting."""
+    site = Site(tmp_path, settings=f"SAFEFIELD = {value}\n")
+
+    result = site.manage("check")
+
+    assert (result.code, result.err) == (
+        1,
+        "SystemCheckError: System check identified some issues:\n\nERRORS:\n"
+        f"?: (safefield.E003) {text}\n"
+        "\nSystem check identified 1 issue (0 silenced).\n",
+    )

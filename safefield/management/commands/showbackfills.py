@@ -5,7 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser, no_translations
+from django.core.management.base import (
+    BaseCommand,
+    CommandError,
+    CommandParser,
+    no_translations,
+)
 from django.db import DEFAULT_DB_ALIAS, connections
 
 from safefield.status import Status, read_statuses
@@ -19,7 +24,15 @@ class Command(BaseCommand):
     help = "Shows how far each backfill in the project's migrations is on a database."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Add the options."""
+        """Add the arguments."""
+        parser.add_argument(
+            "app_label", nargs="?", help="App label of the backfills; all if left out."
+        )
+        parser.add_argument(
+            "--check",
+            action="store_true",
+            help="Exit with code 1 while a backfill is not done, and say how many.",
+        )
         parser.add_argument(
             "--database",
             default=DEFAULT_DB_ALIAS,
@@ -35,15 +48,28 @@ class Command(BaseCommand):
     # As migrate, so that values and messages are the same.
     @no_translations
     def handle(self, *args: Any, **options: Any) -> None:
-        """Print the statuses."""
-        statuses = list(read_statuses(connections[options["database"]]))
+        """
+        Print the statuses.
+
+        Raises:
+            CommandError: With --check, a backfill is not done.
+        """
+        connection, app_label = connections[options["database"]], options["app_label"]
+        statuses = list(read_statuses(connection, app_label))
         if options["json"]:
             texts = [status.as_dict() for status in statuses]
             self.stdout.write(json.dumps(texts, indent=2))
         elif statuses:
             self._write_lines(statuses)
         else:
-            self.stdout.write("No migration of this project has a backfill.")
+            where = "this project" if app_label is None else f"app {app_label!r}"
+            self.stdout.write(f"No migration of {where} has a backfill.")
+        left = sum(not status.is_done for status in statuses)
+        if options["check"] and left:
+            raise CommandError(
+                f"{left:,} of {len(statuses):,} backfills "
+                f"{'is' if left == 1 else 'are'} not done."
+            )
 
     def _write_lines(self, statuses: list[Status]) -> None:
         migrations = max(len(status.migration) for status in statuses)
