@@ -313,7 +313,8 @@ def test_ctrl_c_in_the_middle_of_a_query_leaves_no_trigger(
     assert caught.value.code == 130
     assert capsys.readouterr().err == (
         "Stopped. 3 of 4 rows are filled and stay. Run migrate to resume, or "
-        "abandonbackfill --database mariadb with this migration to undo.\n"
+        f"abandonbackfill --database {history.connection.alias} with this migration "
+        "to undo.\n"
     )
     assert history.describe("Movie")["triggers"] == []
     with Session(history.connection) as other:
@@ -405,7 +406,7 @@ def stop_there(monkeypatch: Any, history: History, operation: Any) -> None:
         "that are filled stay. Run migrate again: it goes on from here. Trigger "
         "films_movie_slug_e73823af_notnull could not be dropped: until it is gone, "
         "table films_movie refuses each INSERT that leaves out column slug. Run "
-        "migrate to go on, or abandonbackfill --database mariadb with this migration "
-        "to undo: both drop it first."
+        f"migrate to go on, or abandonbackfill --database {connection.alias} with this "
+        "migration to undo: both drop it first."
     )
     assert history.describe("Movie")["triggers"] != []

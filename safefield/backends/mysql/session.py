@@ -73,8 +73,9 @@ class MySQLSession(Session):
 
     def write_settings(self, settings: Mapping[str, str]) -> None:
         if settings:
+            # As the server writes them: a number of whole seconds takes no fraction.
             assignments = [
-                f"SESSION {name} = {float(value):g}" for name, value in settings.items()
+                f"SESSION {name} = {value}" for name, value in settings.items()
             ]
             with self.connection.cursor() as cursor:
                 cursor.execute(f"SET {', '.join(assignments)}")
