@@ -16,6 +16,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from typing import Any, NamedTuple, Protocol, TextIO
 
 from safefield.console import Console, fit_bar, spell_seconds
+from safefield.exceptions import escape
 from safefield.reports import count_rows
 
 __all__ = [
@@ -182,6 +183,7 @@ class Run:
 
 def warn(message: str, *args: object) -> None:
     """Log a warning, on a line of its own."""
+    args = _escape_all(args)
     if _console is None:
         logger.warning(message, *args)
         return
@@ -234,6 +236,7 @@ def _tell(
         is_last (bool): Whether migrate prints its OK behind it.
     """
     console = _console
+    args = _escape_all(args)
     if console is None:
         logger.info(message, *args)
         return
@@ -244,6 +247,11 @@ def _tell(
         logger.info(message, *args)
         if not is_logged and not (is_drawn and console.is_terminal):
             console.print(message % args if args else message, is_last=is_last)
+
+
+def _escape_all(args: tuple[object, ...]) -> tuple[object, ...]:
+    """Return what goes into a message, with nothing that a terminal would obey."""
+    return tuple(escape(arg) if isinstance(arg, str) else arg for arg in args)
 
 
 def _is_logged_to_terminal() -> bool:

@@ -155,6 +155,19 @@ def test_lines_do_not_obey_what_is_in_a_name(shared: FakeTerminal) -> None:
     assert shared.getvalue() == "\n    Waiting for process 1 (\\x1b[2J).\n"
 
 
+def test_log_does_not_obey_what_is_in_a_name(caplog: pytest.LogCaptureFixture) -> None:
+    """Fails if only the lines on stderr are escaped: a handler writes there, too."""
+    caplog.set_level(logging.INFO, "safefield")
+
+    progress.note("Waiting for %s, %d rows.", "process 1 (\x1b[2J)", 3)
+    progress.warn("%s is slow.", "\x9b2J()")
+
+    assert caplog.messages == [
+        "Waiting for process 1 (\\x1b[2J), 3 rows.",
+        "\\x9b2J() is slow.",
+    ]
+
+
 def test_terminal_that_went_away_fails_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
