@@ -9,7 +9,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
+
+from tests import interpreter
+from tests.interpreter import Result
 
 #: What safefield puts before such a line.
 INDENT = "    "
@@ -43,14 +46,6 @@ from tests import servers
 
 servers.install_mysql_driver()
 """
-
-
-class Result(NamedTuple):
-    """What a command wrote, and its exit code."""
-
-    out: str
-    err: str
-    code: int
 
 
 def drop_progress(text: str) -> str:
@@ -150,17 +145,23 @@ class Site:
             stdin (str or None): What is typed; None closes standard input.
             keeps_progress (bool): Whether the result has what migrate says of steps.
         """
-        process = subprocess.run(
-            [self.python, "-Werror", "manage.py", *arguments],
-            cwd=self.path,
-            env=self.get_environment(),
-            capture_output=True,
-            text=True,
-            **({"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}),
-            check=False,
-        )
-        err = process.stderr if keeps_progress else drop_progress(process.stderr)
-        return Result(process.stdout, err, process.returncode)
+        environment = self.get_environment()
+        if self.python == sys.executable and not self.environment:
+            result = interpreter.run(self.path, arguments, environment, stdin or "")
+        else:
+            process = subprocess.run(
+                [self.python, "-Werror", "manage.py", *arguments],
+                cwd=self.path,
+                env=environment,
+                capture_output=True,
+                text=True,
+                input=stdin or "",
+                check=False,
+            )
+            result = Result(process.stdout, process.stderr, process.returncode)
+        if keeps_progress or arguments[0] != "migrate":
+            return result
+        return result._replace(err=drop_progress(result.err))
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start `manage.py` and do not wait for it."""
