@@ -399,7 +399,10 @@ def test_old_code_can_insert_after(films: Films, how: str) -> None:
             answer = client.migrate(
                 "films", "0002", kill_at=point, how=how, old_code=INSERT
             )
-            assert answer.code != 0 or how == "cut", (events[point], answer)
+            # Batches are cut by time, so that a run may have a few events less.
+            was_stopped = point < len(answer.events)
+            if was_stopped and how != "cut":
+                assert answer.code != 0, (events[point], answer)
             assert films.can_old_code_insert(), (events[point], answer)
             succeed(client.migrate())
             assert films.read_late_value() in ("film-999", None), events[point]
