@@ -10,7 +10,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.db import DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 
 from safefield.attributes import get_setters
 from safefield.backends.base.writer import Row, Writer
@@ -216,6 +216,10 @@ class CompanionWriter(Writer):
         return sum(
             self._get_writer(fields).write(group) for fields, group in groups.items()
         )
+
+    def update(self, rows: QuerySet[Any, Any], value: Any) -> int:
+        """Set the one field, see Writer."""
+        return self._get_writer(()).update(rows, value)
 
     def _get_writer(self, companions: tuple[AnyField, ...]) -> Writer:
         if companions not in self._writers:

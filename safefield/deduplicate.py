@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ from django.db.models import Model, QuerySet
 from safefield.answers import QUESTION_VALUES, Answer, Answers, freeze
 from safefield.assignment import snapshot
 from safefield.backends.base.schema import Schema
-from safefield.backends.base.writer import Row
+from safefield.backends.base.writer import Row, Writer
 from safefield.backfill import Backfill
 from safefield.exceptions import BadValue
 from safefield.numbering import numbered
@@ -341,13 +341,17 @@ class Deduplication(Backfill):
                 self.plan.new_model, using=self.alias
             ).filter(pk__in=[pk for _, pk in page])
             live = dict(read_values(lock_rows(queryset), column))
-            writer = self.writer_class(
-                self.connection, self.plan.new_model, [self.plan.field]
-            )
-            writer.write(
+            self._unconditional_writer.write(
                 [row for row, pk in page if pk in live and live[pk] == found[pk]]
             )
             self.schema.settle()
+
+    @cached_property
+    def _unconditional_writer(self) -> Writer:
+        """What writes also where there is a value."""
+        return self.writer_class(
+            self.connection, self.plan.new_model, [self.plan.field]
+        )
 
     # After the unique index stands
 

@@ -190,7 +190,7 @@ class ExpressionBackfill(Backfill):
     def _update(self, rows: QuerySet[Any], *, are_locked: bool = False) -> int:
         """Update the rows that have no value, and look at what they have then."""
         empty = rows.filter(self.wanted())
-        count = empty.order_by().update(**{self.plan.field_name: self._value})
+        count = self.writer.update(empty.order_by(), self._value)
         refused = self._refuse_values(rows)
         left = empty.order_by("pk")
         if self.plan.field.null:
@@ -242,8 +242,7 @@ class ExpressionBackfill(Backfill):
             keys = [row.pk for row in found]
             for start in range(0, len(keys), MAX_KNOWN_COMPOSITES):
                 some = keys[start : start + MAX_KNOWN_COMPOSITES]
-                refused = self.all_rows().filter(pk__in=some)
-                refused.update(**{self.plan.field_name: NULL})
+                self.writer.update(self.all_rows().filter(pk__in=some), NULL)
             bad += found
         self.bad_rows += bad
         return {row.pk for row in bad}

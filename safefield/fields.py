@@ -23,7 +23,7 @@ __all__ = ["NULL", "AnyField", "copy_field", "loosen", "refusal", "strip_default
 #: and others that every column, or every foreign key, has.
 AnyField: TypeAlias = Any
 
-#: NULL for QuerySet.update(). Of None a field may make something else, such as
+#: NULL for an UPDATE. Of None a field may make something else, such as
 #: JSON's null or an empty text. JSONField asks a Value for its type.
 NULL = Value(None, IntegerField())
 

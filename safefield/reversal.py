@@ -15,6 +15,7 @@ from django.db.models.lookups import IsNull
 from safefield.assignment import Assignment
 from safefield.attributes import has_own_attribute
 from safefield.backends.base.schema import Schema
+from safefield.backends.base.writer import Writer
 from safefield.conf import get_configuration
 from safefield.exceptions import BadRow, BadValue
 from safefield.fields import AnyField
@@ -65,6 +66,7 @@ class Reversal(Pass):
         ):
             self.assignment = Assignment(self.model, self.connection)
         self._values: dict[AnyField, Values] = {}
+        self._writers: dict[tuple[type[Model], tuple[AnyField, ...]], Writer] = {}
 
     def wanted(self) -> Any:
         """Return the condition that a row is not reversed yet."""
@@ -244,12 +246,7 @@ class Reversal(Pass):
         # The row's own table last: its NULL says that the row is done.
         for model in sorted(by_model, key=lambda model: model is self.model):
             positions = by_model[model]
-            writer = self.writer_class(
-                self.connection,
-                model,
-                [fields[position] for position in positions],
-                set_null=self.done if model is self.model else None,
-            )
+            writer = self._get_writer(model, tuple(fields[p] for p in positions))
             writer.write(
                 [
                     (
@@ -259,6 +256,16 @@ class Reversal(Pass):
                     for answer in answers
                 ]
             )
+
+    def _get_writer(self, model: type[Model], fields: tuple[AnyField, ...]) -> Writer:
+        if (model, fields) not in self._writers:
+            self._writers[model, fields] = self.writer_class(
+                self.connection,
+                model,
+                fields,
+                set_null=self.done if model is self.model else None,
+            )
+        return self._writers[model, fields]
 
 
 class _Answer(NamedTuple):

@@ -22,6 +22,7 @@ from django.db.models import (
 from django.db.models.functions import Coalesce, Length, RowNumber
 from django.db.models.lookups import Exact
 
+from safefield.backends import get_backend
 from safefield.backends.base.schema import Schema
 from safefield.fields import NULL
 from safefield.plan import Plan
@@ -213,6 +214,9 @@ def empty_rows(plan: Plan, schema: Schema, found: Sequence[Found]) -> None:
         return
     alias = schema.connection.alias
     rows: QuerySet[Any, Any] = QuerySet(plan.new_model, using=alias)
+    writer = get_backend(schema.connection).writer(
+        schema.connection, plan.new_model, [plan.field]
+    )
 
     def empty() -> None:
         with transaction.atomic(using=alias):
@@ -220,7 +224,7 @@ def empty_rows(plan: Plan, schema: Schema, found: Sequence[Found]) -> None:
             locked = lock_rows(rows.filter(pk__in=[pk for pk, _ in found]))
             live = dict(read_values(locked, plan.field.attname))
             same = [pk for pk, value in found if pk in live and live[pk] == value]
-            rows.filter(pk__in=same).update(**{plan.field_name: NULL})
+            writer.update(rows.filter(pk__in=same), NULL)
 
     schema.locks.change_rows(empty)
 

@@ -24,7 +24,7 @@ from django.db.migrations import autodetector, utils, writer
 from django.db.migrations.state import ModelState
 from django.db.models import Value
 from django.db.models.fields.files import FieldFile
-from django.db.models.query import ModelIterable
+from django.db.models.query import ModelIterable, QuerySet
 from django.db.models.sql.compiler import SQLCompiler
 from django.utils.text import format_lazy
 
@@ -94,6 +94,8 @@ CONTRACT: list[tuple[Any, str, list[str] | None]] = [
     (BaseDatabaseWrapper, "chunked_cursor", ["self"]),
     (BaseDatabaseWrapper, "inc_thread_sharing", ["self"]),
     (BaseDatabaseWrapper, "validate_no_broken_transaction", ["self"]),
+    # safefield/backends/mysql/writer.py
+    (QuerySet, "_update", None),
     # safefield/backends/mysql/referring.py
     (schema, "_related_non_m2m_objects", ["old_field", "new_field"]),
     # safefield/backends/sqlite/remake.py

@@ -188,8 +188,8 @@ MYSQL = [
     "ADD CONSTRAINT by_hand_code_check CHECK (code <> 'x'), "
     "ADD INDEX by_hand_comment (year) COMMENT 'Years'",
     "CREATE TRIGGER by_hand_before BEFORE UPDATE ON films_movie FOR EACH ROW "
-    "BEGIN SET NEW.by_hand_at = OLD.by_hand_at; "
-    "IF NEW.title <> OLD.title THEN INSERT INTO audit VALUES ('title'); END IF; END",
+    "BEGIN IF NEW.title <> OLD.title THEN INSERT INTO audit VALUES ('title'); "
+    "END IF; END",
     "CREATE TRIGGER by_hand_insert AFTER INSERT ON films_movie FOR EACH ROW "
     "INSERT INTO audit VALUES (NEW.title)",
     "CREATE TRIGGER by_hand_delete AFTER DELETE ON films_movie FOR EACH ROW "

@@ -9,7 +9,7 @@ from typing import Any
 
 import django
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 from django.db.models.sql import UpdateQuery
 
 from safefield.acceptance import is_stock_integer
@@ -70,6 +70,15 @@ class Writer:
             # As save() does, so that it is refused or not as save() would be.
             return self._write_singly(rows)
         return self._write(rows) if rows else 0
+
+    def update(self, rows: QuerySet[Any, Any], value: Any) -> int:
+        """
+        Set the field of `rows` to an expression, and no other column.
+
+        Returns:
+            int: Rows that the database says it has changed.
+        """
+        return rows.update(**{self.fields[0].name: value})
 
     @cached_property
     def has_plain_key(self) -> bool:

@@ -8,6 +8,8 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from django.db import DataError
+from django.db.models import Field, QuerySet
+from django.db.models.expressions import Col
 
 from safefield.backends.base.writer import Row, Writer
 
@@ -72,10 +74,13 @@ class LiveColumn(NamedTuple):
     Args:
         kind (str): Its type, as in its definition.
         collation (str | None): Its collation, if it is a text.
+        changes (bool): Whether an UPDATE that does not name it sets it to the time of
+            day.
     """
 
     kind: str
     collation: str | None
+    changes: bool
 
 
 class MySQLWriter(Writer):
@@ -92,9 +97,26 @@ class MySQLWriter(Writer):
     The range is the quickest, because of a join the server keeps what is to be
     written in a table of its own first. What a join would change is written row by
     row.
+
+    A column that is made ON UPDATE CURRENT_TIMESTAMP is set to itself, which keeps it.
     """
 
     overlaps = True
+
+    def update(self, rows: QuerySet[Any, Any], value: Any) -> int:
+        """Set the field of `rows` to an expression, and no other column."""
+        field = rows.model._meta.get_field(self.fields[0].name)
+        values: list[tuple[Any, None, Any]] = [(field, None, value)]
+        for name in self._kept_names:
+            kept: Any = Field()
+            kept.set_attributes_from_name(name)
+            values.append((kept, None, Col(rows.model._meta.db_table, kept)))
+        return int(rows._update(values))  # type: ignore[attr-defined]  # private, see test_django_contract.py
+
+    def extra_assignments(self) -> list[str]:
+        """Return the assignments that are the same for all rows."""
+        kept = map(self.quote_name, self._kept_names)
+        return super().extra_assignments() + [f"{name} = {name}" for name in kept]
 
     def _write(self, rows: Sequence[Row]) -> int:
         columns = list(zip(*(key + values for key, values in rows), strict=True))
@@ -147,7 +169,12 @@ class MySQLWriter(Writer):
     def _keeps(
         self, columns: Sequence[Sequence[Any]], kinds: Sequence[set[type]]
     ) -> bool:
-        """Return whether a join writes the values as they are."""
+        """Return whether a join writes the values as they are, and no others."""
+        if self._kept_names:
+            # Set to itself in a join, a time goes through the time zone of the session,
+            # and MySQL makes another of one that the clock there shows twice. A day 0
+            # is refused.
+            return False
         if any(len(of_column - {type(None)}) > 1 for of_column in kinds):
             # UNION would make one type of them.
             return False
@@ -268,9 +295,22 @@ class MySQLWriter(Writer):
         with self.connection.cursor() as cursor:
             cursor.execute(f"SHOW FULL COLUMNS FROM {self.table}")
             return {
-                name: LiveColumn(str(kind).lower(), collation)
-                for name, kind, collation, *_ in cursor.fetchall()
+                name: LiveColumn(
+                    str(kind).lower(), collation, "on update" in extra.lower()
+                )
+                for name, kind, collation, _, _, _, extra, *_ in cursor.fetchall()
             }
+
+    @cached_property
+    def _kept_names(self) -> list[str]:
+        """The columns, with %% for each %, that an UPDATE changes if it may."""
+        written = [*self.fields, *([self.set_null] if self.set_null else [])]
+        names = {field.column for field in written}
+        return [
+            name.replace("%", "%%")
+            for name, column in self._live_columns.items()
+            if column.changes and name not in names
+        ]
 
     # The session
 
