@@ -6,6 +6,7 @@ import itertools
 import logging
 import signal
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -256,7 +257,7 @@ def test_connects_to_no_other_session(
 
     def close(record: logging.LogRecord) -> bool:
         seen.append(record.getMessage())
-        if "Enforcing" in seen[-1]:
+        if seen[-1] == "Setting the constraints of films.Movie.slug.":
             assert not history.connection.in_atomic_block
             history.connection.close()
         return True
@@ -271,7 +272,7 @@ def test_connects_to_no_other_session(
     finally:
         caplog.handler.removeFilter(close)
 
-    assert seen[-1].startswith("Enforcing")
+    assert seen[-1] == "Setting the constraints of films.Movie.slug."
     assert str(caught.value) == (
         "films.Movie.slug: the connection to the database was lost or closed. The rows "
         "that are filled stay. Run migrate again: it goes on from here."
@@ -279,6 +280,42 @@ def test_connects_to_no_other_session(
     reset_connection(history.connection)
     history.apply(add_slug())
     assert len(get_rows(history)) == 40
+
+
+@pytest.mark.parametrize("part", ["ADD COLUMN", "UPDATE "])
+@pytest.mark.parametrize("alias", ["postgresql", "mariadb", "mysql"], indirect=True)
+def test_ctrl_c_that_breaks_the_connection(alias: str, part: str) -> None:
+    """
+    Fails if it is told as a lost connection: Django's atomic() cannot end over the
+    broken one, and raises what it fails of.
+    """
+    history = History(alias)
+    create_movies(history, 3)
+    with Session(history.connection) as other, history.connection.cursor() as cursor:
+        cursor.execute(other.identifier_sql)
+        pid = cursor.fetchone()[0]
+
+        def break_off(
+            execute: Any, sql: str, params: Any, many: bool, context: Any
+        ) -> Any:
+            if part in sql:
+                other.cut(pid)
+                with suppress(DatabaseError):
+                    execute(sql, params, many, context)
+                raise KeyboardInterrupt
+            return execute(sql, params, many, context)
+
+        with (
+            history.connection.execute_wrapper(break_off),
+            pytest.raises(KeyboardInterrupt) as caught,
+        ):
+            history.apply(add_slug())
+
+    assert isinstance(caught.value, SystemExit)
+    assert caught.value.code == 130
+    reset_connection(history.connection)
+    history.apply(add_slug())
+    assert len(get_rows(history)) == 3
 
 
 def test_disk_full_anywhere(sqlite_alias: str) -> None:

@@ -87,3 +87,24 @@ def test_whole_number_that_cannot_be_truncated(history: History) -> None:
     )
 
     assert values(history, "extra") == [5]
+
+
+def test_error_of_a_field_that_converts(history: History) -> None:
+    """Fails if what to_python() raises, and is no ValidationError, ends the run."""
+
+    class Grade(models.CharField):  # type: ignore[type-arg] # generic in the stubs
+        def to_python(self, value: Any) -> Any:
+            return {"a": "best"}[value]
+
+    with pytest.raises(BackfillError) as caught:
+        history.apply(
+            AddFieldWithBackfill(
+                "Movie", "extra", Grade(max_length=80), lambda row: "b"
+            )
+        )
+
+    (row,) = caught.value.rows
+    assert row.reason == (
+        "<lambda>() gave a bad value: Grade cannot convert it, a value of type str "
+        "(KeyError)"
+    )
