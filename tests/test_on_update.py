@@ -194,6 +194,51 @@ def test_no_time_goes_through_a_join(
     assert found == dict(zip(keys, map(str, values), strict=True))
 
 
+def test_rows_that_have_a_value_are_passed_over(mysql_alias: str) -> None:
+    """Fails if a value is overwritten, or a row that went away is missed."""
+    history = build(mysql_alias)
+    history.rows("Movie").filter(pk=5).update(code="mine")
+    history.rows("Movie").filter(pk=7).delete()
+    before = look(mysql_alias)
+    model = history.model("Movie")
+    field = model._meta.get_field("code")
+    writer = get_backend(history.connection).writer(
+        history.connection, model, [field], only_null=field
+    )
+
+    assert writer.write([((key,), (f"film-{key}",)) for key in (1, 3, 5, 7)]) == 2
+    assert look(mysql_alias) == before
+    assert list(history.rows("Movie").values_list("code", flat=True)) == [
+        "film-1",
+        None,
+        "film-3",
+        None,
+        "mine",
+        None,
+    ]
+
+
+def test_two_fields_of_many_rows(mysql_alias: str) -> None:
+    """Fails if a value goes to another row or field, or a part is left out."""
+    history = build(mysql_alias)
+    model = history.model("Movie")
+    many = range(ROWS + 1, 5_000)
+    history.rows("Movie").bulk_create(model(pk=key, title="") for key in many)
+    before = look(mysql_alias)
+    fields = [model._meta.get_field(name) for name in ("title", "code")]
+    writer = get_backend(history.connection).writer(history.connection, model, fields)
+
+    for value in (str, lambda key: key / 4):
+        rows = [((key,), (f"film-{key}", value(key))) for key in many]
+        assert writer.write(rows) == len(many)
+        found = history.rows("Movie").filter(pk__gt=ROWS)
+        assert list(found.values_list("pk", "title", "code")) == [
+            (key, title, f"{code:g}" if value is not str else code)
+            for (key,), (title, code) in rows
+        ]
+        assert look(mysql_alias) == before
+
+
 def test_a_column_that_is_filled_has_its_value(mysql_alias: str) -> None:
     """Fails if the column is kept that is to be written."""
     history = History(mysql_alias)

@@ -12,6 +12,7 @@ from django.db.models import Field, QuerySet
 from django.db.models.expressions import Col
 
 from safefield.backends.base.writer import Row, Writer
+from safefield.backends.mysql.columns import LiveColumn, find_live_columns
 
 __all__ = ["MySQLWriter"]
 
@@ -46,6 +47,13 @@ COLUMN_BYTES = {
 #: Bytes of a character at the most.
 CHARACTER_BYTES = 4
 
+#: Rows of one UPDATE that looks values up: a source of SELECTs has no index.
+MAX_LOOKED_UP = 1_000
+
+#: The servers have no word for none.
+#: Source: https://dev.mysql.com/doc/refman/8.4/en/select.html
+NO_LIMIT = 2**64 - 1
+
 #: The oldest MariaDB with JSON_TABLE; every MySQL 8 has it.
 #: Source: https://mariadb.com/kb/en/json_table/
 JSON_TABLE_MARIADB = (10, 6)
@@ -67,22 +75,6 @@ class Settings(NamedTuple):
     waits_behind_ranges: bool
 
 
-class LiveColumn(NamedTuple):
-    """
-    What the server says of a column.
-
-    Args:
-        kind (str): Its type, as in its definition.
-        collation (str | None): Its collation, if it is a text.
-        changes (bool): Whether an UPDATE that does not name it sets it to the time of
-            day.
-    """
-
-    kind: str
-    collation: str | None
-    changes: bool
-
-
 class MySQLWriter(Writer):
     """
     Write with one UPDATE, in the quickest of three ways that keeps the values.
@@ -98,7 +90,8 @@ class MySQLWriter(Writer):
     written in a table of its own first. What a join would change is written row by
     row.
 
-    A column that is made ON UPDATE CURRENT_TIMESTAMP is set to itself, which keeps it.
+    A column that is made ON UPDATE CURRENT_TIMESTAMP is set to itself, which keeps it
+    where nothing is joined: there values are looked up by key.
     """
 
     overlaps = True
@@ -121,7 +114,13 @@ class MySQLWriter(Writer):
     def _write(self, rows: Sequence[Row]) -> int:
         columns = list(zip(*(key + values for key, values in rows), strict=True))
         kinds = [set(map(type, column)) for column in columns]
-        if measure(columns, kinds) > self._settings.max_bytes:
+        size = measure(columns, kinds)
+        if self._kept_names:
+            # The source is there once for each field.
+            size *= len(self.fields)
+        if size > self._settings.max_bytes or (
+            self._kept_names and len(rows) > MAX_LOOKED_UP
+        ):
             middle = len(rows) // 2
             return self.write(rows[:middle]) + self.write(rows[middle:])
         if self._is_range(columns, kinds):
@@ -169,11 +168,8 @@ class MySQLWriter(Writer):
     def _keeps(
         self, columns: Sequence[Sequence[Any]], kinds: Sequence[set[type]]
     ) -> bool:
-        """Return whether a join writes the values as they are, and no others."""
-        if self._kept_names:
-            # Set to itself in a join, a time goes through the time zone of the session,
-            # and MySQL makes another of one that the clock there shows twice. A day 0
-            # is refused.
+        """Return whether a statement of many rows writes the values as they are."""
+        if self._kept_names and (self.is_placed or kinds[: len(self.keys)] != [{int}]):
             return False
         if any(len(of_column - {type(None)}) > 1 for of_column in kinds):
             # UNION would make one type of them.
@@ -211,7 +207,8 @@ class MySQLWriter(Writer):
             )
         )
         document = json.dumps([key + values for key, values in rows])
-        return self._execute(f"JSON_TABLE(%s, '$[*]' COLUMNS ({columns}))", [document])
+        source = f"JSON_TABLE(%s, '$[*]' COLUMNS ({columns}))"
+        return self._execute(rows, source, [document])
 
     def _write_union(self, rows: Sequence[Row]) -> int:
         selects: list[str] = []
@@ -225,9 +222,13 @@ class MySQLWriter(Writer):
                 ]
             selects.append(f"SELECT {', '.join(places)}")
             parameters += [value for part in values for value in part]
-        return self._execute(f"({' UNION ALL '.join(selects)})", parameters)
+        return self._execute(rows, f"({' UNION ALL '.join(selects)})", parameters)
 
-    def _execute(self, source: str, parameters: Sequence[Any]) -> int:
+    def _execute(
+        self, rows: Sequence[Row], source: str, parameters: Sequence[Any]
+    ) -> int:
+        if self._kept_names:
+            return self._look_up(rows, source, parameters)
         count = len(self.keys)
         conditions = [
             f"{self.table}.{self.quote(field)} = {self._collate(field.column, name)}"
@@ -244,6 +245,37 @@ class MySQLWriter(Writer):
         )
         with self.connection.cursor() as cursor:
             cursor.execute(sql, parameters)
+            return int(cursor.rowcount)
+
+    def _look_up(
+        self, rows: Sequence[Row], source: str, parameters: Sequence[Any]
+    ) -> int:
+        """
+        Write what a query for each row finds in `source`, without a join.
+
+        A time that a join sets to itself goes through the time zone of the session.
+        MySQL makes another of one that the clock there shows twice, and a day 0 is
+        refused.
+        """
+        key = self.quote(self.keys[0])
+        # The limit keeps the server from reading the source anew for each row.
+        query = (
+            f"FROM (SELECT * FROM {source} AS source LIMIT {NO_LIMIT}) "
+            f"AS {self.batch} WHERE {self.batch}.key0 = {self.table}.{key}"
+        )
+        names = self._names[len(self.keys) :]
+        assignments = [
+            f"{self.quote(field)} = (SELECT {self.batch}.{name} {query})"
+            for field, name in zip(self.fields, names, strict=True)
+        ] + self.extra_assignments()
+        places = ", ".join(["%s"] * len(rows))
+        conditions = [f"{key} IN ({places})", *self.extra_conditions()]
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                f"UPDATE {self.table} SET {', '.join(assignments)} "
+                f"WHERE {' AND '.join(conditions)}",
+                [*parameters] * len(names) + [part for (part,), _ in rows],
+            )
             return int(cursor.rowcount)
 
     @cached_property
@@ -292,14 +324,7 @@ class MySQLWriter(Writer):
     @cached_property
     def _live_columns(self) -> dict[str, LiveColumn]:
         """Type and collation of each column; also of a temporary table."""
-        with self.connection.cursor() as cursor:
-            cursor.execute(f"SHOW FULL COLUMNS FROM {self.table}")
-            return {
-                name: LiveColumn(
-                    str(kind).lower(), collation, "on update" in extra.lower()
-                )
-                for name, kind, collation, _, _, _, extra, *_ in cursor.fetchall()
-            }
+        return find_live_columns(self.connection, self.table)
 
     @cached_property
     def _kept_names(self) -> list[str]:

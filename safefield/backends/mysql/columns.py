@@ -1,0 +1,37 @@
+"""MySQL and MariaDB: what the server says of the columns of a table."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+__all__ = ["LiveColumn", "find_live_columns"]
+
+
+class LiveColumn(NamedTuple):
+    """
+    What the server says of a column.
+
+    Args:
+        kind (str): Its type, as in its definition.
+        collation (str | None): Its collation, if it is a text.
+        changes (bool): Whether an UPDATE that does not name it sets it to the time of
+            day.
+    """
+
+    kind: str
+    collation: str | None
+    changes: bool
+
+
+def find_live_columns(
+    connection: BaseDatabaseWrapper, table: str
+) -> dict[str, LiveColumn]:
+    """Return the columns of a table, quoted, by name; also of a temporary one."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SHOW FULL COLUMNS FROM {table}")
+        return {
+            name: LiveColumn(str(kind).lower(), collation, "on update" in extra.lower())
+            for name, kind, collation, _, _, _, extra, *_ in cursor.fetchall()
+        }
