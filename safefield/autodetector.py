@@ -12,7 +12,7 @@ from django.db.migrations.autodetector import (
 )
 from django.db.migrations.operations import AlterField
 from django.db.migrations.operations.base import Operation
-from django.db.models import NOT_PROVIDED, ForeignKey, ForeignObject
+from django.db.models import NOT_PROVIDED
 
 from safefield.fields import refusal
 from safefield.migration_file import get_backfills, is_first_phase, set_stubs
@@ -323,11 +323,6 @@ def link_phases(migrations: list[Migration]) -> None:
 
 def can_be_backfilled(field: Any) -> bool:
     """Return whether Django's question about `field` is for safefield to answer."""
-    remote_field = field.remote_field
-    if remote_field is not None and getattr(remote_field, "parent_link", False):
-        return False
-    if isinstance(field, ForeignObject) and not isinstance(field, ForeignKey):
-        return False
     return refusal(field, needs_values=False) is None
 
 

@@ -190,7 +190,8 @@ def test_beside_a_run(alias: str) -> None:
 
     def populate(movie: Any) -> str:
         with Session(history.connection) as session:
-            if "extra" in history.describe("Movie")["columns"]:
+            # Once: what waits for the locks of this run does so for long.
+            if not told and "extra" in history.describe("Movie")["columns"]:
                 with pytest.raises(BackfillError) as caught:
                     Remnant(entry, "", "").remove(session.connection)
                 told.append(str(caught.value))

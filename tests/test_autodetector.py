@@ -401,6 +401,56 @@ def test_column_that_differs_by_case_is_the_same() -> None:
     ]
 
 
+def test_named_column_that_differs_by_case_is_the_same() -> None:
+    """Fails if it is taken for another: Django compares the names of fields only."""
+    changes = detect(
+        [movie(old=text(db_column="Code"))],
+        [movie(new=models.IntegerField(db_column="code"))],
+    )
+
+    assert describe(changes["films"]) == [
+        "0002_remove_movie_old: Remove field old from movie",
+        "0003_movie_new: Add field new to movie, backfilled by populate_movie_new",
+    ]
+
+
+def test_addition_comes_before_an_alteration() -> None:
+    """Fails if the function of the alteration cannot read the new field."""
+    changes = detect(
+        [movie(title=text(null=True))], [movie(extra=text(unique=True))]
+    )
+
+    assert describe(changes["films"]) == [
+        "0002_movie_extra: Add field extra to movie, backfilled by "
+        "populate_movie_extra",
+        "0003_alter_movie_title: Alter field title on movie, backfilled by "
+        "populate_movie_title",
+    ]
+
+
+def test_together_with_a_field_that_takes_the_column_of_another() -> None:
+    """
+    Fails with a ValueError if nothing is taken where each one waits for another.
+
+    Django's own order cannot be migrated there either: unique_together comes first.
+    """
+    before = movie(
+        old=text(db_column="code"), options={"unique_together": {("title", "old")}}
+    )
+    after = movie(
+        new=models.IntegerField(db_column="code"),
+        options={"unique_together": {("title", "new")}},
+    )
+
+    changes = detect([before], [after])
+
+    assert describe(changes["films"]) == [
+        "0002_alter_movie_unique_together_remove_movie_old: Alter unique_together for "
+        "movie (1 constraint(s)), Remove field old from movie",
+        "0003_movie_new: Add field new to movie, backfilled by populate_movie_new",
+    ]
+
+
 def test_generated_field_goes_before_the_column_that_it_is_made_of() -> None:
     """Fails if it goes later: databases refuse to alter what it is generated from."""
     generated = models.GeneratedField(

@@ -737,6 +737,61 @@ def test_a_validator_that_quotes_the_value_shows_nothing(sqlite_alias: str) -> N
     assert "secret" not in str(caught.value)
 
 
+def refuse_a_name(value: Any) -> Any:
+    raise ValidationError({"title": ["Too dull.", "Too long."], "year": ["Too old."]})
+
+
+def refuse_a_share(value: Any) -> Any:
+    raise ValidationError("100 % of it", params={"share": 1})
+
+
+@pytest.mark.parametrize(
+    ("refuse", "reason"),
+    [
+        (refuse_a_name, "title: Too dull. Too long. year: Too old."),
+        (refuse_a_share, "100 % of it"),
+    ],
+)
+def test_any_validation_error_is_told(
+    sqlite_alias: str, refuse: Any, reason: str
+) -> None:
+    """Fails if one of a dict, or one whose params do not fit, ends the run."""
+    history = History(sqlite_alias)
+    history.apply(MOVIE)
+    history.rows("Movie").create(pk=1, title="x")
+
+    with pytest.raises(BackfillError) as caught:
+        history.apply(AddFieldWithBackfill("Movie", "extra", text(), refuse))
+
+    assert [row[:2] for row in caught.value.rows] == [
+        (1, f"{refuse.__name__}() gave a bad value: {reason}")
+    ]
+
+
+def test_value_whose_repr_raises(sqlite_alias: str) -> None:
+    """Fails if what cannot be shown ends the run without a row."""
+
+    class Shy:
+        def __repr__(self) -> str:
+            raise LookupError
+
+    history = History(sqlite_alias)
+    history.apply(MOVIE)
+    history.rows("Movie").create(pk=1, title="x")
+    shy = Shy()
+
+    with pytest.raises(BackfillError) as caught:
+        history.apply(
+            AddFieldWithBackfill(
+                "Movie", "extra", models.IntegerField(), lambda movie: shy
+            )
+        )
+
+    (row,) = caught.value.rows
+    assert row.pk == 1
+    assert object.__repr__(shy).startswith(row.detail.rstrip("…"))
+
+
 def change_key(movie: Any) -> str:
     """Answer for the row, and make it another one by the way."""
     title: str = movie.title
