@@ -416,9 +416,7 @@ def test_named_column_that_differs_by_case_is_the_same() -> None:
 
 def test_addition_comes_before_an_alteration() -> None:
     """Fails if the function of the alteration cannot read the new field."""
-    changes = detect(
-        [movie(title=text(null=True))], [movie(extra=text(unique=True))]
-    )
+    changes = detect([movie(title=text(null=True))], [movie(extra=text(unique=True))])
 
     assert describe(changes["films"]) == [
         "0002_movie_extra: Add field extra to movie, backfilled by "
