@@ -488,6 +488,27 @@ def test_abandon_beside_other_operations(site: Site, alias: str) -> None:
     ]
 
 
+def test_abandon_two_backfills(plain_site: Site) -> None:
+    """Fails if the first one goes first, on which the second may stand."""
+    text = SLUG.format(limit=9).replace(
+        "    ]\n",
+        "        safefield.operations.AddFieldWithBackfill(\n"
+        '            "movie", "size", models.IntegerField(), lambda movie: 1\n'
+        "        ),\n"
+        "    ]\n",
+    )
+    plain_site.write("films/migrations/0003_movie_slug.py", text)
+    forget(plain_site, "0002")
+
+    out = run(plain_site, "abandonbackfill", "films", "0003", "--noinput")
+
+    assert out == (
+        "Dropped column size of table films_movie.\n"
+        "Dropped column slug of table films_movie.\n"
+        "The schema is as it was before films.0003_movie_slug.\n"
+    )
+
+
 def test_migration_that_takes_the_name_over(plain_site: Site) -> None:
     text = SLUG.format(limit=9).replace(
         "    operations = [\n",
@@ -543,12 +564,12 @@ def test_migration_that_cannot_be_rendered(plain_site: Site) -> None:
     )
 
 
-def add_database_without_movies(site: Site) -> None:
+def add_database_without_movies(site: Site, condition: str = "db == 'default'") -> None:
     site.write(
         "routers.py",
         "class Router:\n"
         "    def allow_migrate(self, db, app_label, **hints):\n"
-        "        return db == 'default'\n",
+        f"        return {condition}\n",
     )
     settings = site.read("settings.py") + (
         "DATABASES['other'] = dict(DATABASES['default'], NAME='other.sqlite3')\n"
@@ -569,6 +590,18 @@ def test_database_without_the_model(plain_site: Site) -> None:
     # Fails if only the migration that comes next is asked about.
     run(plain_site, "migrate", "films", "--database", "other")
     assert run(plain_site, "showbackfills", "--database", "other") == elsewhere
+
+
+def test_router_that_asks_the_model(plain_site: Site) -> None:
+    """Fails if a table is looked for that only the model itself says is not here."""
+    add_database_without_movies(
+        plain_site, "db == 'default' or [*hints] == ['model_name']"
+    )
+
+    assert run(plain_site, "showbackfills", "--database", "other") == (
+        "films.0003_movie_slug        films.Movie.slug  not on this database\n"
+        "films.0004_alter_movie_year  films.Movie.year  not started\n"
+    )
 
 
 def test_abandon_keeps_off_a_database_without_the_model(plain_site: Site) -> None:
