@@ -243,7 +243,8 @@ class Films:
         if point is None:
             return
         answer = client.migrate("films", migration, kill_at=point)
-        assert answer.was_killed, answer
+        # Batches are cut by time, so that a run may have a few events less.
+        assert answer.was_killed or point >= len(answer.events), answer
         # The server has to notice first.
         with Session(self.connection) as session:
             self.connection.close()
