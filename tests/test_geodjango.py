@@ -34,7 +34,6 @@ except ImproperlyConfigured as exc:
 ENGINES = {
     "postgresql": "django.contrib.gis.db.backends.postgis",
     "mariadb": "django.contrib.gis.db.backends.mysql",
-    "mysql": "django.contrib.gis.db.backends.mysql",
 }
 FIELDS = [
     ("id", models.BigAutoField(primary_key=True)),

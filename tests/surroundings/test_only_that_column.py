@@ -194,8 +194,8 @@ def test_rehearsal(history: History, name: str) -> None:
 ADDED = [
     *(("postgresql_alias", name) for name in ("unique", "index", "foreign key")),
     ("postgresql_alias", "default"),
-    ("mysql_alias", "index"),
-    ("mysql_alias", "default"),
+    ("mariadb_alias", "index"),
+    ("mariadb_alias", "default"),
 ]
 
 
