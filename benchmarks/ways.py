@@ -112,9 +112,9 @@ def run_safefield(
     seconds: Seconds = {}
     original = Backfill.run_pages
 
-    def run_pages(self: Any, title: str) -> None:
+    def run_pages(self: Any, *arguments: Any) -> None:
         with timed(seconds, "fill"):
-            original(self, title)
+            original(self, *arguments)
 
     Backfill.run_pages = run_pages  # type: ignore[method-assign]
     operation = AddFieldWithBackfill("Movie", "slug", field, populate)

@@ -340,7 +340,7 @@ def test_a_key_beside_it_points_nowhere(alias: str, atomic: bool) -> None:
             "studio_id (primary key 4)\nNothing was changed. Fix these keys, or what "
             "sets them, and run migrate again."
         )
-    elif alias == "mariadb" or not atomic:
+    elif history.connection.vendor == "mysql" or not atomic:
         assert str(caught.value) == (
             "films.Item.label could not be filled in some rows:\n  1 row: the "
             "database refused it: a key points nowhere (FOREIGN KEY) (primary key 4)\n"
@@ -350,10 +350,9 @@ def test_a_key_beside_it_points_nowhere(alias: str, atomic: bool) -> None:
         return
     else:
         assert str(caught.value) == (
-            "films.Item.label: the database refused to enforce the final definition "
-            "of column label: a key points nowhere (FOREIGN KEY). It said: insert or "
-            'update on table "films_item" violates foreign key constraint '
-            '"films_item_studio_id_e6eb5dd1_fk_films_studio_id". Nothing was changed.'
+            "films.Item.label could not be filled in some rows:\n  1 row: the "
+            "database refused it: a key points nowhere (FOREIGN KEY) (primary key 4)\n"
+            "Nothing was changed. Fix <lambda>() and run migrate again."
         )
     assert read(history, "studio_id") == [(1,)] * 5
     assert history.describe("Item") == before

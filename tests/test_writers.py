@@ -731,7 +731,7 @@ def test_planner_looks_at_the_batch_alone(postgresql_alias: str) -> None:
 
     (statement,) = write(history, ["text"], rows, only_null=field)
     with history.connection.cursor() as cursor:
-        cursor.execute(f"EXPLAIN FORMAT=TRADITIONAL {statement}")
+        cursor.execute(f"EXPLAIN {statement}")
         explained = "\n".join(line for (line,) in cursor.fetchall())
 
     assert "films_movie_pkey" in explained
