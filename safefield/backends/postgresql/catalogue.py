@@ -89,12 +89,14 @@ def find_check_name(connection: Any, table: str, column: str, name: str) -> str:
         connection,
         "SELECT candidate FROM (SELECT 1 AS n, %s::text AS candidate UNION ALL "
         "SELECT n, left(%s, 60) || '_' || n FROM generate_series(2, 9) n) candidates "
-        "WHERE NOT EXISTS (SELECT FROM pg_constraint JOIN pg_attribute "
+        # The column may not be there yet: then no check is one of it.
+        "WHERE NOT EXISTS (SELECT FROM pg_constraint LEFT JOIN pg_attribute "
         "ON attrelid = conrelid AND attname = %s "
-        "WHERE conrelid = %s::regclass AND conname = candidate AND NOT ("
+        "WHERE conrelid = %s::regclass AND conname = candidate AND ("
         "contype = 'c' AND conkey = ARRAY[attnum] "
         "AND pg_get_expr(conbin, conrelid) = "
-        "format('(%%I IS NOT NULL)', attname))) ORDER BY n LIMIT 1",
+        "format('(%%I IS NOT NULL)', COALESCE(attname, ''))) IS NOT TRUE) "
+        "ORDER BY n LIMIT 1",
         [name, name, column, table],
     )
     return str(row[0])
