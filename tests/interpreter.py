@@ -37,7 +37,6 @@ MODULES = [
     "django.template.backends.django",
     "django.views.debug",
     "pymysql",
-    "tqdm",
 ]
 
 
