@@ -104,7 +104,7 @@ class TableConversion(Conversion):
         """Return key, old value and new value of each row."""
         names = [key.attname for key in self._keys]
         columns = [*(f"key{n}" for n in range(len(names))), "value"]
-        query = rows.order_by().values_list(*names, self.old_field.attname).query
+        query = rows.order_by().values_list(*names, self._old_value()).query
         select, params = query.get_compiler(connection=self.connection).as_sql()
         with self.connection.cursor() as cursor:
             cursor.execute(f"DELETE FROM {self.table}", None)
@@ -128,6 +128,10 @@ class TableConversion(Conversion):
     @property
     def _keys(self) -> list[Any]:
         return list(self.plan.model._meta.pk_fields)
+
+    def _old_value(self) -> Any:
+        """Return what is inserted into the table, as ALTER TABLE would take it."""
+        return F(self.old_field.attname)
 
     def _definition(self) -> str:
         """Return the statement that makes the table: key0, key1, ..., value."""
