@@ -8,12 +8,15 @@ from django.db.models import JSONField
 from django.db.models.functions import Cast
 
 from safefield.backends.base.conversion import TableConversion
+from safefield.backends.mysql.rights import MySQLRights
 
 __all__ = ["MySQLConversion"]
 
 
 class MySQLConversion(TableConversion):
     """What the values of an altered column become."""
+
+    rights_class = MySQLRights
 
     drop_sql = "DROP TEMPORARY TABLE"
 

@@ -11,6 +11,7 @@ from django.db import DatabaseError, Error, transaction
 from safefield.backends.base.locks import Locks
 from safefield.backends.base.waits import FIRST_SECONDS, Wait
 from safefield.backends.postgresql.claims import Claim, is_pooled, make_claim
+from safefield.backends.postgresql.rights import get_state
 from safefield.backends.postgresql.session import PostgreSQLSession
 from safefield.conf import get_configuration
 from safefield.progress import is_heard, statement, warn
@@ -49,13 +50,6 @@ LIMITS = {
     "25P04": "transaction_timeout",
     "57P05": "idle_session_timeout",
 }
-
-
-def get_state(exc: Error) -> str | None:
-    """Return the SQLSTATE of an error."""
-    # psycopg 3 has sqlstate, psycopg2 has pgcode.
-    cause = exc.__cause__
-    return getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
 
 
 class PostgreSQLLocks(Locks):
