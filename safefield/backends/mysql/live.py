@@ -16,6 +16,7 @@ from safefield.backends.mysql.locks import MySQLLocks
 from safefield.backends.mysql.names import find_taken_names
 from safefield.backends.mysql.rights import MySQLRights
 from safefield.backends.mysql.session import fresh_statistics
+from safefield.fields import AnyField
 
 __all__ = ["MySQLLiveSchema"]
 
@@ -108,6 +109,21 @@ class MySQLLiveSchema(Schema):
                 return str(cursor.fetchone()[1])
             finally:
                 cursor.execute(f"DROP {kind} {probe}")
+
+    def live_texts(self, field: AnyField) -> tuple[str | None, str | None]:
+        # Django's get_table_description() asks twice, and raises KeyError where a
+        # column has come in between.
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT COLUMN_COMMENT, NULLIF(COLLATION_NAME, TABLE_COLLATION) "
+                "FROM information_schema.COLUMNS "
+                "JOIN information_schema.TABLES USING (TABLE_SCHEMA, TABLE_NAME) "
+                "WHERE TABLE_SCHEMA = DATABASE() "
+                "AND TABLE_NAME = %s AND COLUMN_NAME = %s",
+                [self.plan.table, field.column],
+            )
+            comment, collation = cursor.fetchone()
+        return comment, collation
 
     def find_taken_names(self, wanted: Sequence[WantedName]) -> Iterable[TakenName]:
         return find_taken_names(self.connection, self.plan, wanted)

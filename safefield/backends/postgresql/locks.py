@@ -42,6 +42,16 @@ BLOCKING = (
 )
 
 
+#: Who has an advisory lock of two numbers.
+CLAIMANT = (
+    "SELECT pid, application_name, state, "
+    "extract(epoch FROM now() - xact_start)::int "
+    "FROM pg_locks JOIN pg_stat_activity USING (pid) "
+    "WHERE locktype = 'advisory' AND granted AND objsubid = 2 "
+    "AND (classid::bigint, objid::bigint) = (%s, %s) "
+    "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+)
+
 #: SQLSTATEs of what ends a statement or a session that takes long, and the setting.
 LIMITS = {
     "57014": "statement_timeout",
@@ -62,6 +72,20 @@ class PostgreSQLLocks(Locks):
     def claim(self) -> bool:
         self._claim = self._claim or make_claim(self.connection, self.plan)
         return self._claim.take()
+
+    def find_claimants(self) -> Sequence[str]:
+        assert self._claim is not None
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                CLAIMANT,
+                # The catalogue has them without a sign.
+                [key % 2**32 for key in self._claim.keys],
+            )
+            rows = cursor.fetchall()
+            if rows:
+                cursor.execute(BLOCKING, [rows[0][0]])
+                rows += cursor.fetchall()
+        return [_describe_session(*row) for row in rows[:2]]
 
     def release(self) -> None:
         claim, self._claim = self._claim, None
