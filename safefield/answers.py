@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable
+from operator import contains
 from typing import Any, NamedTuple
 
 from django.db.models import Model, QuerySet
@@ -27,12 +28,14 @@ class Answer(NamedTuple):
     Args:
         value (Any): As Django reads it from the column.
         prepared (tuple): Ready for the database, see Backfill.prepare().
-        key (Any): Stands for the value in a dictionary.
+        group (tuple): The values of the columns that it is unique together with.
+        key (tuple): Stands for group and value in a dictionary.
     """
 
     value: Any
     prepared: tuple[Any, ...]
-    key: Any
+    group: tuple[Any, ...]
+    key: tuple[Any, ...]
 
 
 class Answers:
@@ -54,10 +57,14 @@ class Answers:
         self.function = bind_max_length(function, engine.plan.field.max_length)
         self.engine = engine
         self.get_rows = get_rows
+        #: Answers in one question.
+        self.limit = QUESTION_VALUES // len(engine.plan.unique_columns)
         #: Whether an answer is free, for the answers that were asked about.
         self.known: dict[Any, bool] = {}
 
-    def ask(self, row: Model, value: Any, number: int) -> Answer:
+    def ask(
+        self, row: Model, value: Any, number: int, group: tuple[Any, ...] = ()
+    ) -> Answer:
         """
         Return the answer for one number.
 
@@ -75,30 +82,50 @@ class Answers:
         answer = columns[engine.plan.field]
         if not engine.values.accepts(answer):
             answer = snapshot(engine.values.clean(answer))
-        return Answer(answer, prepared, freeze(answer))
+        return Answer(answer, prepared, group, freeze((answer, *group)))
 
     def learn(self, answers: Iterable[Answer]) -> None:
         """Ask the database which of the answers are free."""
-        unknown = {a.key: a.value for a in answers if a.key not in self.known}
-        column = self.engine.plan.field.attname
-        # Lists and dicts are free until the database says otherwise: not every
-        # database, nor driver, takes them in such a question.
-        asked = [value for key, value in unknown.items() if key is value]
-        found = (
-            self.get_rows()
-            .filter(**{f"{column}__in": asked})
-            .values_list(column, flat=True)
-        )
-        taken = set(map(freeze, found))
+        unknown = {
+            a.key: (a.value, *a.group) for a in answers if a.key not in self.known
+        }
+        if not unknown:
+            return
+        columns = self.engine.plan.unique_columns
+        rows = self.get_rows()
+        for position, column in enumerate(columns):
+            # Lists and dicts are free until the database says otherwise: not every
+            # database, nor driver, takes them in such a question.
+            values = {
+                key[position]
+                for key, found in unknown.items()
+                if key[position] is found[position]
+            }
+            if values or position == 0:
+                rows = rows.filter(**{f"{column}__in": values})
+        taken = set(map(freeze, rows.values_list(*columns)))
         # A value that was not asked for in this spelling is one that the
-        # collation takes for the same; most often it is about the case.
-        folded = {_fold(value) for value in taken.difference(unknown)}
+        # collation takes for the same; most often it is about the case. Of a group
+        # that is spelled otherwise still, it may be in any.
+        asked = [set(spellings) for spellings in zip(*unknown, strict=True)]
+        groups = {_fold(key[1:]) for key in unknown}
+        folded = {
+            key if key[1:] in groups else key[:1]
+            for key in map(
+                _fold, (k for k in taken if not all(map(contains, asked, k)))
+            )
+        }
         for key in unknown:
-            self.known[key] = key not in taken and _fold(key) not in folded
+            fold = _fold(key)
+            self.known[key] = key not in taken and folded.isdisjoint((fold, fold[:1]))
 
 
-def freeze(value: Any) -> Any:
-    """Return what stands for `value` as a key of a dictionary."""
+def freeze(values: Iterable[Any]) -> tuple[Any, ...]:
+    """Return what stands for `values` as a key of a dictionary."""
+    return tuple(map(_freeze, values))
+
+
+def _freeze(value: Any) -> Any:
     try:
         hash(value)
     except TypeError:
@@ -107,8 +134,8 @@ def freeze(value: Any) -> Any:
     return value
 
 
-def _fold(value: Any) -> Any:
-    return value.casefold() if isinstance(value, str) else value
+def _fold(key: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(value.casefold() if isinstance(value, str) else value for value in key)
 
 
 def bind_max_length(

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from django.db import DatabaseError, IntegrityError, transaction
 from django.db.models import Model, QuerySet
 
-from safefield.answers import QUESTION_VALUES, Answer, Answers, freeze
+from safefield.answers import Answer, Answers, freeze
 from safefield.assignment import snapshot
 from safefield.backends.base.schema import Schema
 from safefield.backends.base.writer import Row, Writer
@@ -22,9 +22,15 @@ from safefield.numbering import numbered
 from safefield.plan import Plan
 from safefield.populate import function_name
 from safefield.reports import MAX_BAD_ROWS, Finding
-from safefield.rows import find_losers, has_sharing_rows, lock_rows, read_values
+from safefield.rows import (
+    Loser,
+    find_losers,
+    has_sharing_rows,
+    lock_rows,
+    read_values,
+)
 from safefield.unfilled import Computed
-from safefield.verify import empty_rows
+from safefield.verify import empty_rows, rows_with_values, tell_group
 from safefield.violations import Violation, find_violation
 
 __all__ = ["Deduplication"]
@@ -70,11 +76,12 @@ class _Series:
 
 
 @dataclass
-class _Loser:
-    """A row that must give way: its original value and the next number to try."""
+class _Numbering:
+    """Where a row that must give way is: its original value and the next number."""
 
     original: Any
     number: int = 2
+    group: tuple[Any, ...] = ()
 
 
 class Deduplication(Backfill):
@@ -100,8 +107,8 @@ class Deduplication(Backfill):
         super().__init__(plan, schema)
         assert plan.deduplicate is not None
         self.source = function_name(plan.deduplicate)
-        self.answers = Answers(plan.deduplicate, self, self._column_values)
-        self.losers: dict[Any, _Loser] = {}
+        self.answers = Answers(plan.deduplicate, self, self._valued_rows)
+        self.losers: dict[Any, _Numbering] = {}
         self.series: dict[Any, _Series] = {}
         #: What populate gave for the rows of a batch that are written one by one.
         self.given: dict[Any, Any] = {}
@@ -117,27 +124,29 @@ class Deduplication(Backfill):
             return
         self.bad_rows = []
         while not self.bad_rows and (losers := self._find_losers()):
-            for start in range(0, len(losers), QUESTION_VALUES):
-                found = dict(losers[start : start + QUESTION_VALUES])
+            for start in range(0, len(losers), self.answers.limit):
+                some = losers[start : start + self.answers.limit]
+                found = {loser.key: loser for loser in some}
                 chosen = self._choose(found)
                 for first in range(0, len(chosen), PAGE_ROWS):
                     page = chosen[first : first + PAGE_ROWS]
                     self.patiently(partial(self._write_page, page, found))
                 self._empty_bad_rows(found)
         self.raise_bad(
-            " is to be unique, and some rows could not be given a value of their own",
+            f" is to be unique{tell_group(self.plan)}, and some rows could not be "
+            f"given a value of their own",
             f"{self._tell_rest()} {self._advise_about_answers()} and run migrate "
             f"again.",
         )
 
-    def _empty_bad_rows(self, found: Mapping[Any, Any]) -> None:
+    def _empty_bad_rows(self, found: Mapping[Any, Loser]) -> None:
         """Empty the bad rows among those of `found`, but for values from before."""
         if not self.schema.commits:
             return
         keys = [bad.pk for bad in self.bad_rows if bad.pk in found]
         if self.plan.old_field is not None:
             keys = [key for key in keys if key in self.filled]
-        empty_rows(self.plan, self.schema, [(key, found[key]) for key in keys])
+        empty_rows(self.plan, self.schema, [(key, found[key].value) for key in keys])
 
     def _tell_rest(self) -> str:
         """Return what became of the rows."""
@@ -173,27 +182,23 @@ class Deduplication(Backfill):
 
     # Finding
 
-    def _column_values(self) -> QuerySet[Any, Any]:
-        return (
-            QuerySet(self.plan.new_model, using=self.alias)
-            .filter(**{f"{self.plan.field.attname}__isnull": False})
-            .order_by()
-        )
+    def _valued_rows(self) -> QuerySet[Any, Any]:
+        return rows_with_values(self.plan, self.alias)
 
-    def _find_losers(self) -> list[tuple[Any, Any]]:
-        """Return key and value of the rows that must give way, by key."""
-        column = self.plan.field.attname
-        if not has_sharing_rows(self._column_values(), column):
+    def _find_losers(self) -> list[Loser]:
+        """Return the rows that must give way, each value's by key."""
+        columns = self.plan.unique_columns
+        if not has_sharing_rows(self._valued_rows(), columns):
             return []
         return find_losers(
-            self._column_values(),
-            column,
+            self._valued_rows(),
+            columns,
             lambda key: key in self.losers or key in self.filled,
         )
 
     # Numbering
 
-    def _choose(self, found: dict[Any, Any]) -> list[tuple[Row, Any]]:
+    def _choose(self, found: dict[Any, Loser]) -> list[tuple[Row, Any]]:
         """Return what to write into the rows with these keys, and their keys."""
         colliders = self._read(list(found))
         self._look_ahead(colliders, found)
@@ -202,7 +207,7 @@ class Deduplication(Backfill):
             if len(self.bad_rows) >= MAX_BAD_ROWS:
                 break
             try:
-                value = self._take(key, row, found[key])
+                value = self._take(row, found[key])
             except Exception as exc:
                 self.note_bad(key, self.source, exc)
             else:
@@ -220,14 +225,14 @@ class Deduplication(Backfill):
         return sorted(colliders, key=attrgetter("key"))
 
     def _look_ahead(
-        self, colliders: Sequence[_Collider], found: dict[Any, Any]
+        self, colliders: Sequence[_Collider], found: dict[Any, Loser]
     ) -> None:
         """Ask the database about the answers that the rows are likely to get."""
         answers = []
         numbers: dict[Any, int] = {}
         for key, _, row in colliders:
-            value = found[key]
-            frozen = freeze(value)
+            _, value, group = found[key]
+            frozen = freeze((value, *group))
             loser = self.losers.get(key)
             series = self.series.get(frozen)
             start = series.next_number if series else 2
@@ -236,21 +241,23 @@ class Deduplication(Backfill):
             with suppress(Exception):
                 # What goes wrong here goes wrong in _take() too, and is noted.
                 original = loser.original if loser else value
-                answers.append(self.answers.ask(row, original, number))
+                answers.append(self.answers.ask(row, original, number, group))
         self.answers.learn(answers)
 
-    def _take(self, pk: Any, row: Model, value: Any) -> Any:
+    def _take(self, row: Model, found: Loser) -> Any:
         """
         Return the first answer for a row that is free.
 
         Raises:
             ValidationError: There is none, or an answer is not a good value.
         """
-        loser = self.losers.setdefault(pk, _Loser(value))
+        pk, value, group = found
+        loser = self.losers.setdefault(pk, _Numbering(value))
+        loser.group = group
         series = None
         if loser.number == 2:
-            key = self.answers.ask(row, value, 2).key
-            series = self.series.setdefault(freeze(value), _Series(key))
+            key = self.answers.ask(row, value, 2, group).key
+            series = self.series.setdefault(freeze((value, *group)), _Series(key))
             if series.first_key == key:
                 # The function does not look at the row, so the numbers that
                 # other rows of this value have need not be asked again: a
@@ -261,10 +268,10 @@ class Deduplication(Backfill):
         for number, answer in self._answers(row, loser):
             if answer.key not in self.answers.known:
                 self.answers.learn(
-                    self.answers.ask(row, loser.original, number + step)
+                    self.answers.ask(row, loser.original, number + step, group)
                     for step in range(ahead)
                 )
-                ahead = min(ahead * 2, QUESTION_VALUES)
+                ahead = min(ahead * 2, self.answers.limit)
             if self.answers.known[answer.key]:
                 self.answers.known[answer.key] = False
                 loser.number = number + 1
@@ -285,7 +292,7 @@ class Deduplication(Backfill):
             raise BadValue(f"assigning it also changes {names}")
         return prepared
 
-    def _answers(self, row: Model, loser: _Loser) -> Iterator[tuple[int, Answer]]:
+    def _answers(self, row: Model, loser: _Numbering) -> Iterator[tuple[int, Answer]]:
         """
         Yield the different answers for a row and their numbers.
 
@@ -295,7 +302,7 @@ class Deduplication(Backfill):
         seen: set[Any] = set()
         repeats = 0
         for number in range(loser.number, MAX_NUMBER):
-            answer = self.answers.ask(row, loser.original, number)
+            answer = self.answers.ask(row, loser.original, number, loser.group)
             if answer.key not in seen:
                 seen.add(answer.key)
                 repeats = 0
@@ -312,7 +319,7 @@ class Deduplication(Backfill):
         raise BadValue(f"none of {MAX_NUMBER:,} answers is free")
 
     def _write_page(
-        self, page: Sequence[tuple[Row, Any]], found: Mapping[Any, Any]
+        self, page: Sequence[tuple[Row, Any]], found: Mapping[Any, Loser]
     ) -> None:
         """Write the chosen values; take note of those that the database refuses."""
         try:
@@ -330,7 +337,7 @@ class Deduplication(Backfill):
                     self.note_refused(single[1], refusal)
 
     def _write_unchanged(
-        self, page: Sequence[tuple[Row, Any]], found: Mapping[Any, Any]
+        self, page: Sequence[tuple[Row, Any]], found: Mapping[Any, Loser]
     ) -> None:
         """Write the chosen values into rows that are still as they were found."""
         column = self.plan.field.attname
@@ -342,7 +349,7 @@ class Deduplication(Backfill):
             ).filter(pk__in=[pk for _, pk in page])
             live = dict(read_values(lock_rows(queryset), column))
             self._unconditional_writer.write(
-                [row for row, pk in page if pk in live and live[pk] == found[pk]]
+                [row for row, pk in page if pk in live and live[pk] == found[pk].value]
             )
             self.schema.settle()
 
@@ -371,7 +378,7 @@ class Deduplication(Backfill):
             _NoAnswer: There is no other value.
         """
         row, pk, (key, values) = computed
-        loser = _Loser(self.given.pop(pk))
+        loser = _Numbering(self.given.pop(pk))
         # The value itself is tried first.
         answers = self._answers(row, loser)
         while True:

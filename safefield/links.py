@@ -238,9 +238,9 @@ class Link:
         return model  # type: ignore[no-any-return]  # Any, to set object_name
 
     def _named_fields(self) -> list[AnyField]:
-        """Return the other fields in the check constraints that name the field."""
+        """Return the other fields that the constraints of the field are about."""
         model: Any = self.shadow_plan.new_model
-        fields = []
+        fields = [model._meta.get_field(name) for name in self.plan.unique_with]
         for constraint in model._meta.constraints:
             if isinstance(constraint, CheckConstraint):
                 names = {

@@ -73,6 +73,7 @@ class _BackfillOperation(_Base):
         select_related: Sequence[str] = (),
         prefetch_related: Sequence[str] = (),
         batch_size: int | None = None,
+        unique_with: Sequence[str] = (),
         allow_blank: bool = False,
     ) -> None:
         operation = f"{type(self).__name__}({model_name!r}, {name!r})"
@@ -84,14 +85,15 @@ class _BackfillOperation(_Base):
             check_callable(reverse, "reverse", operation)
         if deduplicate is not None:
             check_deduplicate(deduplicate, operation)
-        if deduplicate is not None and not field.unique:
+        if deduplicate is not None and not (field.unique or unique_with):
             raise ValueError(
-                f"{operation}: deduplicate is for a field with unique=True; this one "
-                f"may hold a value twice. Leave deduplicate out."
+                f"{operation}: deduplicate is for a field with unique=True, or for "
+                f"unique_with; this one may hold a value twice. Leave deduplicate out."
             )
         for argument, names in (
             ("select_related", select_related),
             ("prefetch_related", prefetch_related),
+            ("unique_with", unique_with),
         ):
             if isinstance(names, str):
                 raise TypeError(
@@ -103,6 +105,11 @@ class _BackfillOperation(_Base):
                     f"{operation}: {argument} must be a list or tuple of names, "
                     f"not {names!r}."
                 )
+        if unique_with and field.unique:
+            raise ValueError(
+                f"{operation}: unique_with is for a field without unique=True; this "
+                f"one is unique by itself. Leave unique_with out."
+            )
         if batch_size is not None:
             sentence = (
                 f"{operation}: batch_size must be a whole number of rows, at least "
@@ -122,6 +129,7 @@ class _BackfillOperation(_Base):
         self.select_related = tuple(select_related)
         self.prefetch_related = tuple(prefetch_related)
         self.batch_size = batch_size
+        self.unique_with = tuple(unique_with)
         self.allow_blank = allow_blank
         super().__init__(model_name, name, field)
 
@@ -138,6 +146,7 @@ class _BackfillOperation(_Base):
             "select_related": self.select_related,
             "prefetch_related": self.prefetch_related,
             "batch_size": self.batch_size,
+            "unique_with": self.unique_with,
             # Written only where it says something else than the default.
             "allow_blank": self.allow_blank or None,
         }
@@ -225,6 +234,7 @@ class _BackfillOperation(_Base):
             select_related=self.select_related,
             prefetch_related=self.prefetch_related,
             batch_size=self.batch_size,
+            unique_with=self.unique_with,
             allow_blank=self.allow_blank,
             origin=self,
         )
@@ -275,6 +285,8 @@ class AddFieldWithBackfill(_BackfillOperation, AddField):
             QuerySet.prefetch_related().
         batch_size (int | None): Rows in a batch, at least 1. None: sized by
             time, see BATCH_SECONDS in batches.py.
+        unique_with (Sequence[str]): Other fields that the value must be unique
+            together with, as a constraint says that a later operation adds.
         allow_blank (bool): Whether rows may get an empty text though the field
             has no blank=True.
 

@@ -44,6 +44,7 @@ class Plan:
     select_related: tuple[str, ...]
     prefetch_related: tuple[str, ...]
     batch_size: int | None
+    unique_with: tuple[str, ...]
     allow_blank: bool
     #: The operation itself, by which its migration is found.
     origin: Any = None
@@ -89,6 +90,21 @@ class Plan:
         A final ALTER that sees a default papers over missed rows with it.
         """
         return strip_default(self.field)
+
+    @cached_property
+    def unique_columns(self) -> tuple[str, ...]:
+        """
+        Attributes of the fields that are to be unique together, this one first.
+
+        Empty where rows may share a value.
+        """
+        if not (self.strict_field.unique or self.unique_with):
+            return ()
+        fields: list[AnyField] = [
+            self.field,
+            *map(self.new_model._meta.get_field, self.unique_with),
+        ]
+        return tuple(field.attname for field in fields)
 
     @property
     def source_name(self) -> str:

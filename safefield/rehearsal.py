@@ -314,7 +314,7 @@ class Stage:
         if not is_part:
             return []
         notes = []
-        if self.plan.field.unique:
+        if self.plan.unique_columns:
             notes.append(
                 "That values are unique was looked for among the rehearsed rows alone."
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import connections
 from django.db.models import Count, F, QuerySet, Window
@@ -16,6 +16,7 @@ from safefield.backends import get_backend
 
 __all__ = [
     "Found",
+    "Loser",
     "find_losers",
     "has_sharing_rows",
     "key_names",
@@ -26,6 +27,21 @@ __all__ = [
 
 #: What is found: the primary key of a row and its value.
 Found = tuple[Any, Any]
+
+
+class Loser(NamedTuple):
+    """
+    A row that must give way.
+
+    Args:
+        key (Any): Its primary key.
+        value (Any): Its value.
+        group (tuple): The values of the other columns that are unique together with it.
+    """
+
+    key: Any
+    value: Any
+    group: tuple[Any, ...]
 
 
 # The hyphen in the names of annotations keeps them from meeting a field's.
@@ -56,72 +72,84 @@ def key_names(rows: QuerySet[Any, Any]) -> list[str]:
     return [field.attname for field in rows.model._meta.pk_fields]
 
 
-def has_sharing_rows(rows: QuerySet[Any, Any], column: str) -> bool:
+def has_sharing_rows(rows: QuerySet[Any, Any], columns: Sequence[str]) -> bool:
     """
-    Return whether two rows share a value of `column`.
+    Return whether two rows share the values of all `columns`.
 
     Measured on 200,000 slugs on 2026-11-20, µs a row, grouped or counted:
     MariaDB 4.2 or 0.8, PostgreSQL 1.2 or 0.6, SQLite 0.4 or 1.0.
     """
     schema = get_backend(connections[rows.db]).schema
-    if not schema.counts_distinct_quickly:
-        return shared_values(rows, column).exists()
+    # Of several columns not every database counts the different ones.
+    if len(columns) > 1 or not schema.counts_distinct_quickly:
+        return shared_values(rows, columns).exists()
     total, distinct = rows.aggregate(
         **{
-            "safefield-all": Count(column),
-            "safefield-distinct": Count(column, distinct=True),
+            "safefield-all": Count(columns[0]),
+            "safefield-distinct": Count(columns[0], distinct=True),
         }
     ).values()
     return bool(total != distinct)
 
 
-def shared_values(rows: QuerySet[Any, Any], column: str) -> QuerySet[Any, Any]:
-    """Return the values of `column` that more than one row has."""
+def shared_values(
+    rows: QuerySet[Any, Any], columns: Sequence[str]
+) -> QuerySet[Any, Any]:
+    """Return the values of `columns` that more than one row has."""
     shared: QuerySet[Any, Any] = (
         rows.order_by()
-        .values(column)
+        .values(*columns)
         .annotate(**{"safefield-rows": Count("*")})
         .filter(**{"safefield-rows__gt": 1})
     )
     return shared
 
 
-def sharing_rows(rows: QuerySet[Any, Any], column: str) -> QuerySet[Any, Any]:
-    """Return the rows that share a value of `column` with another one."""
-    if get_backend(connections[rows.db]).schema.counts_in_windows:
-        number = Window(Count("*"), partition_by=[F(column)])
+def sharing_rows(
+    rows: QuerySet[Any, Any], columns: Sequence[str]
+) -> QuerySet[Any, Any]:
+    """Return the rows that share the values of `columns` with another one."""
+    schema = get_backend(connections[rows.db]).schema
+    if len(columns) > 1 or schema.counts_in_windows:
+        number = Window(Count("*"), partition_by=list(map(F, columns)))
         counted: QuerySet[Any, Any] = rows.annotate(**{"safefield-rows": number})
         return counted.filter(**{"safefield-rows__gt": 1})
-    shared = shared_values(rows, column)
+    shared = shared_values(rows, columns)
     # Not by name: JSONField's own lookup finds nothing in a query.
-    return rows.filter(In(F(column), shared.values(column)))
+    return rows.filter(In(F(columns[0]), shared.values(columns[0])))
 
 
 def find_losers(
-    rows: QuerySet[Any, Any], column: str, gives_way: Callable[[Any], bool]
-) -> list[Found]:
+    rows: QuerySet[Any, Any],
+    columns: Sequence[str],
+    gives_way: Callable[[Any], bool],
+) -> list[Loser]:
     """
-    Return the rows that must give way to another one with the same value.
+    Return the rows that must give way to another one with the same values.
 
     Args:
-        rows (QuerySet): All rows with a value.
-        column (str): Attribute of the field.
+        rows (QuerySet): All rows with a value in each column.
+        columns (Sequence[str]): Attributes of the fields that are unique together,
+            that of the value first.
         gives_way (Callable[[Any], bool]): Says of a key that its row gives way to
             those of which it is not said. Among equals the earliest key keeps
             the value.
     """
     keys = key_names(rows)
-    rank = Window(DenseRank(), order_by=F(column).asc())
+    rank = Window(DenseRank(), order_by=[F(column).asc() for column in columns])
     sharing = (
-        sharing_rows(rows, column)
+        sharing_rows(rows, columns)
         .annotate(**{"safefield-group": rank})
         .order_by("safefield-group", *keys)
-        .values_list("safefield-group", column, *keys)
+        .values_list("safefield-group", *columns, *keys)
     )
-    losers: list[Found] = []
+    end = 1 + len(columns)
+    losers: list[Loser] = []
     for _, group in groupby(sharing.iterator(), key=itemgetter(0)):
-        members = [(join_key(key), value) for _, value, *key in group]
+        members = [(join_key(row[end:]), row[1:end]) for row in group]
         # sort() keeps the order by key among equals.
         members.sort(key=lambda found: gives_way(found[0]))
-        losers += members[1:]
+        # As the first row spells it: the database takes the others for the same.
+        shared_with = members[0][1][1:]
+        losers += [Loser(key, value, shared_with) for key, (value, *_) in members[1:]]
     return losers

@@ -93,12 +93,17 @@ def _forwards(plan: Plan, schema: Schema) -> int:
 
     fill_and_check(backfill, column, prepare)
 
+    late = False
+
     def sweep() -> None:
+        nonlocal late
         backfill.sweep()
-        backfill.resolve()
+        late = late or backfill.count > 0
+        if plan.field.unique:
+            backfill.resolve()
 
     def check() -> None:
-        if plan.strict_field.unique and plan.deduplicate is None:
+        if plan.field.unique and plan.deduplicate is None:
             verify(plan, schema, backfill.filled)
 
     # A savepoint where nothing commits, so that rows can be looked for afterwards.
@@ -115,6 +120,11 @@ def _forwards(plan: Plan, schema: Schema) -> int:
         if not is_about_values(exc):
             raise
         raise refused(plan, schema, exc, backfill) from exc
+    if plan.unique_with and late:
+        # No index has found those, and a look at all rows is not for a time in
+        # which writers are kept away.
+        backfill.resolve()
+        verify(plan, schema, backfill.filled)
     return backfill.handled_rows
 
 
@@ -181,7 +191,9 @@ def fill_and_check(
             plan,
             schema,
             backfill.filled,
-            leaves_duplicates=schema.commits and schema.is_unique_first,
+            leaves_duplicates=(
+                schema.commits and schema.is_unique_first and not plan.unique_with
+            ),
         )
 
 
@@ -354,6 +366,7 @@ def refuse_plan(plan: Plan) -> None:
     """
     refuse_unwritten(plan)
     refuse_another_column(plan)
+    refuse_unknown_names(plan)
     refuse_assignment(plan)
 
 
@@ -385,3 +398,22 @@ def refuse_another_column(plan: Plan) -> None:
         model=plan.label,
         field=plan.field_name,
     )
+
+
+def refuse_unknown_names(plan: Plan) -> None:
+    """Refuse a unique_with of which no constraint of the table can be made."""
+    # What Model._check_local_fields() asks of a constraint.
+    fields = {field.name: field for field in plan.new_model._meta.local_concrete_fields}
+    names = [
+        name
+        for name in plan.unique_with
+        if name not in fields or name == plan.field_name
+    ]
+    if names:
+        raise BackfillError(
+            f"{plan.title}: unique_with names {', '.join(names)}, and each name in it "
+            f"must be another field of {plan.label} that has a column in its table. "
+            f"Correct unique_with, then run migrate again. Nothing was changed.",
+            model=plan.label,
+            field=plan.field_name,
+        )

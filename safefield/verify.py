@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 from django.db import transaction
@@ -43,7 +44,9 @@ __all__ = [
     "empty_rows",
     "find_problems",
     "must_not_be_blank",
+    "rows_with_values",
     "tell",
+    "tell_group",
     "verify",
 ]
 
@@ -84,26 +87,29 @@ class Sharing(Problem):
     Rows whose value another row has, which may keep it.
 
     Args:
+        columns (Sequence[str]): What is unique together, `column` first.
         filled (Collection): Keys of rows that give way to those not among them.
     """
 
+    columns: Sequence[str] = ()
     filled: Collection[Any] = ()
 
     def exists(self) -> bool:
-        return has_sharing_rows(self.rows, self.column)
+        return has_sharing_rows(self.rows, self.columns)
 
     def read(self) -> Iterator[Found]:
         if self.filled:
-            losers = find_losers(self.rows, self.column, self.filled.__contains__)
-            return iter(sorted(losers, key=lambda found: found[0]))
+            losers = find_losers(self.rows, self.columns, self.filled.__contains__)
+            found = [(loser.key, loser.value) for loser in losers]
+            return iter(sorted(found, key=itemgetter(0)))
         # Which values are equal is for the database to say: its collation may
         # take "a" and "A" for the same.
         number = Window(
             RowNumber(),
-            partition_by=[F(self.column)],
+            partition_by=list(map(F, self.columns)),
             order_by=[F(name) for name in key_names(self.rows)],
         )
-        rows = sharing_rows(self.rows, self.column)
+        rows = sharing_rows(self.rows, self.columns)
         later = rows.annotate(**{"safefield-number": number}).filter(
             **{"safefield-number__gt": 1}
         )
@@ -142,6 +148,9 @@ def verify(
     problems += others
     if not problems:
         return
+    if plan.unique_with and schema.commits and (plan.old_field is None or filled):
+        # Rows that came behind the last look may be found when it is required.
+        schema.relax()
     findings, advice = tell(plan, schema, problems, filled)
     # None if others have changed the rows since.
     if findings:
@@ -229,15 +238,31 @@ def empty_rows(plan: Plan, schema: Schema, found: Sequence[Found]) -> None:
     schema.locks.change_rows(empty)
 
 
+def rows_with_values(plan: Plan, alias: str) -> QuerySet[Any, Any]:
+    """Return the rows that can share a value: those with one in each column."""
+    # As SQL has it: what is NULL in one of the columns is equal to nothing.
+    rows: QuerySet[Any, Any] = QuerySet(plan.new_model, using=alias).order_by()
+    return rows.filter(**{f"{name}__isnull": False for name in plan.unique_columns})
+
+
+def tell_group(plan: Plan) -> str:
+    """Return what to say behind "unique", such as " together with author"."""
+    names = ", ".join(plan.unique_with)
+    return f" together with {names}" if names else ""
+
+
 def _advice(plan: Plan, *, is_ours: bool) -> str:
-    is_alone = plan.strict_field.unique and plan.deduplicate is None
+    is_alone = bool(plan.unique_columns) and plan.deduplicate is None
     numbered = ", or add deduplicate, a function of row, value and n, to the operation"
     if plan.field.get_internal_type() in NUMBERED_TYPES:
         numbered = ", or add deduplicate=safefield.numbered to the operation"
     if not is_ours:
         return "Correct the values that were there before" + numbered * is_alone
     if is_alone:
-        return f"Make {plan.source_name} give each row its own value{numbered}"
+        rows = "each row"
+        if plan.unique_with:
+            rows += f" of the same {' and '.join(plan.unique_with)}"
+        return f"Make {plan.source_name} give {rows} its own value{numbered}"
     return f"Fix {plan.source_name}"
 
 
@@ -284,11 +309,13 @@ def _possible(
     # A text that an existing field has already is not this operation's to judge.
     if plan.old_field is None and must_not_be_blank(plan, schema):
         yield Problem(BLANK, filled.filter(*is_blank(column)), column)
-    if plan.strict_field.unique:
+    if plan.unique_columns:
         yield Sharing(
-            "an earlier row has the same value, and the field is unique",
-            filled,
+            f"an earlier row has the same value, and the field is unique"
+            f"{tell_group(plan)}",
+            rows_with_values(plan, schema.connection.alias),
             column,
+            plan.unique_columns,
             keys,
         )
     if schema.wants_foreign_key():
