@@ -6,6 +6,8 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
+from tests.sessions import get_processes
+
 
 def reset_connection(connection: Any) -> None:
     """
@@ -77,7 +79,7 @@ def empty_mysql(connection: Any) -> None:
     Drop tables, views, sequences, routines and events; triggers go with the tables.
     """
     with connection.cursor() as cursor:
-        stop_mysql_clients(cursor)
+        stop_mysql_clients(cursor, get_processes(connection))
         cursor.execute(
             "SELECT table_name, CASE table_type WHEN 'VIEW' THEN 'VIEW' "
             "WHEN 'SEQUENCE' THEN 'SEQUENCE' ELSE 'TABLE' END "
@@ -95,11 +97,10 @@ def empty_mysql(connection: Any) -> None:
             cursor.execute(f"DROP {kind} {connection.ops.quote_name(name)}")
 
 
-def stop_mysql_clients(cursor: Any) -> None:
+def stop_mysql_clients(cursor: Any, processes: str) -> None:
     """End the other connections to the test database: they may hold metadata locks."""
     cursor.execute(
-        "SELECT id FROM information_schema.processlist "
-        "WHERE db = DATABASE() AND id <> CONNECTION_ID()"
+        f"SELECT id FROM {processes} WHERE db = DATABASE() AND id <> CONNECTION_ID()"
     )
     for (identifier,) in cursor.fetchall():
         # It may have gone by itself since.

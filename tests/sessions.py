@@ -29,6 +29,12 @@ WAITS = {
         "WHERE pid = %s AND wait_event_type = 'Lock'"
     ),
     "mysql": (
+        "SELECT COUNT(*) FROM performance_schema.threads t WHERE PROCESSLIST_ID = %s "
+        "AND (PROCESSLIST_STATE = 'Waiting for table metadata lock' OR EXISTS (SELECT "
+        "1 FROM performance_schema.data_locks d WHERE d.THREAD_ID = t.THREAD_ID "
+        "AND LOCK_STATUS = 'WAITING'))"
+    ),
+    "mariadb": (
         "SELECT COUNT(*) FROM information_schema.PROCESSLIST "
         "LEFT JOIN information_schema.INNODB_TRX ON trx_mysql_thread_id = ID "
         "WHERE ID = %s AND (trx_state = 'LOCK WAIT' "
@@ -43,7 +49,7 @@ OTHERS = {
         "AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
     ),
     "mysql": (
-        "SELECT COUNT(*) FROM information_schema.PROCESSLIST "
+        "SELECT COUNT(*) FROM {processes} "
         "WHERE DB = DATABASE() AND ID <> CONNECTION_ID()"
     ),
 }
@@ -90,18 +96,33 @@ class Session:
 
     def is_waiting(self, pid: int) -> bool:
         """Return whether another session waits for a lock."""
-        # What InnoDB says of locks is renewed only when nobody has asked for it
-        # in the last 0.1 s. Source: storage/innobase/trx/trx0i_s.cc.
-        time.sleep(0.11 if self.vendor == "mysql" else 0)
-        return bool(self.fetch(WAITS[self.vendor], [pid])[0][0])
+        label = self.vendor
+        if label == "mysql" and self.connection.mysql_is_mariadb:
+            label = "mariadb"
+            # What InnoDB says of locks is renewed only when nobody has asked for it
+            # in the last 0.1 s. Source: storage/innobase/trx/trx0i_s.cc.
+            time.sleep(0.11)
+        return bool(self.fetch(WAITS[label], [pid])[0][0])
 
     def is_alone(self) -> bool:
         """Return whether nobody else is connected to the database."""
-        return not self.fetch(OTHERS[self.vendor])[0][0]
+        sql = OTHERS[self.vendor]
+        sql = sql.replace("{processes}", get_processes(self.connection))
+        return not self.fetch(sql)[0][0]
 
     def cut(self, pid: int) -> None:
         """End another session."""
         self.execute(CUTS[self.vendor], [pid])
+
+
+def get_processes(connection: Any) -> str:
+    """
+    Return the table of sessions.
+
+    MySQL's own fails where any session runs a statement with a character of four bytes.
+    """
+    is_mysql = connection.vendor == "mysql" and not connection.mysql_is_mariadb
+    return f"{'performance' if is_mysql else 'information'}_schema.processlist"
 
 
 def wait_until(condition: Callable[[], object]) -> None:

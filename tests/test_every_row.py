@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.db import migrations, models
+from django.db import OperationalError, migrations, models
 
 from safefield import BackfillError
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
@@ -308,3 +309,37 @@ def test_session_is_as_before(mysql_alias: str, checks: int, fails: bool) -> Non
     if not fails:
         history.unapply()
         assert get_session(history) == before
+
+
+def test_session_is_as_before_where_a_size_is_not_to_be_had(
+    mysql_alias: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Fails if a look at the size of a table leaves its setting when it fails."""
+    history = History(mysql_alias)
+    if history.connection.mysql_is_mariadb:
+        pytest.skip("MariaDB needs no setting for it")
+    create(history)
+    caplog.set_level(logging.INFO, "safefield")
+    looks = []
+
+    def refuse(execute: Any, sql: Any, *rest: Any) -> Any:
+        if "TABLE_ROWS" in str(sql):
+            looks.append(sql)
+            raise OperationalError(1290, "refused")
+        return execute(sql, *rest)
+
+    def ask() -> Any:
+        with history.connection.cursor() as cursor:
+            cursor.execute("SELECT @@information_schema_stats_expiry")
+            return cursor.fetchone()
+
+    before = ask()
+    with history.connection.execute_wrapper(refuse):
+        history.apply(
+            AddFieldWithBackfill(
+                "Movie", "code", models.CharField(max_length=200), get_title
+            )
+        )
+
+    assert looks
+    assert ask() == before

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any
 
 from django.db import Error
@@ -13,6 +13,8 @@ from safefield.backends.base.session import Session
 __all__ = [
     "MySQLSession",
     "fresh_statistics",
+    "set_variables",
+    "setting",
     "strict_mode",
     "without_foreign_key_checks",
 ]
@@ -82,58 +84,58 @@ class MySQLSession(Session):
 
 
 @contextmanager
+def setting(connection: Any, **values: object) -> Iterator[None]:
+    """Set variables of the session, and give them back what they had before."""
+    names = ", ".join(f"@@SESSION.{name}" for name in values)
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {names}")
+        before = dict(zip(values, cursor.fetchone(), strict=True))
+    set_variables(connection, values)
+    try:
+        yield
+    except BaseException:
+        # The connection may be what was lost, and the settings with it.
+        with suppress(Error):
+            set_variables(connection, before)
+        raise
+    set_variables(connection, before)
+
+
+def set_variables(connection: Any, values: Mapping[str, object]) -> None:
+    """Set variables of the session."""
+    assignments = ", ".join(f"SESSION {name} = %s" for name in values)
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET {assignments}", list(values.values()))
+
+
+@contextmanager
 def strict_mode(connection: Any) -> Iterator[None]:
     """Let the server refuse a value that it would change, such as NULL to ''."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT @@SESSION.sql_mode")
-        before = str(cursor.fetchone()[0])
-    modes = [mode for mode in before.split(",") if mode]
+        modes = [mode for mode in str(cursor.fetchone()[0]).split(",") if mode]
     if STRICT_MODES & set(modes):
         yield
         return
-    _set_mode(connection, ",".join([*modes, "STRICT_TRANS_TABLES"]))
-    try:
+    with setting(connection, sql_mode=",".join([*modes, "STRICT_TRANS_TABLES"])):
         yield
-    except BaseException:
-        # The connection may be what was lost, and the setting with it.
-        with suppress(Error):
-            _set_mode(connection, before)
-        raise
-    _set_mode(connection, before)
-
-
-def _set_mode(connection: Any, mode: str) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("SET SESSION sql_mode = %s", [mode])
 
 
 @contextmanager
 def without_foreign_key_checks(editor: Any) -> Iterator[None]:
     """Let a foreign key come without a look at the rows, which takes a copy of them."""
-    before = 1
     if not editor.collect_sql:
-        with editor.connection.cursor() as cursor:
-            cursor.execute("SELECT @@SESSION.foreign_key_checks")
-            before = int(cursor.fetchone()[0])
+        with setting(editor.connection, foreign_key_checks=0):
+            yield
+        return
     editor.execute("SET SESSION foreign_key_checks = 0", None)
-    try:
-        yield
-    finally:
-        editor.execute(f"SET SESSION foreign_key_checks = {before}", None)
+    yield
+    editor.execute("SET SESSION foreign_key_checks = 1", None)
 
 
-@contextmanager
-def fresh_statistics(connection: Any) -> Iterator[None]:
+def fresh_statistics(connection: Any) -> AbstractContextManager[None]:
     """Let MySQL look at a table when it is asked for its size; MariaDB always does."""
     if connection.mysql_is_mariadb:
-        yield
-        return
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT @@SESSION.information_schema_stats_expiry")
-        before = cursor.fetchone()[0]
-        # Seconds that a size is kept, a day by default.
-        cursor.execute("SET SESSION information_schema_stats_expiry = 0")
-        yield
-        cursor.execute(
-            "SET SESSION information_schema_stats_expiry = %s", [int(before)]
-        )
+        return nullcontext()
+    # Seconds that a size is kept, a day by default.
+    return setting(connection, information_schema_stats_expiry=0)
