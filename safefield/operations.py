@@ -166,9 +166,7 @@ class _BackfillOperation(_Base):
             name = function_name(self.populate).removesuffix("()")
             return f"{description}, backfilled by {name}"
         if self.populate is None:
-            # An altered field without one keeps what the rows have.
-            has_default = self.field.has_default()
-            return description + (", backfilled by its default" * has_default)
+            return f"{description}, backfilled by its default"
         return f"{description}, backfilled by {self.populate}"
 
     _preposition: ClassVar[str]

@@ -103,7 +103,8 @@ def _forwards(plan: Plan, schema: Schema) -> int:
             backfill.resolve()
 
     def check() -> None:
-        if plan.field.unique and plan.deduplicate is None:
+        is_unique = plan.field.unique and plan.deduplicate is None
+        if is_unique or schema.wants_foreign_key():
             verify(plan, schema, backfill.filled)
 
     # A savepoint where nothing commits, so that rows can be looked for afterwards.
@@ -298,7 +299,6 @@ def _backwards(plan: Plan, schema: Schema) -> int:
         note("%s: the column is gone already.", plan.title)
         drop_marker(plan, schema)
         return 0
-    schema.check_rights(goes_back=True)
     if plan.old_field is None:
         schema.check_drop()
     else:

@@ -108,17 +108,6 @@ class Schema(LiveSchema):
         """Return those of the wanted names that something else has."""
         return ()
 
-    def check_rights(self, *, goes_back: bool = False) -> None:
-        """
-        Refuse a table that this user may not change.
-
-        Args:
-            goes_back (bool): Whether the operation is to be undone.
-
-        Raises:
-            BackfillError: The database would refuse it, perhaps only at the end.
-        """
-
     def check_rows(self) -> None:
         """
         Refuse a table of which this user may not see every row.
@@ -247,7 +236,8 @@ class Schema(LiveSchema):
             sweep (Callable[[], None]): Fills the rows that the application
                 inserted meanwhile; raises BackfillError if it cannot.
             check (Callable[[], None]): Raises BackfillError if rows share a value
-                that must not; for a step that would be dear to take in vain.
+                that must not, or lead nowhere; for a step that would be dear to take
+                in vain.
         """
         column = self.live_column()
         assert column is not None

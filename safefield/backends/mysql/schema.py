@@ -7,11 +7,11 @@ and takes one statement, and often one copy of the table, for each change.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import cached_property
 
-from django.db import DatabaseError
+from django.db import DatabaseError, Error
 
 from safefield.backends.base.column import LiveColumn
 from safefield.backends.base.keys import Kind
@@ -22,8 +22,8 @@ from safefield.backends.mysql.checks import (
 )
 from safefield.backends.mysql.guard import NullGuard
 from safefield.backends.mysql.live import MySQLLiveSchema
+from safefield.backends.mysql.online import beside_writers
 from safefield.backends.mysql.referring import Referring
-from safefield.backends.mysql.rights import MySQLRights
 from safefield.backends.mysql.session import strict_mode, without_foreign_key_checks
 from safefield.exceptions import BackfillError
 from safefield.fields import AnyField, copy_field
@@ -71,27 +71,29 @@ class MySQLSchema(MySQLLiveSchema):
             with self.locks.whole_tables(dict.fromkeys(tables)):
                 added = self.is_empty() and super(MySQLSchema, self).add_final()
 
-        try:
-            self.locks.change_table(add_final)
-        except DatabaseError as exc:
-            if not MySQLRights(self.connection).is_refusal(exc):
-                raise
-            # Without the right to LOCK TABLES, by the steps of a table with rows.
-            return False
+        self.locks.change_table(add_final)
         return added
 
     def add(self) -> None:
-        if not self.wants_foreign_key():
-            self.locks.change_table(super().add)
-            return
-        # A column that is all NULL has nothing to be checked, and without the
-        # checks the constraint comes with the column in place, not by a copy
-        # of the whole table.
-        loose = self.plan.loose_field
-        loose.db_constraint = True
+        self._change_table(super().add)
+        if self.wants_foreign_key():
+            # A column that is all NULL has nothing to be checked. In a statement of
+            # its own, because the column alone comes in an instant.
+            self._change_table(self._add_key)
+
+    def _change_table(self, function: Callable[[], object]) -> None:
+        with beside_writers(self.editor, self.plan):
+            self.locks.change_table(function)
+
+    def _add_key(self) -> None:
+        """Let each value be checked from now on, beside writers; not those there."""
         with without_foreign_key_checks(self.editor):
-            self.locks.change_table(
-                lambda: self.editor.add_field(self.plan.model, loose)
+            self.editor.execute(
+                self.editor._create_fk_sql(
+                    self.plan.model,
+                    self.plan.strict_field,
+                    "_fk_%(to_table)s_%(to_column)s",
+                )
             )
 
     def check_table(self) -> None:
@@ -126,7 +128,7 @@ class MySQLSchema(MySQLLiveSchema):
                 with nullcontext() if referring is None else referring.following():
                     self._execute_alter([f"MODIFY {definition}", *checks])
 
-        self.locks.change_table(widen)
+        self._change_table(widen)
 
     def _refer_to(self, old: AnyField, new: AnyField) -> Referring:
         return Referring(self.editor, self.plan, self.locks, old, new)
@@ -137,6 +139,7 @@ class MySQLSchema(MySQLLiveSchema):
         self._set_default()
         # If this fails, code that knows nothing of the column goes on inserting.
         with guard.watched():
+            self._set_key(check)
             self._enforce(sweep, check, guard)
         guard.drop()
 
@@ -153,7 +156,35 @@ class MySQLSchema(MySQLLiveSchema):
             nullable = copy_field(strict)
             nullable.null = True
             change = [f"MODIFY {self._definition(nullable)}"]
-            self.locks.change_table(lambda: self._execute_alter(change))
+            self._change_table(lambda: self._execute_alter(change))
+
+    def _set_key(self, check: Callable[[], None]) -> None:
+        """Set a foreign key that the column has not yet."""
+        column = self.live_column()
+        assert column is not None
+        live = self.live_field(column)
+        if not self.wants_foreign_key() or getattr(live, "db_constraint", False):
+            return
+        before = {key.name for key in self.keys.find()}
+        self._change_table(self._add_key)
+        try:
+            # Again, now that no value can come that leads nowhere.
+            check()
+        except BaseException:
+            # The connection may be what was lost.
+            with suppress(Error):
+                self._change_table(lambda: self._drop_keys_but(before))
+            raise
+
+    def _drop_keys_but(self, kept: Collection[str]) -> None:
+        drops = {Kind.FOREIGN_KEY: "DROP FOREIGN KEY", Kind.INDEX: "DROP INDEX"}
+        self._execute_alter(
+            [
+                f"{drops[key.kind]} {self.connection.ops.quote_name(key.name)}"
+                for key in reversed(self.keys.find())
+                if key.name not in kept and key.kind in drops
+            ]
+        )
 
     def _enforce(
         self, sweep: Callable[[], None], check: Callable[[], None], guard: NullGuard
@@ -161,7 +192,7 @@ class MySQLSchema(MySQLLiveSchema):
         for number in range(ENFORCE_TRIES):
             try:
                 with self.locks.waiting(REBUILD_LOCK_WAIT_SECONDS):
-                    self.locks.change_table(self._alter)
+                    self._change_table(self._alter)
             except DatabaseError as exc:
                 if exc.args[0] not in NULL_ERRORS:
                     raise
@@ -172,11 +203,10 @@ class MySQLSchema(MySQLLiveSchema):
                 sweep()
             else:
                 return
-        grant = MySQLRights(self.connection).spell_grant("TRIGGER")
         raise BackfillError(
             f"{self.plan.title}: rows without a value came faster than they could be "
             f"filled, {ENFORCE_TRIES} times. Stop what writes them, or let this user "
-            f"create triggers ({grant}), then run migrate again: it goes on from here.",
+            f"create triggers, then run migrate again: it goes on from here.",
             model=self.plan.label,
             field=self.plan.field_name,
         )
@@ -210,12 +240,6 @@ class MySQLSchema(MySQLLiveSchema):
         if self.wants_spatial_index() and not live.spatial_index:
             # Only now: none can be on a column that takes NULL.
             self._create_spatial_index()
-        if self.wants_foreign_key() and not getattr(live, "db_constraint", False):
-            self.editor.execute(
-                self.editor._create_fk_sql(
-                    self.plan.model, strict, "_fk_%(to_table)s_%(to_column)s"
-                )
-            )
 
     def _keeping_its_key(self) -> AbstractContextManager[None]:
         """
@@ -273,7 +297,7 @@ class MySQLSchema(MySQLLiveSchema):
         if column is not None and not column.null:
             loose = self.plan.loose_field
             alter = [*self._drop_spatial_index(), f"MODIFY {self._definition(loose)}"]
-            self.locks.change_table(lambda: self._execute_alter(alter))
+            self._change_table(lambda: self._execute_alter(alter))
 
     def is_restored(self, column: LiveColumn) -> bool:
         return super().is_restored(column) and not self.get_guard().is_there()
@@ -287,9 +311,7 @@ class MySQLSchema(MySQLLiveSchema):
             # It goes with the column, and may be gone already.
             field = copy_field(field)
             field.spatial_index = False
-        self.locks.change_table(
-            lambda: self.editor.remove_field(self.plan.new_model, field)
-        )
+        self._change_table(lambda: self.editor.remove_field(self.plan.new_model, field))
 
     def restore(self, recheck: object = None) -> None:
         if not self.editor.collect_sql:
@@ -313,7 +335,7 @@ class MySQLSchema(MySQLLiveSchema):
             with referring.following():
                 self._execute_alter(changes if has_index else [*drop, *changes])
 
-        self.locks.change_table(restore)
+        self._change_table(restore)
 
     def _take_constraints(self, field: AnyField, source: AnyField) -> None:
         """Give `field` the keys of `source`, which no MODIFY changes."""
