@@ -44,6 +44,7 @@ class Remnant:
         with connection.schema_editor(atomic=False) as editor:
             schema = self.entry.make_schema(connection, editor)
             with schema.locks.session.kept(), schema.unit(), schema.alone():
+                schema.check_rights(goes_back=True)
                 if schema.plan.old_field is None:
                     schema.check_drop()
                     schema.drop()

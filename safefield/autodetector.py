@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.db.migrations import Migration
 from django.db.migrations.autodetector import (
@@ -21,8 +23,14 @@ from safefield.operations import (
     AddFieldWithBackfill,
     AlterFieldWithBackfill,
 )
-from safefield.ordering import get_row_fields, sort_operations, split_operations
+from safefield.ordering import (
+    get_column,
+    get_row_fields,
+    sort_operations,
+    split_operations,
+)
 from safefield.stubs import ImportedStub, Stub
+from safefield.unasked import Values, find_addition, find_alteration
 
 __all__ = ["BackfillAutodetector", "wrap_autodetector"]
 
@@ -62,41 +70,27 @@ def wrap_autodetector(
     )
 
 
-class AdditionProbe:
+#: What Django's questions about existing rows are answered with. Nothing comes of
+#: it, for the operation that it gets into is replaced.
+ANSWERS = {
+    "ask_not_null_addition": None,
+    "ask_auto_now_add_addition": None,
+    "ask_unique_callable_default_addition": None,
+    "ask_not_null_alteration": NOT_PROVIDED,
+}
+
+#: How a backfill comes by its values, by what Django asks.
+VALUES = {
+    "ask_not_null_addition": Values.FUNCTION,
+    "ask_auto_now_add_addition": Values.NOW,
+    "ask_unique_callable_default_addition": Values.DEFAULT,
+    "ask_not_null_alteration": Values.FUNCTION,
+}
+
+
+class Listener:
     """
-    Takes note of the question that Django has about a new field.
-
-    Args:
-        questioner (MigrationQuestioner): Answers whatever else is asked.
-    """
-
-    def __init__(self, questioner: Any) -> None:
-        self._questioner = questioner
-        self.question: str | None = None
-        #: What the operation for the field depends on.
-        self.dependencies: Any = None
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._questioner, name)
-
-    def ask_not_null_addition(self, field_name: str, model_name: str) -> None:
-        """Note that Django would ask for a one-off default."""
-        self.question = "not_null"
-
-    def ask_auto_now_add_addition(self, field_name: str, model_name: str) -> None:
-        """Note that Django would ask for a date."""
-        self.question = "auto_now_add"
-
-    def ask_unique_callable_default_addition(
-        self, field_name: str, model_name: str
-    ) -> None:
-        """Note that Django would warn about equal values."""
-        self.question = "unique_callable_default"
-
-
-class AlterationProbe:
-    """
-    Takes note of Django's question about a nullable field that becomes required.
+    Takes note of the questions that Django has about existing rows.
 
     Args:
         questioner (MigrationQuestioner): Answers whatever else is asked.
@@ -104,15 +98,18 @@ class AlterationProbe:
 
     def __init__(self, questioner: Any) -> None:
         self.questioner = questioner
-        self.is_asked = False
+        #: The last question: the name of a method.
+        self.question = ""
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.questioner, name)
+        if name not in ANSWERS:
+            return getattr(self.questioner, name)
 
-    def ask_not_null_alteration(self, field_name: str, model_name: str) -> Any:
-        """Note that Django would ask for a one-off default."""
-        self.is_asked = True
-        return NOT_PROVIDED
+        def take_note(field_name: str, model_name: str) -> Any:
+            self.question = name
+            return ANSWERS[name]
+
+        return take_note
 
 
 class BackfillAutodetector(_Base):
@@ -120,12 +117,13 @@ class BackfillAutodetector(_Base):
     Mixed in before an autodetector: writes backfills where Django would ask.
 
     Steps:
-        1. Django's own method generates the operation for a new field; an
-           AdditionProbe takes the questions, and nothing is added.
-        2. Where nothing was asked, the wrapped autodetector generates it once
-           more, in earnest. Where something was, a backfill is added, in two
-           phases one for a nullable field and one that makes it required.
-           For a field that exists, an AlterationProbe does the same.
+        1. The wrapped autodetector generates the operation for a field, while a
+           Listener takes the questions.
+        2. Where something was asked, or rows would stop the operation, a backfill
+           takes the place of all that was generated, in two phases one for a
+           nullable field and one that makes it required. Where nothing was
+           generated, as for a field that the wrapped one leaves out, nothing is
+           added.
         3. The operations of the app are sorted so that a row has all it can
            have when populate is called.
         4. Each migration is split, so that a backfill is alone in its own.
@@ -133,24 +131,68 @@ class BackfillAutodetector(_Base):
 
     two_phase: ClassVar[bool] = False
 
-    _probe: AdditionProbe | None = None
-    _alteration_probe: AlterationProbe | None = None
+    _listener: Listener | None = None
 
     def _generate_added_field(
         self, app_label: str, model_name: str, field_name: str
     ) -> None:
         model_state = self.to_state.models[app_label, model_name]
         field = model_state.get_field(field_name)
-        probe = self._probe_addition(app_label, model_name, field_name)
-        if probe.question is None or not can_be_backfilled(field):
+        if not can_be_backfilled(field):
             super()._generate_added_field(app_label, model_name, field_name)
             return
+        saved = self._copy_operations()
+        with self._listen() as listener:
+            super()._generate_added_field(app_label, model_name, field_name)
+        values = VALUES.get(listener.question) or find_addition(model_state, field_name)
+        if values is None:
+            return
+        added = self._take_back(app_label, saved)
+        if added:
+            self._add_backfills(app_label, model_name, field_name, values, added[0])
+
+    @contextmanager
+    def _listen(self) -> Iterator[Listener]:
+        """Have a Listener take the questions."""
+        original = self.questioner
+        self.questioner = listener = Listener(original)
+        try:
+            yield listener
+        finally:
+            self.questioner = original
+
+    def _copy_operations(self) -> dict[str, list[Operation]]:
+        return {
+            app_label: list(operations)
+            for app_label, operations in self.generated_operations.items()
+        }
+
+    def _take_back(
+        self, app_label: str, saved: dict[str, list[Operation]]
+    ) -> list[Operation]:
+        """Take back what was generated since; return what the app had of it."""
+        known = {id(operation) for operation in saved.get(app_label, ())}
+        operations = self.generated_operations.get(app_label, ())
+        self.generated_operations = saved
+        return [operation for operation in operations if id(operation) not in known]
+
+    def _add_backfills(
+        self,
+        app_label: str,
+        model_name: str,
+        field_name: str,
+        values: Values,
+        replaced: Any,
+    ) -> None:
+        """Add the backfill of a new field, or its two phases."""
+        model_state = self.to_state.models[app_label, model_name]
+        field = model_state.get_field(field_name)
         populate = None
-        if probe.question != "unique_callable_default":
+        if values is not Values.DEFAULT:
             populate = Stub(
                 model_name=model_state.name,
                 field_name=field_name,
-                returns_now=probe.question == "auto_now_add",
+                returns_now=values is Values.NOW,
             )
         first_field = field
         if is_in_two_phases := self.two_phase and not field.null:
@@ -162,7 +204,7 @@ class BackfillAutodetector(_Base):
             self,
             app_label,
             AddFieldWithBackfill(model_name, field_name, first_field, populate),
-            dependencies=probe.dependencies,
+            dependencies=replaced._auto_deps,
         )
         if is_in_two_phases:
             if populate is not None:
@@ -177,30 +219,11 @@ class BackfillAutodetector(_Base):
                 dependencies=[dependency],
             )
 
-    def _probe_addition(
-        self, app_label: str, model_name: str, field_name: str
-    ) -> AdditionProbe:
-        """Return what Django would ask and add for a new field."""
-        original = self.questioner
-        self._probe = self.questioner = probe = AdditionProbe(original)
-        try:
-            MigrationAutodetector._generate_added_field(  # type: ignore[attr-defined] # private
-                self, app_label, model_name, field_name
-            )
-        finally:
-            self.questioner = original
-            self._probe = None
-        return probe
-
     def generate_altered_fields(self) -> None:
         """Generate AlterField operations, or backfills in their place."""
-        original = self.questioner
-        self._alteration_probe = self.questioner = AlterationProbe(original)
-        try:
+        with self._listen() as self._listener:
             super().generate_altered_fields()
-        finally:
-            self.questioner = original
-            self._alteration_probe = None
+        self._listener = None
 
     def add_operation(
         self,
@@ -209,38 +232,48 @@ class BackfillAutodetector(_Base):
         dependencies: Any = None,
         beginning: bool = False,
     ) -> None:
-        """Add an operation, unless a probe has noted that Django would ask."""
-        if self._probe is not None:
-            self._probe.dependencies = dependencies
-            return
-        probe = self._alteration_probe
-        if probe is None or not probe.is_asked:
+        """Add an operation, or a backfill for an AlterField that rows could stop."""
+        listener = self._listener
+        if listener is None or not isinstance(operation, AlterField):
             super().add_operation(app_label, operation, dependencies, beginning)
             return
-        probe.is_asked = False
-        MigrationAutodetector.add_operation(
-            self,
-            app_label,
-            self._replace_alteration(app_label, operation, probe),
-            dependencies=dependencies,
-        )
+        is_asked, listener.question = bool(listener.question), ""
+        backfill = self._get_alteration(app_label, operation, is_asked=is_asked)
+        if backfill is None:
+            if is_asked:
+                operation = answer(listener.questioner, operation)
+            super().add_operation(app_label, operation, dependencies, beginning)
+            return
+        saved = self._copy_operations()
+        super().add_operation(app_label, operation, dependencies, beginning)
+        if self._take_back(app_label, saved):
+            MigrationAutodetector.add_operation(
+                self, app_label, backfill, dependencies=dependencies
+            )
 
-    def _replace_alteration(
-        self, app_label: str, operation: Any, probe: AlterationProbe
-    ) -> Operation:
-        """Return a backfill for an AlterField, or what Django makes of the answer."""
+    def _get_alteration(
+        self, app_label: str, operation: AlterField, *, is_asked: bool
+    ) -> Operation | None:
+        """Return the backfill that is to take the place of an AlterField, if any."""
         model_name, field_name = operation.model_name, operation.name
         model_state = self.to_state.models[app_label, model_name]
         field = model_state.get_field(field_name)
-        if can_be_backfilled(field):
+        if not can_be_backfilled(field):
+            return None
+        old_name = self.renamed_models.get((app_label, model_name), model_name)
+        old_field = self.from_state.models[app_label, old_name].get_field(field_name)
+        if is_asked:
+            values: Values | None = Values.FUNCTION
+        elif get_column(old_field, field_name) != get_column(field, field_name):
+            return None
+        else:
+            values = find_alteration(model_state, field_name, old_field)
+        if values is None:
+            return None
+        stub = None
+        if values is Values.FUNCTION:
             stub = Stub(model_state.name, field_name, is_null=True)
-            return AlterFieldWithBackfill(model_name, field_name, field, stub)
-        answer = probe.questioner.ask_not_null_alteration(field_name, model_name)
-        if answer is NOT_PROVIDED:
-            return cast("Operation", operation)
-        field = field.clone()
-        field.default = answer
-        return AlterField(model_name, field_name, field, preserve_default=False)
+        return AlterFieldWithBackfill(model_name, field_name, field, stub)
 
     def _build_migration_list(self, graph: Any = None) -> None:
         original = {
@@ -319,6 +352,18 @@ def link_phases(migrations: list[Migration]) -> None:
 
     for migration in migrations:
         set_stubs(migration, link_stub)
+
+
+def answer(questioner: Any, operation: AlterField) -> AlterField:
+    """Return what Django makes of the answer to its question about an AlterField."""
+    default = questioner.ask_not_null_alteration(operation.name, operation.model_name)
+    if default is NOT_PROVIDED:
+        return operation
+    field = operation.field.clone()
+    field.default = default
+    return AlterField(
+        operation.model_name, operation.name, field, preserve_default=False
+    )
 
 
 def can_be_backfilled(field: Any) -> bool:

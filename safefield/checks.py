@@ -81,9 +81,13 @@ def _find_migrations(app_label: str) -> list[str]:
         package = import_module(package_name)
     except Exception:  # noqa: BLE001 # No migrations, or Django reports it itself.
         return []
+    path = getattr(package, "__path__", [])
+    if getattr(package, "__file__", None) is None and not isinstance(path, list):
+        # A folder without __init__.py: Django does not load it.
+        return []
     return [
         f"{package_name}.{module_info.name}"
-        for module_info in pkgutil.iter_modules(getattr(package, "__path__", []))
+        for module_info in pkgutil.iter_modules(path)
         if not module_info.ispkg
         and module_info.name[0] not in "_~"
         and _mentions_safefield(module_info, package_name)

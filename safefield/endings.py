@@ -40,6 +40,7 @@ class Ending:
         self.schema = schema
         self.kept = kept
         self.is_forwards = is_forwards
+        self.rights = get_backend(schema.connection).rights(schema.connection)
 
     @contextmanager
     def told(self) -> Iterator[None]:
@@ -82,6 +83,8 @@ class Ending:
             error = self._make_error(self._describe_limit(limit))
         elif self.schema.locks.session.was_lost:
             error = self._make_error(self._describe_loss())
+        elif isinstance(exc, Error) and (said := self.rights.describe(exc)):
+            error = self._make_error(f"{self.plan.title}: {said} {self._resume()}")
         return self._add_guard(error) if self.schema.locks.left_guard else error
 
     def _add_guard(self, exc: BackfillError | Error) -> BackfillError:

@@ -336,9 +336,9 @@ class ExpressionBackfill(Backfill):
             with transaction.atomic(using=self.alias):
                 table.create()
         except DatabaseError as exc:
+            rights = get_backend(self.connection).rights(self.connection)
             raise self._cannot_have_table(
-                f"the database refused it: {str(exc).strip()}. Let this user create "
-                f"temporary tables"
+                f"the database refused it. {rights.describe_temporary(exc)}"
             ) from exc
         try:
             yield table

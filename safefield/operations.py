@@ -166,7 +166,9 @@ class _BackfillOperation(_Base):
             name = function_name(self.populate).removesuffix("()")
             return f"{description}, backfilled by {name}"
         if self.populate is None:
-            return f"{description}, backfilled by its default"
+            # An altered field without one keeps what the rows have.
+            has_default = self.field.has_default()
+            return description + (", backfilled by its default" * has_default)
         return f"{description}, backfilled by {self.populate}"
 
     _preposition: ClassVar[str]

@@ -33,7 +33,7 @@ from safefield.operations import BACKFILLS, AlterFieldWithBackfill
 if TYPE_CHECKING:
     from django.db.migrations.autodetector import MigrationAutodetector
 
-__all__ = ["get_row_fields", "sort_operations", "split_operations"]
+__all__ = ["get_column", "get_row_fields", "sort_operations", "split_operations"]
 
 _BEFORE, _ADDITION, _ALTERATION, _AFTER = range(4)
 
@@ -211,9 +211,9 @@ def _frees_column(
     ):
         return False
     old_field = _get_old_field(autodetector, app_label, removal)
-    return old_field is not None and _get_column(
-        old_field, removal.name
-    ) == _get_column(operation.field, operation.name)
+    return old_field is not None and get_column(old_field, removal.name) == get_column(
+        operation.field, operation.name
+    )
 
 
 def _get_old_field(autodetector: Any, app_label: str, removal: RemoveField) -> Any:
@@ -224,7 +224,8 @@ def _get_old_field(autodetector: Any, app_label: str, removal: RemoveField) -> A
     return model_state.fields.get(removal.name)
 
 
-def _get_column(field: Any, name: str) -> str:
+def get_column(field: Any, name: str) -> str:
+    """Return the column of a field that is of no model yet, to compare it."""
     suffix = "_id" if isinstance(field, ForeignKey) else ""
     # Lower case: SQLite, MySQL and the default of PostgreSQL's tools do not tell.
     return str(field.db_column or f"{name}{suffix}").lower()

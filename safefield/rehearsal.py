@@ -200,7 +200,7 @@ class Stage:
             )
             if not all(link.plan.is_expression for link in links):
                 stack.enter_context(self.trial.open())
-            stack.enter_context(self._watch_for_writes(shadow, may_write))
+            stack.enter_context(self._watch_for_writes(may_write))
             waiting = iter(links)
             link = last
             for action in [*self.supply.actions, self.entry]:
@@ -215,12 +215,14 @@ class Stage:
             return self._report(link.error, link if is_last else None, shadow)
 
     @contextmanager
-    def _watch_for_writes(self, shadow: Shadow, may_write: bool) -> Iterator[None]:
+    def _watch_for_writes(self, may_write: bool) -> Iterator[None]:
+        rights = get_backend(self.connection).rights(self.connection)
+
         def watch(execute: Any, *args: Any) -> Any:
             try:
                 return execute(*args)
             except DatabaseError as exc:
-                if not may_write and shadow.is_refused_write(exc):
+                if not may_write and rights.is_read_only(exc):
                     raise _NeedsWriting from exc
                 raise
 

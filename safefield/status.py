@@ -204,7 +204,8 @@ def _read_live(
 ) -> tuple[State, Tally | None]:
     is_added = schema.plan.old_field is None
     if is_added and not is_applied:
-        # A replica lets nobody ask for the type that the column is to have.
+        # Who may do nothing but read cannot ask for the type that it is to have.
+        schema.may_make_tables = False
         with suppress(DatabaseError):
             schema.check_column(column)
     is_enforced = schema.is_enforced(schema.live_field(column))

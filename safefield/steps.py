@@ -299,6 +299,7 @@ def _backwards(plan: Plan, schema: Schema) -> int:
         note("%s: the column is gone already.", plan.title)
         drop_marker(plan, schema)
         return 0
+    schema.check_rights(goes_back=True)
     if plan.old_field is None:
         schema.check_drop()
     else:

@@ -206,3 +206,31 @@ def test_beside_a_run(alias: str) -> None:
 
     assert told[0].startswith("films.Movie.extra: another migrate is at work on table ")
     assert values(history, "extra") == ["x", "x", "x"]
+
+
+def test_beside_a_change_of_the_table(mysql_alias: str) -> None:
+    """Fails if a column that comes between two looks at the catalogue is a KeyError."""
+    history = History(mysql_alias)
+    create_movies(history, 3)
+    nullable = models.CharField(max_length=80, null=True, db_comment="for URLs")
+    history.apply(migrations.AddField("Movie", "extra", nullable))
+    operation = AlterFieldWithBackfill(
+        "Movie", "extra", models.CharField(max_length=80), lambda movie: None
+    )
+    with pytest.raises(BackfillError):
+        history.apply(operation)
+    count = 0
+
+    def change(execute: Any, sql: str, *args: Any) -> Any:
+        nonlocal count
+        result = execute(sql, *args)
+        if "information_schema" in sql.lower():
+            count += 1
+            with Session(history.connection) as other:
+                other.execute(f"ALTER TABLE films_movie ADD COLUMN late{count} int")
+        return result
+
+    with history.connection.execute_wrapper(change):
+        assert abandon(history, operation) == 1
+
+    assert count > 1

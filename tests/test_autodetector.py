@@ -70,14 +70,17 @@ def detect(
     questioner: MigrationQuestioner | None = None,
     name: str | None = None,
     base: type[MigrationAutodetector] = MigrationAutodetector,
+    two_phase: bool = False,
 ) -> dict[str, list[Any]]:
     graph = MigrationGraph()
     for app_label in {model_state.app_label for model_state in before}:
         graph.add_node((app_label, "0001_initial"), None)
     if questioner is None:
         questioner = NoQuestions({"ask_initial": True})
-    autodetector = wrap_autodetector(base)(state(*before), state(*after), questioner)
-    return autodetector.changes(graph, migration_name=name)
+    autodetector = wrap_autodetector(base, two_phase=two_phase)
+    return autodetector(state(*before), state(*after), questioner).changes(
+        graph, migration_name=name
+    )
 
 
 def describe(migrations: list[Any]) -> list[str]:
@@ -771,7 +774,61 @@ def test_wrapped_autodetector_does_not_take_backfills_apart() -> None:
     )
 
     assert len(changes["films"]) == 2
-    assert Autodetector.seen == ["note", "Add field note to movie"]
+    assert Autodetector.seen == [
+        "note",
+        "Add field note to movie",
+        "slug",
+        "Add field slug to movie",
+    ]
+
+
+class Additions(MigrationAutodetector):
+    """Leaves fields out that somebody else makes."""
+
+    def _generate_added_field(self, *args: Any) -> None:
+        if args[2] not in ("legacy", "secret"):
+            super()._generate_added_field(*args)
+
+
+class Operations(MigrationAutodetector):
+    """Leaves out the operations of such fields."""
+
+    def add_operation(self, app_label: str, operation: Any, *args: Any, **kw: Any):
+        if getattr(operation, "name", "") not in ("legacy", "secret"):
+            super().add_operation(app_label, operation, *args, **kw)
+
+
+# Fails if Django's own method is asked, past the wrapped one.
+@pytest.mark.parametrize("two_phase", [False, True], ids=["one", "two"])
+@pytest.mark.parametrize("base", [Additions, Operations])
+def test_fields_that_an_autodetector_leaves_out_get_no_backfill(
+    base: type[MigrationAutodetector], two_phase: bool
+) -> None:
+    new = {"legacy": text(), "secret": text(unique=True, blank=True)}
+
+    changes = detect([MOVIE], [movie(**new)], base=base, two_phase=two_phase)
+    others = detect([MOVIE], [movie(**new, slug=text())], base=base)
+
+    assert changes == {}
+    assert describe(others["films"]) == [
+        "0002_movie_slug: Add field slug to movie, backfilled by populate_movie_slug"
+    ]
+
+
+# Fails if the answer is taken for what the wrapped autodetector has let pass.
+@pytest.mark.parametrize("is_asked", [False, True], ids=["silent", "asked"])
+def test_alterations_that_an_autodetector_leaves_out_get_no_backfill(
+    is_asked: bool,
+) -> None:
+    old = {"legacy": text(null=is_asked), "code": text(null=True)}
+    new = {"legacy": text(unique=not is_asked), "code": text()}
+
+    changes = detect([movie(**old)], [movie(**new)], base=Operations)
+
+    assert describe(changes["films"]) == [
+        "0002_alter_movie_code: Alter field code on movie, backfilled by "
+        "populate_movie_code"
+    ]
 
 
 def test_no_change_is_made_to_runs_without_backfills() -> None:

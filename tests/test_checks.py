@@ -115,6 +115,18 @@ def test_operation_inside_another_is_found(site: Site) -> None:
     assert e001(site) in result.err
 
 
+# Fails if files are looked for in a folder without __init__.py: Django's witness is
+# showmigrations, which knows of no migration there.
+def test_folder_that_django_does_not_load_is_left_alone(site: Site) -> None:
+    (site.path / "films/migrations/__init__.py").unlink()
+
+    check = site.manage("check")
+    shown = site.manage("showmigrations", "films")
+
+    assert check == ("System check identified no issues (0 silenced).\n", "", 0)
+    assert shown == ("films\n (no migrations)\n", "", 0)
+
+
 def test_broken_migration_is_reported_and_does_not_stop_the_check(site: Site) -> None:
     site.write("films/migrations/0003_broken.py", "import safefield\n1 / 0\n")
 

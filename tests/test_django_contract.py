@@ -44,6 +44,8 @@ CONTRACT: list[tuple[Any, str, list[str] | None]] = [
     (autodetector.MigrationAutodetector, "generate_altered_fields", ["self"]),
     (autodetector.MigrationAutodetector, "_build_migration_list", ["self", "graph"]),
     (autodetector, "OperationDependency", None),
+    # safefield/unasked.py
+    (models.Model, "_get_expr_references", ["expr"]),
     # safefield/ordering.py
     (autodetector.MigrationAutodetector, "_resolve_dependency", ["dependency"]),
     (

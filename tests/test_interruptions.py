@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -17,7 +18,7 @@ from safefield.operations import AddFieldWithBackfill
 from tests.cleanup import reset_connection
 from tests.history import History
 from tests.ledger import add_slug, get_rows, populate_slug
-from tests.sessions import Session
+from tests.sessions import Session, wait_until
 from tests.test_contract import create_movies, values
 
 ROWS = 60
@@ -316,6 +317,53 @@ def test_ctrl_c_that_breaks_the_connection(alias: str, part: str) -> None:
     reset_connection(history.connection)
     history.apply(add_slug())
     assert len(get_rows(history)) == 3
+
+
+@pytest.mark.parametrize("end", ["SIGINT", "cut"])
+def test_stopped_while_the_index_is_built(postgresql_alias: str, end: str) -> None:
+    """
+    Fails if the invalid index of CREATE UNIQUE INDEX CONCURRENTLY is in anybody's way.
+
+    It may refuse what old code inserts, and it has the name of the valid one.
+    """
+    history = History(postgresql_alias)
+    create_movies(history, 3)
+    with (
+        Session(history.connection) as report,
+        Session(history.connection) as third,
+        history.connection.cursor() as cursor,
+    ):
+        # The build waits for its snapshot.
+        report.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        report.fetch("SELECT count(*) FROM films_studio")
+        cursor.execute(third.identifier_sql)
+        pid = cursor.fetchone()[0]
+
+        def stop() -> None:
+            wait_until(lambda: third.is_waiting(pid))
+            if end == "cut":
+                third.cut(pid)
+            else:
+                os.kill(os.getpid(), signal.SIGINT)
+
+        with ThreadPoolExecutor(1) as pool:
+            stopping = pool.submit(stop)
+            with pytest.raises((KeyboardInterrupt, BackfillError)):
+                history.apply(add_slug())
+            stopping.result()
+        report.execute("ROLLBACK")
+        found = third.fetch("SELECT count(*) FROM pg_index WHERE NOT indisvalid")
+        # Of a lost session nobody is there to drop it.
+        assert found == [(0 if end == "SIGINT" else 1,)]
+        third.execute("INSERT INTO films_movie (title, year) VALUES ('Late', 1)")
+    reset_connection(history.connection)
+
+    history.apply(add_slug())
+
+    assert get_rows(history)[3][2] == "late-4"
+    with history.connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_index WHERE NOT indisvalid")
+        assert cursor.fetchone() == (0,)
 
 
 def test_disk_full_anywhere(sqlite_alias: str) -> None:

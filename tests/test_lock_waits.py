@@ -347,6 +347,64 @@ def test_deadlock(
     assert len(rows) == 40
 
 
+AT_WORK = (
+    "films.Movie.slug: another migrate is at work on table films_movie: {}. Wait for "
+    "it to end, then run migrate again."
+)
+
+
+def name_session(history: History) -> str:
+    """Return how the session of a history is named while it calls populate."""
+    with Session(history.connection) as other, history.connection.cursor() as cursor:
+        cursor.execute(other.identifier_sql)
+        pid = cursor.fetchone()[0]
+    if history.connection.vendor == "mysql":
+        return f"connection {pid}"
+    return (
+        f"process {pid} (no application name), idle in transaction, in a transaction "
+        f"for N s"
+    )
+
+
+def test_killed_run_that_waits_for_others_is_named(postgresql_alias: str) -> None:
+    """
+    Fails if the next run does not say for whom the server goes on with the statement
+    of a killed one.
+    """
+    history = History(postgresql_alias)
+    create_movies(history, 3)
+    errors: list[str] = []
+
+    def run_another() -> None:
+        errors.extend(run_beside(history))
+
+    with (
+        Session(history.connection) as report,
+        Session(history.connection) as third,
+        history.connection.cursor() as cursor,
+    ):
+        # CREATE INDEX CONCURRENTLY waits for its snapshot.
+        report.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        report.fetch("SELECT count(*) FROM films_studio")
+        cursor.execute(third.identifier_sql)
+        pid = cursor.fetchone()[0]
+
+        def watch() -> None:
+            wait_until(lambda: third.is_waiting(pid))
+            run_another()
+            report.execute("ROLLBACK")
+
+        thread = Thread(target=watch)
+        thread.start()
+        history.apply(add_slug())
+        thread.join()
+
+    (error,) = errors
+    waiting, _, found = error.partition(", which waits for ")
+    assert waiting.startswith(AT_WORK.partition("{")[0] + f"process {pid} (")
+    assert found.startswith(f"process {report.pid} (no application name), idle in ")
+
+
 def run_beside(history: History) -> list[str]:
     """Apply the same once more, in a session of its own; return what it raised."""
     errors: list[str] = []
@@ -360,7 +418,7 @@ def run_beside(history: History) -> list[str]:
         try:
             another.apply(add_slug())
         except (BackfillError, DatabaseError) as exc:
-            errors.append(str(exc))
+            errors.append(re.sub(r"for \d+ s", "for N s", str(exc)))
         finally:
             another.connection.close()
 
@@ -381,8 +439,7 @@ def test_two_runs_at_once(history: History) -> None:
     assert errors == [
         "database is locked"
         if history.connection.vendor == "sqlite"
-        else "films.Movie.slug: another migrate is at work on table films_movie. Wait "
-        "for it to end, then run migrate again."
+        else AT_WORK.format(name_session(history))
     ]
     assert get_rows(history) == [
         (n + 1, f"Film Number {n}", f"film-number-{n}-{n + 1}") for n in range(40)
@@ -462,7 +519,7 @@ def test_two_ways_back_at_once(history: History) -> None:
         try:
             another.unapply()
         except BackfillError as exc:
-            errors.append(str(exc))
+            errors.append(re.sub(r"for \d+ s", "for N s", str(exc)))
         finally:
             another.connection.close()
 
@@ -476,10 +533,7 @@ def test_two_ways_back_at_once(history: History) -> None:
     history.apply(add_slug(reverse=reverse, batch_size=10))
     history.unapply()
 
-    assert errors == [
-        "films.Movie.slug: another migrate is at work on table films_movie. Wait for "
-        "it to end, then run migrate again."
-    ]
+    assert errors == [AT_WORK.format(name_session(history))]
     assert values(history, "title")[2] == "film-number-2-3"
 
 

@@ -732,6 +732,25 @@ migrate' to apply them.
     )
 
 
+TWICE = """\
+from django.core.management import call_command, load_command_class
+
+command = load_command_class("safefield", "makemigrations")
+for _ in range(2):
+    call_command(command, dry_run=True)
+call_command(command, dry_run=True, two_phase=True)
+"""
+
+
+# Fails if the autodetector of the first call is wrapped once more.
+def test_same_command_object_is_called_twice(site: Site) -> None:
+    result = run_python(site, TWICE)
+
+    assert result.err == ""
+    assert result.out.startswith(SLUG_REPORT + SLUG_REPORT)
+    assert "0003_alter_movie_slug.py" in result.out
+
+
 # --update.
 
 

@@ -286,41 +286,6 @@ def test_leaves_nothing_behind_after_an_error(history: History) -> None:
             assert list(cursor.fetchall()) == []
 
 
-def test_user_without_the_right(postgresql_alias: str) -> None:
-    # Fails if the missing right is met only when the column is there.
-    history = History(postgresql_alias)
-    history.apply(BOOK)
-    create(history)
-    before = history.describe("Book")
-    connection = history.connection
-    name = connection.settings_dict["NAME"]
-    with connection.cursor() as cursor:
-        cursor.execute("DROP ROLE IF EXISTS safefield_poor")
-        cursor.execute("CREATE ROLE safefield_poor")
-        cursor.execute(f"REVOKE TEMPORARY ON DATABASE {name} FROM PUBLIC")
-        cursor.execute("ALTER TABLE films_book OWNER TO safefield_poor")
-        cursor.execute("GRANT ALL ON SCHEMA public TO safefield_poor")
-        cursor.execute("SET ROLE safefield_poor")
-    try:
-        with pytest.raises(BackfillError) as caught:
-            history.apply(add(number()))
-    finally:
-        with connection.cursor() as cursor:
-            cursor.execute("RESET ROLE")
-            cursor.execute(f"GRANT TEMPORARY ON DATABASE {name} TO PUBLIC")
-            cursor.execute("ALTER TABLE films_book OWNER TO CURRENT_USER")
-            cursor.execute("DROP OWNED BY safefield_poor")
-            cursor.execute("DROP ROLE safefield_poor")
-
-    assert str(caught.value) == (
-        "films.Book.extra: RowNumber() OVER (F(id)) needs a "
-        "temporary table, and the database refused it: permission denied to create "
-        f'temporary tables in database "{name}". Let this user create temporary '
-        "tables, or give a function of one row as populate, then run migrate again."
-    )
-    assert history.describe("Book") == before
-
-
 def test_behind_a_pooler(postgresql_alias: str, monkeypatch: Any) -> None:
     # Fails if the table is made where the next statement may not find it.
     history = History(postgresql_alias)

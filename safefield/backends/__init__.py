@@ -10,23 +10,27 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from safefield.backends.base import misfits
 from safefield.backends.base.census import Census
 from safefield.backends.base.conversion import Conversion
+from safefield.backends.base.rights import Rights
 from safefield.backends.base.schema import Schema
 from safefield.backends.base.shadow import Shadow
 from safefield.backends.base.values_table import ValuesTable
 from safefield.backends.base.writer import Writer
 from safefield.backends.mysql import misfits as mysql_misfits
 from safefield.backends.mysql.conversion import MySQLConversion
+from safefield.backends.mysql.rights import MySQLRights
 from safefield.backends.mysql.schema import MySQLSchema
 from safefield.backends.mysql.shadow import MySQLShadow
 from safefield.backends.mysql.values_table import MySQLValuesTable
 from safefield.backends.mysql.writer import MySQLWriter
 from safefield.backends.postgresql.census import PostgreSQLCensus
 from safefield.backends.postgresql.conversion import PostgreSQLConversion
+from safefield.backends.postgresql.rights import PostgreSQLRights
 from safefield.backends.postgresql.schema import PostgreSQLSchema
 from safefield.backends.postgresql.shadow import PostgreSQLShadow
 from safefield.backends.postgresql.writer import PostgreSQLWriter
 from safefield.backends.sqlite import misfits as sqlite_misfits
 from safefield.backends.sqlite.conversion import SQLiteConversion
+from safefield.backends.sqlite.rights import SQLiteRights
 from safefield.backends.sqlite.schema import SQLiteSchema
 from safefield.backends.sqlite.shadow import SQLiteShadow
 from safefield.fields import AnyField
@@ -43,6 +47,7 @@ class Backend(NamedTuple):
     shadow: type[Shadow] = Shadow
     values_table: type[ValuesTable] = ValuesTable
     conversion: type[Conversion] = Conversion
+    rights: type[Rights] = Rights
     find_misfits: Callable[[Any, AnyField], Any] = misfits.find_misfits
 
 
@@ -54,6 +59,7 @@ BACKENDS = {
         shadow=MySQLShadow,
         values_table=MySQLValuesTable,
         conversion=MySQLConversion,
+        rights=MySQLRights,
         find_misfits=mysql_misfits.find_misfits,
     ),
     "postgresql": Backend(
@@ -62,12 +68,14 @@ BACKENDS = {
         PostgreSQLCensus,
         PostgreSQLShadow,
         conversion=PostgreSQLConversion,
+        rights=PostgreSQLRights,
     ),
     "sqlite": Backend(
         SQLiteSchema,
         Writer,
         shadow=SQLiteShadow,
         conversion=SQLiteConversion,
+        rights=SQLiteRights,
         find_misfits=sqlite_misfits.find_misfits,
     ),
 }

@@ -7,11 +7,13 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from secrets import token_hex
 from typing import Any
 
-from django.db import Error
+from django.db import DatabaseError, Error
 from django.db.models import F, Model, QuerySet
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import Cast
 
+from safefield.backends.base.rights import Rights
+from safefield.exceptions import BackfillError
 from safefield.fields import AnyField
 from safefield.plan import Plan
 
@@ -74,6 +76,8 @@ class TableConversion(Conversion):
     For a database whose casts go other ways than its ALTER TABLE.
     """
 
+    rights_class: type[Rights] = Rights
+
     #: How the table is dropped.
     drop_sql = "DROP TABLE"
 
@@ -84,9 +88,26 @@ class TableConversion(Conversion):
 
     @contextmanager
     def open(self) -> Iterator[None]:
-        """Provide the temporary table."""
-        with self.connection.cursor() as cursor:
-            cursor.execute(self._definition(), None)
+        """
+        Provide the temporary table.
+
+        Raises:
+            BackfillError: This user may not create any.
+        """
+        try:
+            with self.connection.cursor() as cursor:
+                cursor.execute(self._definition(), None)
+        except DatabaseError as exc:
+            rights = self.rights_class(self.connection)
+            if not rights.is_refusal(exc):
+                raise
+            raise BackfillError(
+                f"{self.plan.title} cannot be altered: to compare its values with "
+                f"those of the new type takes a temporary table, which the database "
+                f"refused. {rights.describe_temporary(exc)}. Nothing was changed.",
+                model=self.plan.label,
+                field=self.plan.field_name,
+            ) from exc
         try:
             yield
         except BaseException:
@@ -104,7 +125,7 @@ class TableConversion(Conversion):
         """Return key, old value and new value of each row."""
         names = [key.attname for key in self._keys]
         columns = [*(f"key{n}" for n in range(len(names))), "value"]
-        query = rows.order_by().values_list(*names, self.old_field.attname).query
+        query = rows.order_by().values_list(*names, self._old_value()).query
         select, params = query.get_compiler(connection=self.connection).as_sql()
         with self.connection.cursor() as cursor:
             cursor.execute(f"DELETE FROM {self.table}", None)
@@ -128,6 +149,10 @@ class TableConversion(Conversion):
     @property
     def _keys(self) -> list[Any]:
         return list(self.plan.model._meta.pk_fields)
+
+    def _old_value(self) -> Any:
+        """Return what is inserted into the table, as ALTER TABLE would take it."""
+        return F(self.old_field.attname)
 
     def _definition(self) -> str:
         """Return the statement that makes the table: key0, key1, ..., value."""

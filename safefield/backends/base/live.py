@@ -37,6 +37,9 @@ class LiveSchema:
     #: (2026-11-21).
     is_unique_first = False
 
+    #: Whether a table may come and go where no temporary one may be made.
+    may_make_tables = True
+
     #: Whether a column refuses a text that is longer than its type says.
     limits_texts = True
 

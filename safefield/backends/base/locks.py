@@ -99,10 +99,22 @@ class Locks:
         if not self.claim():
             raise BackfillError(
                 f"{self.plan.title}: another migrate is at work on table "
-                f"{self.plan.table}. Wait for it to end, then run migrate again.",
+                f"{self.plan.table}{self._name_claimants()}. Wait for it to end, then "
+                f"run migrate again.",
                 model=self.plan.label,
                 field=self.plan.field_name,
             )
+
+    def _name_claimants(self) -> str:
+        # Who was killed may still be at work on the server, and wait for others.
+        sessions: Sequence[str] = []
+        with suppress(DatabaseError):
+            sessions = self.find_claimants()
+        return f": {', which waits for '.join(sessions)}" if sessions else ""
+
+    def find_claimants(self) -> Sequence[str]:
+        """Return the session that has the claim, and those that it waits for."""
+        return []
 
     def claim(self) -> bool:
         """Return whether the table could be claimed; released with the session."""

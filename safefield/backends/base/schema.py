@@ -108,6 +108,17 @@ class Schema(LiveSchema):
         """Return those of the wanted names that something else has."""
         return ()
 
+    def check_rights(self, *, goes_back: bool = False) -> None:
+        """
+        Refuse a table that this user may not change.
+
+        Args:
+            goes_back (bool): Whether the operation is to be undone.
+
+        Raises:
+            BackfillError: The database would refuse it, perhaps only at the end.
+        """
+
     def check_rows(self) -> None:
         """
         Refuse a table of which this user may not see every row.

@@ -11,6 +11,7 @@ from django.db import DatabaseError, transaction
 from django.db.models import AutoField, CheckConstraint, Model
 
 from safefield.backends.base.column import find_column_names
+from safefield.backends.base.rights import Rights
 from safefield.backends.base.schema import Schema
 from safefield.exceptions import SafefieldError
 from safefield.fields import AnyField
@@ -56,6 +57,8 @@ class Shadow:
         layout (Layout): What it is to be made of.
     """
 
+    rights_class: type[Rights] = Rights
+
     #: How many times as long as its rehearsal a run of migrate takes: it commits
     #: each batch, and builds the index.
     slowdown = 1.0
@@ -92,10 +95,6 @@ class Shadow:
     def watch(self, *, may_write: bool) -> Iterator[None]:
         """Notice what writes to other tables in the block, or forbid it."""
         yield
-
-    def is_refused_write(self, exc: DatabaseError) -> bool:
-        """Return whether `exc` says that the transaction is only for reading."""
-        return False
 
     @staticmethod
     def ends_transaction(sql: str) -> bool:
@@ -140,7 +139,8 @@ class Shadow:
         except DatabaseError as exc:
             raise SafefieldError(
                 f"Table {self.layout.table} cannot be rehearsed: the database refused "
-                f"a temporary table that is like it: {exc}"
+                f"a temporary table that is like it. "
+                f"{self.rights_class(self.connection).describe_temporary(exc)}."
             ) from exc
         for field in self.layout.made:
             self.add(field)

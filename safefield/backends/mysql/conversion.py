@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from django.db.models import JSONField
+from django.db.models.functions import Cast
+
 from safefield.backends.base.conversion import TableConversion
+from safefield.backends.mysql.rights import MySQLRights
 
 __all__ = ["MySQLConversion"]
 
@@ -10,7 +16,20 @@ __all__ = ["MySQLConversion"]
 class MySQLConversion(TableConversion):
     """What the values of an altered column become."""
 
+    rights_class = MySQLRights
+
     drop_sql = "DROP TEMPORARY TABLE"
+
+    def _old_value(self) -> Any:
+        value = super()._old_value()
+        integers = self.connection.ops.integer_field_ranges
+        if (
+            isinstance(self.plan.field, JSONField)
+            and self.old_field.get_internal_type() in integers
+        ):
+            # MySQL's INSERT takes no number for a document; its ALTER TABLE does.
+            return Cast(value, self.plan.field)
+        return value
 
     def _definition(self) -> str:
         quote = self.connection.ops.quote_name

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from secrets import token_hex
 
+from django.db import DatabaseError
+
 from safefield.backends.base.column import LiveColumn
 from safefield.backends.base.names import TakenName, WantedName
 from safefield.backends.base.schema import Schema
@@ -12,7 +14,9 @@ from safefield.backends.mysql.definition import refuse_too_long
 from safefield.backends.mysql.keys import MySQLKeys
 from safefield.backends.mysql.locks import MySQLLocks
 from safefield.backends.mysql.names import find_taken_names
+from safefield.backends.mysql.rights import MySQLRights
 from safefield.backends.mysql.session import fresh_statistics
+from safefield.fields import AnyField
 
 __all__ = ["MySQLLiveSchema"]
 
@@ -82,18 +86,44 @@ class MySQLLiveSchema(Schema):
         return LiveColumn(bool(row[0]), row[1] not in (None, "NULL"), row[2])
 
     def expected_type(self) -> str | None:
+        try:
+            # It is seen by this session alone.
+            return self._probe_type("TEMPORARY TABLE")
+        except DatabaseError as exc:
+            is_refusal = MySQLRights(self.connection).is_refusal(exc)
+            if not is_refusal or not self.may_make_tables:
+                raise
+        # Who may not have it can make, as migrations do, one that all see.
+        return self._probe_type("TABLE")
+
+    def _probe_type(self, kind: str) -> str:
+        """Return how the server spells the wanted type, which has many spellings."""
         probe = self.connection.ops.quote_name(f"safefield_{token_hex(8)}")
         with self.connection.cursor() as cursor:
-            # Types have many spellings; the server itself says what the wanted
-            # one comes to. A temporary table is seen by this session alone.
             cursor.execute(
-                f"CREATE TEMPORARY TABLE {probe} (safefield_key int PRIMARY KEY, "
+                f"CREATE {kind} {probe} (safefield_key int PRIMARY KEY, "
                 f"c {self.plan.field.db_type(self.connection)})"
             )
-            cursor.execute(f"SHOW COLUMNS FROM {probe} LIKE 'c'")
-            kind = cursor.fetchone()[1]
-            cursor.execute(f"DROP TEMPORARY TABLE {probe}")
-        return str(kind)
+            try:
+                cursor.execute(f"SHOW COLUMNS FROM {probe} LIKE 'c'")
+                return str(cursor.fetchone()[1])
+            finally:
+                cursor.execute(f"DROP {kind} {probe}")
+
+    def live_texts(self, field: AnyField) -> tuple[str | None, str | None]:
+        # Django's get_table_description() asks twice, and raises KeyError where a
+        # column has come in between.
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT COLUMN_COMMENT, NULLIF(COLLATION_NAME, TABLE_COLLATION) "
+                "FROM information_schema.COLUMNS "
+                "JOIN information_schema.TABLES USING (TABLE_SCHEMA, TABLE_NAME) "
+                "WHERE TABLE_SCHEMA = DATABASE() "
+                "AND TABLE_NAME = %s AND COLUMN_NAME = %s",
+                [self.plan.table, field.column],
+            )
+            comment, collation = cursor.fetchone()
+        return comment, collation
 
     def find_taken_names(self, wanted: Sequence[WantedName]) -> Iterable[TakenName]:
         return find_taken_names(self.connection, self.plan, wanted)

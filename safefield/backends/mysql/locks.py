@@ -83,6 +83,10 @@ class MySQLLocks(Locks):
             self._claimant = claimant
         return bool(is_ours)
 
+    def find_claimants(self) -> Sequence[str]:
+        (claimant,) = self._fetch(f"SELECT IS_USED_LOCK({CLAIM})", 1)
+        return [] if claimant is None else [f"connection {claimant}"]
+
     def release(self) -> None:
         self._fetch(f"SELECT RELEASE_LOCK({CLAIM})", 1)
 

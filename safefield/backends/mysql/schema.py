@@ -24,6 +24,7 @@ from safefield.backends.mysql.guard import NullGuard
 from safefield.backends.mysql.live import MySQLLiveSchema
 from safefield.backends.mysql.online import beside_writers
 from safefield.backends.mysql.referring import Referring
+from safefield.backends.mysql.rights import MySQLRights
 from safefield.backends.mysql.session import strict_mode, without_foreign_key_checks
 from safefield.exceptions import BackfillError
 from safefield.fields import AnyField, copy_field
@@ -71,7 +72,13 @@ class MySQLSchema(MySQLLiveSchema):
             with self.locks.whole_tables(dict.fromkeys(tables)):
                 added = self.is_empty() and super(MySQLSchema, self).add_final()
 
-        self.locks.change_table(add_final)
+        try:
+            self.locks.change_table(add_final)
+        except DatabaseError as exc:
+            if not MySQLRights(self.connection).is_refusal(exc):
+                raise
+            # Without the right to LOCK TABLES, by the steps of a table with rows.
+            return False
         return added
 
     def add(self) -> None:
@@ -203,10 +210,11 @@ class MySQLSchema(MySQLLiveSchema):
                 sweep()
             else:
                 return
+        grant = MySQLRights(self.connection).spell_grant("TRIGGER")
         raise BackfillError(
             f"{self.plan.title}: rows without a value came faster than they could be "
             f"filled, {ENFORCE_TRIES} times. Stop what writes them, or let this user "
-            f"create triggers, then run migrate again: it goes on from here.",
+            f"create triggers ({grant}), then run migrate again: it goes on from here.",
             model=self.plan.label,
             field=self.plan.field_name,
         )

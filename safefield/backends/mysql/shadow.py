@@ -7,15 +7,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from django.db import DatabaseError, transaction
+from django.db import transaction
 
 from safefield.backends.base.schema import Schema
 from safefield.backends.base.shadow import Layout, Shadow
+from safefield.backends.mysql.rights import MySQLRights
 
 __all__ = ["MySQLShadow"]
-
-#: ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION. Source: mysqld_error.h.
-READ_ONLY_TRANSACTION = 1792
 
 #: Statements behind which nothing can be rolled back. Source:
 #: https://dev.mysql.com/doc/refman/8.4/en/implicit-commit.html
@@ -38,6 +36,8 @@ GENERATED = re.compile(
 
 class MySQLShadow(Shadow):
     """The temporary table on MySQL and MariaDB."""
+
+    rights_class = MySQLRights
 
     slowdown = 1.9
 
@@ -65,9 +65,6 @@ class MySQLShadow(Shadow):
             if self.connection.is_usable():
                 names = ", ".join([self._table, *self._finals])
                 self._execute(f"DROP TEMPORARY TABLE IF EXISTS {names}")
-
-    def is_refused_write(self, exc: DatabaseError) -> bool:
-        return bool(exc.args) and exc.args[0] == READ_ONLY_TRANSACTION
 
     @staticmethod
     def ends_transaction(sql: str) -> bool:

@@ -11,6 +11,7 @@ from django.db import DatabaseError, Error, transaction
 from safefield.backends.base.locks import Locks
 from safefield.backends.base.waits import FIRST_SECONDS, Wait
 from safefield.backends.postgresql.claims import Claim, is_pooled, make_claim
+from safefield.backends.postgresql.rights import get_state
 from safefield.backends.postgresql.session import PostgreSQLSession
 from safefield.conf import get_configuration
 from safefield.progress import is_heard, statement, warn
@@ -41,6 +42,16 @@ BLOCKING = (
 )
 
 
+#: Who has an advisory lock of two numbers.
+CLAIMANT = (
+    "SELECT pid, application_name, state, "
+    "extract(epoch FROM now() - xact_start)::int "
+    "FROM pg_locks JOIN pg_stat_activity USING (pid) "
+    "WHERE locktype = 'advisory' AND granted AND objsubid = 2 "
+    "AND (classid::bigint, objid::bigint) = (%s, %s) "
+    "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+)
+
 #: SQLSTATEs of what ends a statement or a session that takes long, and the setting.
 LIMITS = {
     "57014": "statement_timeout",
@@ -49,13 +60,6 @@ LIMITS = {
     "25P04": "transaction_timeout",
     "57P05": "idle_session_timeout",
 }
-
-
-def get_state(exc: Error) -> str | None:
-    """Return the SQLSTATE of an error."""
-    # psycopg 3 has sqlstate, psycopg2 has pgcode.
-    cause = exc.__cause__
-    return getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
 
 
 class PostgreSQLLocks(Locks):
@@ -68,6 +72,20 @@ class PostgreSQLLocks(Locks):
     def claim(self) -> bool:
         self._claim = self._claim or make_claim(self.connection, self.plan)
         return self._claim.take()
+
+    def find_claimants(self) -> Sequence[str]:
+        assert self._claim is not None
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                CLAIMANT,
+                # The catalogue has them without a sign.
+                [key % 2**32 for key in self._claim.keys],
+            )
+            rows = cursor.fetchall()
+            if rows:
+                cursor.execute(BLOCKING, [rows[0][0]])
+                rows += cursor.fetchall()
+        return [_describe_session(*row) for row in rows[:2]]
 
     def release(self) -> None:
         claim, self._claim = self._claim, None

@@ -8,10 +8,9 @@ own statements do.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from secrets import token_hex
 from typing import Any
 
-from django.db import DatabaseError, IntegrityError, transaction
+from django.db import DatabaseError, IntegrityError
 
 from safefield.backends.base.column import LiveColumn
 from safefield.backends.base.names import TakenName, WantedName
@@ -19,11 +18,13 @@ from safefield.backends.postgresql import catalogue
 from safefield.backends.postgresql.index_rows import is_too_long
 from safefield.backends.postgresql.names import find_taken_names
 from safefield.backends.postgresql.online import OnlineSchema
+from safefield.backends.postgresql.rights import PostgreSQLRights
 from safefield.backends.postgresql.surroundings import (
     refuse_dependents,
     refuse_row_security,
     refuse_unique_over_partitions,
 )
+from safefield.fields import AnyField
 from safefield.progress import warn
 
 __all__ = ["PostgreSQLSchema"]
@@ -50,25 +51,14 @@ class PostgreSQLSchema(OnlineSchema):
         return catalogue.is_bare(self.connection, self.table, self.plan.field.column)
 
     def expected_type(self) -> str | None:
+        # Types have many spellings; the server itself says what the wanted one comes
+        # to. EXPLAIN takes neither a table nor the right to create one.
         db_type = self.plan.field.db_type(self.connection)
-        probe = f"safefield_{token_hex(8)}"
-        with (
-            transaction.atomic(using=self.connection.alias),
-            self.connection.cursor() as cursor,
-        ):
-            # Types have many spellings; the server itself says what the wanted
-            # one comes to.
-            cursor.execute(
-                f"CREATE TEMPORARY TABLE {probe} (c {db_type}) ON COMMIT DROP"
-            )
-            cursor.execute(
-                "SELECT format_type(atttypid, atttypmod) FROM pg_attribute "
-                "WHERE attrelid = %s::regclass AND attname = 'c'",
-                [f"pg_temp.{probe}"],
-            )
-            kind = cursor.fetchone()[0]
-            cursor.execute(f"DROP TABLE pg_temp.{probe}")
-        return str(kind)
+        with self.connection.cursor() as cursor:
+            cursor.execute(f"EXPLAIN (VERBOSE, COSTS OFF) SELECT NULL::{db_type}")
+            lines = [str(line).strip() for (line,) in cursor.fetchall()]
+        (output,) = (line for line in lines if line.startswith("Output: "))
+        return output.rpartition("::")[2]
 
     def estimated_rows(self) -> int:
         rows = catalogue.estimate_rows(self.connection, self.table)
@@ -95,6 +85,7 @@ class PostgreSQLSchema(OnlineSchema):
 
     def check_table(self) -> None:
         super().check_table()
+        self.check_rights()
         refuse_unique_over_partitions(self.connection, self.plan)
         self.check_rows()
 
@@ -103,6 +94,25 @@ class PostgreSQLSchema(OnlineSchema):
 
     def too_long_for_index(self, exc: DatabaseError) -> Any:
         return is_too_long(self.table, self.plan.field.attname, exc)
+
+    def check_rights(self, *, goes_back: bool = False) -> None:
+        old, new = self.plan.old_field, self.plan.strict_field
+        if goes_back:
+            old, new = new, old
+        PostgreSQLRights(self.connection).refuse_change(
+            self.plan,
+            makes_index=self._has_index(new) and not self._has_index(old),
+            refers_to=(
+                None
+                if new is None or _refers(old) or not _refers(new)
+                else new.related_model._meta.db_table
+            ),
+        )
+
+    def _has_index(self, field: AnyField | None) -> bool:
+        return field is not None and (
+            field.unique or bool(self.editor._field_indexes_sql(self.plan.model, field))
+        )
 
     def check_drop(self) -> None:
         refuse_dependents(self.connection, self.plan)
@@ -258,3 +268,8 @@ class PostgreSQLSchema(OnlineSchema):
             # With 0 psycopg prepares each string, and only one statement can be.
             and getattr(self.connection.connection, "prepare_threshold", None) != 0
         )
+
+
+def _refers(field: AnyField | None) -> bool:
+    """Return whether a field has a constraint to another table."""
+    return field is not None and bool(getattr(field, "db_constraint", False))

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from django.db import DatabaseError, NotSupportedError, transaction
+from django.db import NotSupportedError, transaction
 
 from safefield.backends.base.schema import Schema
 from safefield.backends.base.shadow import Shadow
+from safefield.backends.postgresql.rights import PostgreSQLRights
 from safefield.fields import AnyField
 
 __all__ = ["PostgreSQLShadow"]
-
-#: SQLSTATE of a write in a read-only transaction. Source: appendix A of its manual.
-READ_ONLY_TRANSACTION = "25006"
 
 #: Where the catalogue has what needs a column, and how the server says it.
 DEPENDENTS = {
@@ -27,6 +25,8 @@ DEPENDENTS = {
 class PostgreSQLShadow(Shadow):
     """The temporary table on PostgreSQL."""
 
+    rights_class = PostgreSQLRights
+
     slowdown = 1.6
 
     @contextmanager
@@ -37,12 +37,6 @@ class PostgreSQLShadow(Shadow):
             if not may_write:
                 self._execute("SET TRANSACTION READ ONLY")
             yield
-
-    def is_refused_write(self, exc: DatabaseError) -> bool:
-        cause = exc.__cause__
-        # psycopg 3 has sqlstate, psycopg2 has pgcode.
-        state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
-        return state == READ_ONLY_TRANSACTION
 
     def widen(self, schema: Schema) -> None:
         old: AnyField = schema.plan.old_field

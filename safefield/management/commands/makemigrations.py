@@ -14,12 +14,14 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.core.management.commands import makemigrations
 from django.db.migrations import Migration
 from django.db.migrations.writer import MigrationWriter
+from django.db.models import CharField, TextField
 
 from safefield.autodetector import wrap_autodetector
 from safefield.checks import allow_unwritten
 from safefield.conf import get_configuration
 from safefield.linter import spare_from_linter
-from safefield.migration_file import get_backfills, write_stubs
+from safefield.migration_file import get_backfills, is_first_phase, write_stubs
+from safefield.operations import AlterFieldWithBackfill
 from safefield.phases import find_first_phases
 from safefield.populate import function_name, is_unwritten
 from safefield.stubs import ImportedStub, Stub
@@ -73,13 +75,18 @@ class BackfillCommand(makemigrations.Command):
             two_phase = False
         elif two_phase is None:
             two_phase = get_configuration().TWO_PHASE
+        original = self.autodetector
         # On the instance: on the class it would have to be the same one as on
         # migrate, or Django's check commands.E001 stops both commands,
         # which is why mypy's complaint about a class variable is ignored.
         self.autodetector = wrap_autodetector(  # type: ignore[misc]
-            self.autodetector, two_phase=two_phase
+            original, two_phase=two_phase
         )
-        return super().handle(*app_labels, **options)
+        try:
+            return super().handle(*app_labels, **options)
+        finally:
+            # The same object may be called again.
+            self.autodetector = original  # type: ignore[misc]
 
     def write_migration_files(
         self, changes: dict[str, list[Migration]], *args: Any, **kwargs: Any
@@ -98,7 +105,7 @@ class BackfillCommand(makemigrations.Command):
         for migrations in changes.values():
             for migration in migrations:
                 path = self.get_relative_path(MigrationWriter(migration).path)
-                for text in _describe_next_steps(migration, path, ending):
+                for text in _describe_next_steps(migration, path, ending, migrations):
                     self.log(self.style.WARNING(text))
         if first_phases:
             self.log(self.style.WARNING(_describe_deployment(first_phases)))
@@ -118,9 +125,19 @@ def _describe_deployment(first_phases: list[Migration]) -> str:
     return "\n".join(lines)
 
 
-def _describe_next_steps(migration: Migration, path: str, ending: str) -> Iterator[str]:
+def _describe_next_steps(
+    migration: Migration, path: str, ending: str, others: list[Migration]
+) -> Iterator[str]:
+    """Yield what is to be done with one of several new migrations of an app."""
     for operation in get_backfills(migration):
         populate = operation.populate
+        if populate is None and may_meet_duplicates(operation, others):
+            is_text = isinstance(operation.field, CharField | TextField)
+            what = "=safefield.numbered" if is_text else ", a function,"
+            yield (
+                f"If rows share a {operation.name}, migrate stops and names them. Then "
+                f"add deduplicate{what} to the operation in {path}."
+            )
         if not callable(populate) or isinstance(populate, ImportedStub):
             continue
         name = function_name(populate)
@@ -131,6 +148,21 @@ def _describe_next_steps(migration: Migration, path: str, ending: str) -> Iterat
             )
         elif isinstance(populate, Stub) or is_unwritten(populate):
             yield f"Next: write {name} in {path}{ending}"
+
+
+def may_meet_duplicates(operation: Any, migrations: list[Migration]) -> bool:
+    """Return whether a field becomes unique with values from before `migrations`."""
+    return (
+        isinstance(operation, AlterFieldWithBackfill)
+        and operation.field.unique
+        and operation.deduplicate is None
+        and not operation.field.has_default()
+        and not any(
+            is_first_phase(other, operation)
+            for migration in migrations
+            for other in get_backfills(migration)
+        )
+    )
 
 
 def build_command() -> type[BaseCommand]:

@@ -1,0 +1,15 @@
+"""SQLite: a file that takes no changes."""
+
+from __future__ import annotations
+
+from safefield.backends.base.rights import Rights
+
+__all__ = ["SQLiteRights"]
+
+
+class SQLiteRights(Rights):
+    """SQLite has no users, but files that nobody may write to."""
+
+    def is_read_only(self, exc: BaseException) -> bool:
+        # Python 3.10 has no sqlite_errorcode.
+        return "readonly database" in str(exc)
