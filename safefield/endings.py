@@ -5,21 +5,80 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, Error
 
 from safefield.backends import get_backend
 from safefield.backends.base.schema import Schema
-from safefield.exceptions import BackfillError
+from safefield.exceptions import BackfillError, SafefieldError
 from safefield.interrupts import Stopped, Terminated, find_interrupt, stoppable
 from safefield.origins import find_migration, shorten
 from safefield.plan import Plan
 
-__all__ = ["Ending"]
+__all__ = ["CommandEnding", "Ending"]
 
 #: Exit codes as shells have them: 128 and the number of the signal.
 SIGINT_CODE = 130
 SIGTERM_CODE = 143
+
+LOST = "the connection to the database was lost or closed."
+
+
+def stop(interrupt: KeyboardInterrupt, text: str) -> Stopped:
+    """Say what there is to say, and return the end of a process told to stop."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+    is_term = isinstance(interrupt, Terminated)
+    return Stopped(SIGTERM_CODE if is_term else SIGINT_CODE)
+
+
+class CommandEnding:
+    """
+    What is said of a command of safefield's own that ends early.
+
+    Args:
+        connection (BaseDatabaseWrapper): Its database.
+        command (str): Its name.
+    """
+
+    def __init__(self, connection: Any, command: str) -> None:
+        self.command = command
+        #: What it has done so far, a sentence.
+        self.done = "Nothing was changed."
+        backend = get_backend(connection)
+        self.session = backend.schema.locks_class.session_class(connection)
+        self.rights = backend.rights(connection)
+
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """
+        Turn signals, a lost connection and missing rights into one sentence.
+
+        Raises:
+            Stopped: Ctrl-C or SIGTERM.
+            SafefieldError: The connection was lost, or the database lets this user, or
+                anybody, not do it.
+        """
+        with stoppable():
+            try:
+                with self.session.kept():
+                    yield
+            except (Error, SafefieldError, KeyboardInterrupt) as exc:
+                interrupt = find_interrupt(exc)
+                if interrupt is not None and not isinstance(exc, SafefieldError):
+                    raise stop(interrupt, f"Stopped. {self.done}") from None
+                text = self._explain(exc)
+                if text is None:
+                    raise
+                text = f"{text[0].upper()}{text[1:]} {self.done}"
+                text += f" Run {self.command} again."
+                raise SafefieldError(text) from exc
+
+    def _explain(self, exc: BaseException) -> str | None:
+        if self.session.was_lost:
+            return LOST
+        return self.rights.describe(exc) if isinstance(exc, Error) else None
 
 
 class Ending:
@@ -70,10 +129,7 @@ class Ending:
 
     def _stop(self, interrupt: KeyboardInterrupt) -> Stopped:
         """Say what a run that was told to stop has done, and return its end."""
-        sys.stderr.write(f"{self._describe_stop()}\n")
-        sys.stderr.flush()
-        is_term = isinstance(interrupt, Terminated)
-        return Stopped(SIGTERM_CODE if is_term else SIGINT_CODE)
+        return stop(interrupt, self._describe_stop())
 
     def _explain(self, exc: BackfillError | Error) -> BackfillError | Error:
         """Return what to say of an error; the error itself if that says all."""
@@ -82,7 +138,7 @@ class Ending:
         if limit is not None:
             error = self._make_error(self._describe_limit(limit))
         elif self.schema.locks.session.was_lost:
-            error = self._make_error(self._describe_loss())
+            error = self._make_error(f"{self.plan.title}: {LOST} {self._resume()}")
         elif isinstance(exc, Error) and (said := self.rights.describe(exc)):
             error = self._make_error(f"{self.plan.title}: {said} {self._resume()}")
         return self._add_guard(error) if self.schema.locks.left_guard else error
@@ -112,12 +168,6 @@ class Ending:
         return (
             f"{self.plan.title}: the server's setting {limit} ended a statement that "
             f"took longer. Set it to 0 for the user who migrates. {self._resume()}"
-        )
-
-    def _describe_loss(self) -> str:
-        return (
-            f"{self.plan.title}: the connection to the database was lost or closed. "
-            f"{self._resume()}"
         )
 
     def _resume(self) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -383,6 +384,52 @@ def test_commands(alias: str, admin: Admin, tmp_path: Path) -> None:
     site.write("films/migrations/0003_movie_slug.py", SLUG.format(limit=9))
     assert site.manage("migrate").code == 0
     assert site.manage("showbackfills", "--check").code == 0
+
+
+# Sessions in which nobody may write
+
+READ_ONLY = {
+    "sqlite": "PRAGMA query_only = ON",
+    "postgresql": "SET default_transaction_read_only = on",
+    "mysql": "SET SESSION TRANSACTION READ ONLY",
+}
+READ_WRITE = {
+    "sqlite": "PRAGMA query_only = OFF",
+    "postgresql": "SET default_transaction_read_only = off",
+    "mysql": "SET SESSION TRANSACTION READ WRITE",
+}
+
+
+@pytest.mark.parametrize("rows", [0, 3], ids=["empty", "rows"])
+def test_session_that_may_only_read(alias: str, rows: int) -> None:
+    """Fails if the error of the database is passed on, with a traceback."""
+    history = History(alias)
+    create_movies(history, rows)
+
+    def refuse(call: Callable[[], object]) -> str:
+        with history.connection.cursor() as cursor:
+            cursor.execute(READ_ONLY[history.connection.vendor])
+        with pytest.raises(BackfillError) as caught:
+            call()
+        with history.connection.cursor() as cursor:
+            cursor.execute(READ_WRITE[history.connection.vendor])
+        return str(caught.value)
+
+    before = history.describe("Movie")
+    texts = [refuse(lambda: history.apply(add_slug()))]
+    assert history.describe("Movie") == before
+    history.apply(add_slug(reverse=lambda movie: {"title": movie.slug}))
+    texts.append(refuse(history.unapply))
+
+    assert get_rows(history) == FILLED[:rows]
+    for text in texts:
+        assert re.fullmatch(
+            r"films\.Movie\.slug: the database takes no changes from this session: .*"
+            r"read.?only.*\. Let it write, or connect to a server that does\. .*Run "
+            r"migrate again.*\.",
+            text,
+            re.IGNORECASE,
+        ), text
 
 
 # PostgreSQL: whose the table is

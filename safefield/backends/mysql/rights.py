@@ -24,7 +24,8 @@ class MySQLRights(Rights):
         return bool(exc.args) and exc.args[0] in REFUSALS
 
     def is_read_only(self, exc: BaseException) -> bool:
-        return bool(exc.args) and exc.args[0] in READ_ONLY and "read" in str(exc)
+        is_about_options = bool(exc.args) and exc.args[0] in READ_ONLY
+        return is_about_options and "read" in str(exc).lower()
 
     def spell_temporary(self) -> str:
         return self.spell_grant("CREATE TEMPORARY TABLES")

@@ -8,6 +8,7 @@ from django.core.management.base import BaseCommand, CommandParser, no_translati
 from django.db import DEFAULT_DB_ALIAS, connections
 
 from safefield.abandonment import Abandonment, find_abandonment
+from safefield.endings import CommandEnding
 
 __all__ = ["Command"]
 
@@ -43,20 +44,26 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Say what there is, ask, and remove it."""
         connection = connections[options["database"]]
-        found = find_abandonment(
-            connection, options["app_label"], options["migration_name"]
-        )
-        if not found.remnants:
-            self.stdout.write(_describe_nothing(found))
-            return
-        if options["interactive"]:
-            question = _describe(found, options["database"])
-            if input(question) != "yes":
-                self.stdout.write("Abandoning cancelled.")
+        ending = CommandEnding(connection, "abandonbackfill")
+        with ending.told():
+            found = find_abandonment(
+                connection, options["app_label"], options["migration_name"]
+            )
+            if not found.remnants:
+                self.stdout.write(_describe_nothing(found))
                 return
-        for remnant in found.remnants:
-            remnant.remove(connection)
-            self.stdout.write(remnant.done_text)
+            if options["interactive"]:
+                question = _describe(found, options["database"])
+                if input(question) != "yes":
+                    self.stdout.write("Abandoning cancelled.")
+                    return
+            for remnant in found.remnants:
+                remnant.remove(connection)
+                ending.done = "What was removed stays so."
+                self.stdout.write(remnant.done_text)
+        self._describe_end(found)
+
+    def _describe_end(self, found: Abandonment) -> None:
         if found.others:
             self.stdout.write(
                 "\n".join([f"{found.migration} also has:", *_list(found.others)])

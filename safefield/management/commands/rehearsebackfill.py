@@ -14,6 +14,7 @@ from django.core.management.base import (
 from django.db import DEFAULT_DB_ALIAS, connections
 
 from safefield.conf import get_configuration
+from safefield.endings import CommandEnding
 from safefield.estimate import Estimate
 from safefield.progress import show_progress
 from safefield.queries import not_kept
@@ -68,6 +69,7 @@ class Command(BaseCommand):
             )
         connection = connections[options["database"]]
         with (
+            CommandEnding(connection, "rehearsebackfill").told(),
             show_progress(options["verbosity"], is_lasting=False),
             not_kept(connection),
         ):

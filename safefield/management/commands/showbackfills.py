@@ -13,6 +13,7 @@ from django.core.management.base import (
 )
 from django.db import DEFAULT_DB_ALIAS, connections
 
+from safefield.endings import CommandEnding
 from safefield.status import Status, read_statuses
 
 __all__ = ["Command"]
@@ -55,7 +56,8 @@ class Command(BaseCommand):
             CommandError: With --check, a backfill is not done.
         """
         connection, app_label = connections[options["database"]], options["app_label"]
-        statuses = list(read_statuses(connection, app_label))
+        with CommandEnding(connection, "showbackfills").told():
+            statuses = list(read_statuses(connection, app_label))
         if options["json"]:
             texts = [status.as_dict() for status in statuses]
             self.stdout.write(json.dumps(texts, indent=2))
