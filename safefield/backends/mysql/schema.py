@@ -232,8 +232,7 @@ class MySQLSchema(MySQLLiveSchema):
         ):
             changes.append(f"MODIFY {self._definition(strict)}")
         if strict.unique and not live.unique:
-            # Named after the column, as the server names an inline UNIQUE.
-            changes.append(f"ADD UNIQUE ({self._column(strict)})")
+            changes.append(self._spell_unique())
         changes += [
             f"DROP INDEX {self.connection.ops.quote_name(name)}"
             for name in self.leftover_indexes()
@@ -248,6 +247,18 @@ class MySQLSchema(MySQLLiveSchema):
         if self.wants_spatial_index() and not live.spatial_index:
             # Only now: none can be on a column that takes NULL.
             self._create_spatial_index()
+
+    def _spell_unique(self) -> str:
+        """Return what adds the unique index under the name that Django gives it."""
+        field = self.plan.strict_field
+        name = ""
+        # Without a name it is that of the column, as of the inline UNIQUE of AddField.
+        if self.plan.old_field is not None:
+            name = str(
+                self.editor._unique_constraint_name(self.plan.table, [field.column])
+            )
+            name = f"CONSTRAINT {name} "
+        return f"ADD {name}UNIQUE ({self._column(field)})"
 
     def _keeping_its_key(self) -> AbstractContextManager[None]:
         """
@@ -265,7 +276,7 @@ class MySQLSchema(MySQLLiveSchema):
         strict = self.plan.strict_field
         changes = [f"MODIFY {self._definition(strict)}"]
         if strict.unique:
-            changes.append(f"ADD UNIQUE ({self._column(strict)})")
+            changes.append(self._spell_unique())
         elif self.wants_index():
             changes.append(f"ADD INDEX ({self._column(strict)})")
         return changes
@@ -277,7 +288,7 @@ class MySQLSchema(MySQLLiveSchema):
         strict = self.plan.strict_field
         changes = [f"MODIFY {self._definition(strict)}"]
         if strict.unique and not self.plan.loose_field.unique:
-            changes.append(f"ADD UNIQUE ({self._column(strict)})")
+            changes.append(self._spell_unique())
         self._execute_alter(changes)
         if self.wants_index():
             self.editor.execute(

@@ -13,6 +13,7 @@ __all__ = [
     "find_immediate_constraints",
     "find_index",
     "has_constraint",
+    "has_name",
     "is_bare",
     "may_have_rows",
 ]
@@ -73,6 +74,19 @@ def has_constraint(connection: Any, table: str, name: str) -> bool:
         [table, name],
     )
     return row is not None
+
+
+def has_name(connection: Any, table: str, name: str) -> bool:
+    """Return whether something in the schema of a table has a name."""
+    row = _fetch(
+        connection,
+        "SELECT EXISTS (SELECT FROM pg_class c WHERE c.relname = %s "
+        "AND c.relnamespace = me.relnamespace) OR EXISTS (SELECT FROM pg_constraint "
+        "WHERE conname = %s AND connamespace = me.relnamespace) "
+        "FROM pg_class me WHERE me.oid = %s::regclass",
+        [name, name, table],
+    )
+    return bool(row[0])
 
 
 def find_check_name(connection: Any, table: str, column: str, name: str) -> str:

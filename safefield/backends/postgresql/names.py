@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import count
 from typing import Any
 
 from safefield.backends.base.names import TakenName, WantedName
 from safefield.plan import Plan
 
-__all__ = ["find_taken_names"]
+__all__ = ["find_taken_names", "get_inline_names"]
+
+#: Bytes of a name. Source: NAMEDATALEN in pg_config_manual.h, less the end.
+MAX_BYTES = 63
 
 #: Whatever has a wanted name among the tables and indexes of the schema, but for an
 #: index as it is wanted, which an earlier run has built.
@@ -65,3 +69,18 @@ def find_taken_names(
                 cursor.execute(sql, params)
                 for (owner,) in cursor.fetchall():
                     yield TakenName(name, owner)
+
+
+def get_inline_names(table: str, column: str) -> Iterator[str]:
+    """
+    Yield what PostgreSQL calls an inline UNIQUE; it takes the first that is free.
+
+    Source: ChooseIndexName() and makeObjectName() in indexcmds.c.
+    """
+    for number in count():
+        label = f"key{number or ''}"
+        parts = [table.encode(), column.encode()]
+        while sum(map(len, parts)) > MAX_BYTES - len(f"__{label}"):
+            longest = int(len(parts[0]) <= len(parts[1]))
+            parts[longest] = parts[longest][:-1]
+        yield "_".join([*(part.decode(errors="ignore") for part in parts), label])

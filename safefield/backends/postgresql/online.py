@@ -24,6 +24,7 @@ from safefield.backends.postgresql import catalogue
 from safefield.backends.postgresql.guard import NotNullCheck
 from safefield.backends.postgresql.keys import PostgreSQLKeys
 from safefield.backends.postgresql.locks import PostgreSQLLocks
+from safefield.backends.postgresql.names import get_inline_names
 from safefield.backends.postgresql.session import LOCK_LIMITS
 from safefield.backends.postgresql.surroundings import is_partitioned
 from safefield.interrupts import undisturbed
@@ -63,7 +64,8 @@ class OnlineSchema(Schema):
         )
         index.template = index.template.replace("INDEX", "UNIQUE INDEX", 1)
         self._build_index(index)
-        self._alter(f"ADD CONSTRAINT {name} UNIQUE USING INDEX {name}")
+        final_name = self._final_unique_name()
+        self._alter(f"ADD CONSTRAINT {final_name} UNIQUE USING INDEX {name}")
 
     def _build_indexes(self) -> None:
         has_index = not self.editor.collect_sql and any(
@@ -236,6 +238,27 @@ class OnlineSchema(Schema):
                 self.plan.table, [self.plan.field.column]
             )
         )
+
+    def _final_unique_name(self) -> str:
+        """Return the quoted name that Django's own operation leaves behind."""
+        # AddField has it inline, without a name; another package's editor may not.
+        if self.plan.old_field is not None or not self._has_plain_editor:
+            return self._unique_name()
+        table, column = self.plan.table.rpartition('"."')[2], self.plan.field.column
+        return self.quote_name(
+            next(
+                name
+                for name in get_inline_names(table.strip('"'), column)
+                if self.editor.collect_sql
+                or not catalogue.has_name(self.connection, self.table, name)
+            )
+        )
+
+    @property
+    def _has_plain_editor(self) -> bool:
+        # That of django-pg-zero-downtime-migrations sets timeouts of its own, and
+        # what it does CONCURRENTLY cannot be in a transaction.
+        return isinstance(self.editor.sql_create_index, str)
 
     def _has_unique(self) -> bool:
         return not self.editor.collect_sql and any(

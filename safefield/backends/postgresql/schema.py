@@ -158,6 +158,7 @@ class PostgreSQLSchema(OnlineSchema):
             # of deferred foreign keys, would forbid ALTER TABLE.
             self.editor.execute("SET CONSTRAINTS ALL IMMEDIATE", None)
             super().enforce(sweep, check)
+            self._rename_unique()
             self._defer()
             return
         self.enforce_online(sweep)
@@ -165,6 +166,7 @@ class PostgreSQLSchema(OnlineSchema):
     def collect(self) -> None:
         if not self.commits or self.editor.atomic_migration:
             super().collect()
+            self._rename_unique()
             return
         if self.plan.old_field is None:
             super().add()
@@ -224,6 +226,16 @@ class PostgreSQLSchema(OnlineSchema):
 
     # Small things
 
+    def _rename_unique(self) -> None:
+        """Name what alter_field() has made as add_field() names it."""
+        name, final_name = self._unique_name(), self._final_unique_name()
+        if (
+            self.plan.strict_field.unique
+            and name != final_name
+            and (self.editor.collect_sql or self._has_constraint(name))
+        ):
+            self._alter(f"RENAME CONSTRAINT {name} TO {final_name}")
+
     def _change_table(self, function: Callable[[], object]) -> None:
         """Call `function`, which runs whatever Django's schema editor does."""
         if self._has_plain_editor:
@@ -248,12 +260,6 @@ class PostgreSQLSchema(OnlineSchema):
         # At once the lock that ALTER TABLE takes: two that both have a weaker one, and
         # wait for the stronger, wait for each other.
         self.editor.execute(f"LOCK TABLE {self.table} IN ACCESS EXCLUSIVE MODE", None)
-
-    @property
-    def _has_plain_editor(self) -> bool:
-        # That of django-pg-zero-downtime-migrations sets timeouts of its own, and
-        # what it does CONCURRENTLY cannot be in a transaction.
-        return isinstance(self.editor.sql_create_index, str)
 
     @property
     def _takes_strings(self) -> bool:
