@@ -383,5 +383,18 @@ def split_migration(migration: Migration) -> list[Migration]:
         part.initial = migration.initial
         part.atomic = not isinstance(operations[0], BACKFILLS)
         parts.append(part)
-    parts[0].dependencies = migration.dependencies
+    for dependency in migration.dependencies:
+        part = next(
+            (part for part in parts if has_own_dependency(part, dependency)), parts[0]
+        )
+        part.dependencies.append(dependency)
     return parts
+
+
+def has_own_dependency(migration: Any, dependency: Any) -> bool:
+    """Return whether an operation refers to a swappable model, by its setting."""
+    return any(
+        tuple(other)[:2] == tuple(dependency)
+        for operation in migration.operations
+        for other in operation._auto_deps
+    )

@@ -20,6 +20,13 @@ CODE_COLUMNS = 88
 _INDENT = " " * 4
 _TIMEZONE_IMPORT = "from django.utils import timezone"
 
+#: Names of fields that make no sentence with "the … of", such as `created`, `sold_at`
+#: and `is_free`.
+NOT_A_NOUN = re.compile(
+    r"\A(is|are|was|has|have|had|can|may|should|must|needs?|allows?|shows?)_"
+    r"|ed\Z|_(at|by|for|from|in|of|on|to|until)\Z"
+)
+
 # The names that a generated file gives a meaning to.
 _TAKEN_ARGUMENTS = {"timezone", "migrations", "models", "settings", "safefield"}
 
@@ -86,7 +93,10 @@ class Stub:
         """Return the source of the function, without a newline at its end."""
         noun = _snake(self.model_name).strip("_").replace("_", " ") or "row"
         condition = " that has none" if self.is_null else ""
-        docstring = [f"Return the {self.field_name} of one existing {noun}{condition}."]
+        what = f"the {self.field_name} of"
+        if NOT_A_NOUN.search(self.field_name):
+            what = f"the value of `{self.field_name}` for"
+        docstring = [f"Return {what} one existing {noun}{condition}."]
         if self.source_fields:
             names = ", ".join(self.source_fields)
             docstring += ["", f"Fields to build it from: {names}."]

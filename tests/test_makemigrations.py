@@ -296,7 +296,7 @@ from django.utils import timezone
 
 def populate_movie_created(movie):
     """
-    Return the created of one existing movie.
+    Return the value of `created` for one existing movie.
 
     Fields to build it from: id, title, year, director, seen.
     """
@@ -730,6 +730,73 @@ migrate' to apply them.
         "",
         0,
     )
+
+
+# Fails if the first file has the dependency, as Django's only one would.
+def test_dependency_on_the_user_model_is_in_the_file_of_the_key(tmp_path: Path) -> None:
+    site = Site(
+        tmp_path,
+        installed_apps=[
+            "safefield",
+            "django.contrib.auth",
+            "django.contrib.contenttypes",
+            "films",
+        ],
+    )
+    site.write_models(MODELS)
+    site.manage("makemigrations", "films")
+    owner = '    owner = models.ForeignKey("auth.User", models.CASCADE)\n'
+    site.write_models(MODELS + "    note = models.TextField(null=True)\n" + owner)
+
+    result = site.manage("makemigrations", "--no-header")
+
+    assert result.code == 0
+    files = site.read_migrations()
+    assert list(files) == [
+        "0001_initial.py",
+        "0002_movie_note.py",
+        "0003_movie_owner.py",
+    ]
+    assert "swappable_dependency" not in files["0002_movie_note.py"]
+    assert files["0003_movie_owner.py"] == (
+        '''\
+import django.db.models.deletion
+import safefield.operations
+from django.conf import settings
+from django.db import migrations, models
+
+
+def populate_movie_owner(movie):
+    """
+    Return the owner of one existing movie.
+
+    Fields to build it from: id, title, year, director, note.
+    """
+    raise NotImplementedError("Write populate_movie_owner() before running migrate.")
+
+
+class Migration(migrations.Migration):
+
+    atomic = False
+
+    dependencies = [
+        ("films", "0002_movie_note"),
+        migrations.swappable_dependency(settings.AUTH_USER_MODEL),
+    ]
+
+    operations = [
+        safefield.operations.AddFieldWithBackfill(
+            model_name="movie",
+            name="owner",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE, to=settings.AUTH_USER_MODEL
+            ),
+            populate=populate_movie_owner,
+        ),
+    ]
+'''
+    )
+    assert site.manage("makemigrations", "--check").code == 0
 
 
 TWICE = """\

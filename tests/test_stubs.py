@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import black
@@ -44,7 +45,7 @@ def test_function_for_auto_now_add_is_complete() -> None:
         == '''\
 def populate_movie_created(movie):
     """
-    Return the created of one existing movie.
+    Return the value of `created` for one existing movie.
 
     Fields to build it from: id.
     """
@@ -66,6 +67,27 @@ def populate_movie_year(movie):
     """
     raise NotImplementedError("Write populate_movie_year() before running migrate.")'''
     )
+
+
+# Fails if such a name is put where only a noun makes a sentence.
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("title", "the title of"),
+        ("release_date", "the release_date of"),
+        ("island", "the island of"),
+        ("region", "the region of"),
+        ("created", "the value of `created` for"),
+        ("sold_at", "the value of `sold_at` for"),
+        ("updated_on", "the value of `updated_on` for"),
+        ("is_free", "the value of `is_free` for"),
+        ("has_sound", "the value of `has_sound` for"),
+    ],
+)
+def test_sentence_suits_the_name(name: str, sentence: str) -> None:
+    (line,) = re.findall("    Return .*", Stub("Movie", name).render())
+
+    assert line == f"    Return {sentence} one existing movie."
 
 
 def test_long_list_of_fields_is_wrapped() -> None:

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import django
 import pytest
 from django.db import connections
 
@@ -224,6 +225,41 @@ def test_error_is_on_a_line_of_its_own(tmp_path: Path) -> None:
     assert said.startswith(
         f"{BEFORE}BackfillError: films.Movie.slug cannot be filled. "
     )
+
+
+@pytest.mark.skipif(
+    django.VERSION >= (6, 1), reason="FETCH_PEERS leaves nothing to warn about"
+)
+def test_warning_is_on_a_line_of_its_own(tmp_path: Path) -> None:
+    """It is also where nothing is said of steps: fails if it follows `Applying …`."""
+    site = make_site(tmp_path)
+    name = "films/migrations/0001_initial.py"
+    other = """\
+        migrations.CreateModel("Studio", [("id", models.AutoField(primary_key=True))]),
+        migrations.CreateModel("""
+    field = """\
+                ("title", models.CharField(max_length=50)),
+                ("studio", models.ForeignKey("films.Studio", models.CASCADE)),
+"""
+    text = site.read(name).replace("        migrations.CreateModel(", other, 1)
+    text = text.replace("range(3)", "range(10)")
+    text = text.replace(
+        'create(title=f"film {number}")',
+        'create(title=f"film {number}", studio=apps.get_model("films", "Studio")'
+        ".objects.create())",
+    )
+    site.write(name, text.replace(field.splitlines(True)[0], field))
+    second = "films/migrations/0002_movie_slug.py"
+    code = 'str(movie.studio.pk) + movie.title.replace(" ", "-")'
+    site.write(second, site.read(second).replace('movie.title.replace(" ", "-")', code))
+    (tmp_path / "db.sqlite3").unlink()
+    site.manage("migrate", "films", "0001", "-v0")
+
+    lines = pipe(site).splitlines()
+
+    (index,) = (i for i, line in enumerate(lines) if "makes a query" in line)
+    assert lines[index].startswith("populate_movie_slug() makes a query for each row,")
+    assert lines[index - 1].startswith("    Filling films.Movie.slug")
 
 
 def test_table_without_rows_needs_no_lines(tmp_path: Path) -> None:
