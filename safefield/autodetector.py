@@ -17,7 +17,13 @@ from django.db.migrations.operations.base import Operation
 from django.db.models import NOT_PROVIDED
 
 from safefield.fields import refusal
-from safefield.migration_file import get_backfills, is_first_phase, set_stubs
+from safefield.grouping import find_unique_with
+from safefield.migration_file import (
+    change_backfills,
+    get_backfills,
+    is_first_phase,
+    set_stubs,
+)
 from safefield.operations import (
     BACKFILLS,
     AddFieldWithBackfill,
@@ -323,17 +329,23 @@ class BackfillAutodetector(_Base):
                 ]
 
     def _describe_rows(self, app_label: str, migrations: list[Migration]) -> None:
-        """Tell each stub which fields a row has when it is called."""
+        """Tell each backfill which fields a row has when it runs."""
         operations = [
             operation for migration in migrations for operation in migration.operations
         ]
+
+        def describe(operation: Any) -> dict[str, Any]:
+            names = get_row_fields(self.from_state, app_label, operations, operation)
+            model_state = self.to_state.models[app_label, operation.model_name_lower]
+            arguments: dict[str, Any] = {
+                "unique_with": find_unique_with(model_state, operation.name, names)
+            }
+            if isinstance(operation.populate, Stub):
+                arguments["populate"] = operation.populate.with_source_fields(names)
+            return arguments
+
         for migration in migrations:
-            set_stubs(
-                migration,
-                lambda operation, stub: stub.with_source_fields(
-                    get_row_fields(self.from_state, app_label, operations, operation)
-                ),
-            )
+            change_backfills(migration, describe)
 
 
 def link_phases(migrations: list[Migration]) -> None:

@@ -27,6 +27,7 @@ from safefield.stubs import ImportedStub, Stub, StubSerializer
 
 __all__ = [
     "StubWriter",
+    "change_backfills",
     "get_backfills",
     "is_first_phase",
     "set_stubs",
@@ -145,14 +146,24 @@ def _number_stubs(migration: Migration, names: set[str]) -> None:
 
 def set_stubs(migration: Migration, change: Callable[[Operation, Stub], Stub]) -> None:
     """Put `change(operation, stub)` in the place of each stub of a migration."""
+
+    def change_stub(operation: Backfill) -> dict[str, Any]:
+        stub = operation.populate
+        return {"populate": change(operation, stub)} if isinstance(stub, Stub) else {}
+
+    change_backfills(migration, change_stub)
+
+
+def change_backfills(
+    migration: Migration, change: Callable[[Backfill], dict[str, Any]]
+) -> None:
+    """Give each backfill of a migration the arguments that `change` says."""
     operations: list[Any] = list(migration.operations)
     for index, operation in enumerate(operations):
-        stub = getattr(operation, "populate", None)
-        if isinstance(stub, Stub):
+        if isinstance(operation, BACKFILLS) and (changes := change(operation)):
             # Operations are immutable: each changed one is a new one.
             _, args, kwargs = operation.deconstruct()
-            kwargs["populate"] = change(operation, stub)
-            operations[index] = type(operation)(*args, **kwargs)
+            operations[index] = type(operation)(*args, **{**kwargs, **changes})
     migration.operations[:] = operations  # type: ignore[index] # a list on instances
 
 

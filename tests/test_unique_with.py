@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import IntegrityError, migrations, models
+from django.db import IntegrityError, connections, migrations, models
 from django.db.migrations.writer import OperationWriter
-from django.db.models import F
+from django.db.models import F, Q
 from django.db.models.functions import Lower
 
 import safefield
 from safefield import BackfillError
+from safefield.migration_file import get_backfills
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
 from tests.history import History
 from tests.ledger import on_servers
+from tests.servers import get_connection_settings
 from tests.sessions import Session
+from tests.site import Site
+from tests.test_autodetector import detect, model, pk, text
 from tests.test_rehearsal import rehearse, without_ending
 
 STUDIO = migrations.CreateModel(
@@ -498,3 +503,166 @@ def test_a_rehearsal_of_some_rows_says_so(alias: str) -> None:
     assert rehearsed.notes == [
         "That values are unique was looked for among the rehearsed rows alone."
     ]
+
+
+# What makemigrations writes
+
+
+YEAR = {"id": pk(), "title": text(), "year": models.IntegerField(null=True)}
+
+
+def find_written(
+    after: dict[str, Any], options: dict[str, Any], **questions: Any
+) -> list[tuple[str, tuple[str, ...]]]:
+    """Return the backfills that a change is written with: field and unique_with."""
+    before = model("Movie", **YEAR)
+    changed = model("Movie", **YEAR, **after, options=options)
+    return [
+        (operation.name, operation.unique_with)
+        for migration in detect([before], [changed])["films"]
+        for operation in get_backfills(migration)
+    ]
+
+
+def constraint(*fields: str, **options: Any) -> models.UniqueConstraint:
+    options.setdefault("name", f"one_{'_'.join(fields)}")
+    return models.UniqueConstraint(fields=fields, **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"unique_together": {("year", "slug")}}, ("year",)),
+        ({"constraints": [constraint("slug", "title", "year")]}, ("title", "year")),
+        (
+            # That of the fewest fields may imply the others.
+            {
+                "unique_together": {("year", "slug"), ("title", "slug", "year")},
+                "constraints": [constraint("title", "slug")],
+            },
+            ("year",),
+        ),
+        ({"constraints": [constraint("year", "title")]}, ()),
+        ({"constraints": [constraint("slug")]}, ()),
+        ({"constraints": [constraint("slug", "year", condition=Q(year=1))]}, ()),
+        (
+            {"constraints": [models.UniqueConstraint(Lower("slug"), name="a")]},
+            (),
+        ),
+    ],
+    ids=["together", "plain", "several", "others", "alone", "condition", "expression"],
+)
+def test_makemigrations_names_the_other_fields(
+    options: dict[str, Any], expected: tuple[str, ...]
+) -> None:
+    assert find_written({"slug": text()}, options) == [("slug", expected)]
+    unique = text(unique=True)
+    assert find_written({"slug": unique}, options) == [("slug", ())]
+
+
+def test_two_new_fields_of_one_constraint() -> None:
+    """Fails if the first names the second, which is not there by then."""
+    options = {"constraints": [constraint("slug", "code")]}
+
+    found = find_written({"slug": text(), "code": text()}, options)
+
+    assert sorted(groups for _, groups in found) == [(), (found[0][0],)]
+    assert found[1][1] == (found[0][0],)
+
+
+def test_a_new_field_without_backfill_is_there_by_then() -> None:
+    options = {"constraints": [constraint("slug", "code")]}
+
+    found = find_written({"slug": text(), "code": text(null=True)}, options)
+
+    assert found == [("slug", ("code",))]
+
+
+MODELS = """\
+from django.db.models import Q
+from django.db.models.functions import Lower
+
+
+class Movie(models.Model):
+    title = models.CharField(max_length=50)
+    year = models.IntegerField()
+"""
+
+SLUG = """\
+    slug = models.SlugField()
+
+    class Meta:
+        unique_together = [("year", "slug")]
+        constraints = [
+            models.UniqueConstraint(fields=["slug"], condition=Q(year=1), name="one"),
+            models.UniqueConstraint(Lower("slug"), "year", name="two"),
+            models.UniqueConstraint(fields=["title", "slug"], name="three"),
+            models.UniqueConstraint(
+                fields=["slug", "year"], nulls_distinct=False, name="four"
+            ),
+            models.UniqueConstraint(fields=["title", "year"], name="not_of_slug"),
+        ]
+        indexes = [
+            models.Index(fields=["-slug"], name="five"),
+            models.Index(fields=["year"], name="not_of_slug_2"),
+        ]
+"""
+
+REPORT = """\
+Next: write populate_movie_slug() in films/migrations/0002_movie_slug.py, then run \
+migrate.
+Constraint one has a condition, so migrate looks for no duplicates in it: rows that \
+break it stop the migration that adds it.
+Constraint two has expressions, so migrate looks for no duplicates in it: rows that \
+break it stop the migration that adds it.
+Constraint three has other fields than unique_with, so migrate looks for no duplicates \
+in it: rows that break it stop the migration that adds it.
+Constraint four takes NULL for equal to NULL, so migrate looks for no duplicates in \
+it: rows that break it stop the migration that adds it.
+"""
+
+LOCKS = """\
+On PostgreSQL others wait while it builds constraint four, constraint one, constraint \
+three, constraint two, index five, unique_together of movie, which takes long for a \
+large table. In place of AddIndex, AddIndexConcurrently of \
+django.contrib.postgres.operations lets them go on, in a migration with atomic = False.
+"""
+
+
+CREATE = """\
+from films.models import Movie
+Movie.objects.bulk_create(Movie(title=f"{n}", year=n // 2) for n in range(4))
+"""
+READ = """\
+from films.models import Movie
+print(*Movie.objects.order_by("pk").values_list("slug"))
+"""
+
+
+def test_what_makemigrations_says_of_the_keys(alias: str, tmp_path: Path) -> None:
+    """To a filled table: a constraint may not find what was let through."""
+    site = Site(tmp_path, database=get_connection_settings(connections[alias]))
+    site.write_models(MODELS)
+    site.manage("makemigrations")
+    site.manage("migrate")
+    site.manage("shell", "-c", CREATE)
+    site.write_models(MODELS + SLUG)
+
+    out = site.manage("makemigrations").out
+
+    is_postgresql = connections[alias].vendor == "postgresql"
+    assert out.partition("Next: ")[2] == (REPORT + LOCKS * is_postgresql).removeprefix(
+        "Next: "
+    )
+    name = "films/migrations/0002_movie_slug.py"
+    written = site.read(name)
+    assert '            unique_with=("year",),\n' in written
+    written = written.replace("raise NotImplementedError(", 'return "a"  # (')
+    site.write(name, written)
+    assert "together with year (primary key 2, 4)" in site.manage("migrate").err
+    argument = "            deduplicate=safefield.numbered,\n            unique_with"
+    site.write(name, written.replace("            unique_with", argument))
+    assert site.manage("migrate").code == 0
+    assert site.manage("shell", "-c", READ).out.split("\n")[-2] == (
+        "('a',) ('a-2',) ('a',) ('a-2',)"
+    )

@@ -19,6 +19,7 @@ from django.db.models import CharField, TextField
 from safefield.autodetector import wrap_autodetector
 from safefield.checks import allow_unwritten
 from safefield.conf import get_configuration
+from safefield.grouping import describe_keys
 from safefield.linter import spare_from_linter
 from safefield.migration_file import get_backfills, is_first_phase, write_stubs
 from safefield.operations import AlterFieldWithBackfill
@@ -107,6 +108,8 @@ class BackfillCommand(makemigrations.Command):
                 path = self.get_relative_path(MigrationWriter(migration).path)
                 for text in _describe_next_steps(migration, path, ending, migrations):
                     self.log(self.style.WARNING(text))
+        for text in describe_keys(changes.values()):
+            self.log(self.style.WARNING(text))
         if first_phases:
             self.log(self.style.WARNING(_describe_deployment(first_phases)))
 
