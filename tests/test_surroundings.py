@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from django.db import migrations, models
+from django.db import DatabaseError, migrations, models
 from django.db.models import QuerySet
 
 from safefield import BackfillError
@@ -713,3 +713,50 @@ def test_populate_reads_a_model_of_another_app(history: History) -> None:
     history.apply(add_slug(populate=populate))
 
     assert slugs(history) == [f"studio-{n + 1}-{t}" for n, t in enumerate("abcde")]
+
+
+@pytest.mark.parametrize(
+    ("table", "reference"),
+    [
+        ("", "films_studio (id)"),
+        ("WITHOUT ROWID", "films_studio (id)"),
+        ("WITHOUT ROWID", "films_studio"),
+        ("WITHOUT ROWID", "films_gone (id)"),
+    ],
+)
+def test_sqlite_rows_without_a_number(
+    sqlite: History, table: str, reference: str
+) -> None:
+    """Fails if a row is named by its number, which not every table has."""
+    history = sqlite
+    fields = [
+        ("id", models.BigAutoField(primary_key=True)),
+        ("title", models.CharField(max_length=9)),
+    ]
+    create = migrations.CreateModel("Movie", fields)
+    history.apply(migrations.SeparateDatabaseAndState(state_operations=[create]))
+    with history.connection.constraint_checks_disabled():
+        for statement in [
+            "CREATE TABLE films_studio (id integer PRIMARY KEY)",
+            "CREATE TABLE films_movie (id integer PRIMARY KEY, title text, "
+            f"studio integer REFERENCES {reference} DEFERRABLE INITIALLY "
+            f"DEFERRED) {table}",
+            "INSERT INTO films_studio VALUES (1)",
+            "INSERT INTO films_movie VALUES (7, 'a', 1), (8, 'b', 99), (9, 'c', NULL)",
+        ]:
+            execute(history, statement)
+
+    with pytest.raises(DatabaseError) as caught:
+        history.apply(add_slug())
+
+    # Django's schema editor looks at all keys as well when it ends.
+    error = caught.value.__context__
+    while not isinstance(error, BackfillError):
+        assert error is not None
+        error = error.__context__
+    parent = reference.partition(" ")[0]
+    keys = [7, 8] if parent == "films_gone" else [8]
+    assert [row.pk for row in error.rows] == keys
+    assert {row.reason for row in error.rows} == {
+        f"there is no row in {parent} with the key in studio"
+    }

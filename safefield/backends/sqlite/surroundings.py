@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 from django.db import DatabaseError, transaction
 from django.db.backends.utils import strip_quotes
 
-from safefield.backends.sqlite.definition import Definition, name_of, quote
-from safefield.backends.sqlite.remake import ROW_NUMBERS
+from safefield.backends.sqlite.definition import quote
 from safefield.exceptions import BackfillError, BadRow
 from safefield.plan import Plan
 from safefield.reports import MAX_BAD_ROWS, group_rows, make_error
@@ -116,24 +115,12 @@ def refuse_dangling_keys(connection: Any, plan: Plan) -> None:
         BackfillError: It names the rows.
     """
     name: str = strip_quotes(plan.table)
-    table, rows = quote(name), _number_of_rows(connection, plan)
-    keys = [f"{table}.{quote(str(key.column))}" for key in plan.model._meta.pk_fields]
+    bad_rows: list[BadRow] = []
     with connection.cursor() as cursor:
-        cursor.execute(
-            f'SELECT list."from", list."table", {", ".join(keys)} '
-            f"FROM pragma_foreign_key_check(%s) broken "
-            f"CROSS JOIN pragma_foreign_key_list(%s) list "
-            f"LEFT JOIN {table} ON {rows} = broken.rowid "
-            f"WHERE list.id = broken.fkid AND list.seq = 0",
-            [name, name],
-        )
-        bad_rows = [
-            BadRow(
-                key[0] if len(key) == 1 else tuple(key),
-                f"there is no row in {parent} with the key in {column}",
-            )
-            for column, parent, *key in cursor.fetchall()
-        ]
+        # By its numbers of rows, which not every table has, it names no key.
+        cursor.execute("SELECT DISTINCT fkid FROM pragma_foreign_key_check(%s)", [name])
+        for (number,) in cursor.fetchall():
+            bad_rows += _find_dangling(cursor, plan, name, number)
     if bad_rows:
         raise make_error(
             plan,
@@ -145,14 +132,41 @@ def refuse_dangling_keys(connection: Any, plan: Plan) -> None:
         )
 
 
-def _number_of_rows(connection: Any, plan: Plan) -> str:
-    """Return what SQLite knows a row of the table by, NULL if it has no name."""
-    definition = Definition.read(connection, plan.table)
-    taken = {name_of(part) for part in definition.parts}
-    free = [number for number in ROW_NUMBERS if number not in taken]
-    if not (definition.has_rowid and free):
-        return "NULL"
-    return f"{quote(strip_quotes(plan.table))}.{free[0]}"
+def _find_dangling(cursor: Any, plan: Plan, name: str, number: int) -> list[BadRow]:
+    """Return the rows of which a foreign key, by its number, points nowhere."""
+    cursor.execute(
+        'SELECT "table", "from", "to" FROM pragma_foreign_key_list(%s) '
+        "WHERE id = %s ORDER BY seq",
+        [name, number],
+    )
+    parts = cursor.fetchall()
+    parent = str(parts[0][0])
+    cursor.execute("SELECT name, pk FROM pragma_table_info(%s) ORDER BY pk", [parent])
+    found = cursor.fetchall()
+    keys = [key for key, place in found if place]
+    # A foreign key that names no column refers to the primary key.
+    targets = [target or keys[n] for n, (_, _, target) in enumerate(parts) if found]
+    table, columns = quote(name), [quote(str(column)) for _, column, _ in parts]
+    conditions = [f"{table}.{column} IS NOT NULL" for column in columns]
+    if found:
+        same = " AND ".join(
+            f"parent.{quote(str(target))} = {table}.{column}"
+            for target, column in zip(targets, columns, strict=True)
+        )
+        conditions.append(
+            f"NOT EXISTS (SELECT 1 FROM {quote(parent)} parent WHERE {same})"
+        )
+    own = ", ".join(
+        f"{table}.{quote(str(key.column))}" for key in plan.model._meta.pk_fields
+    )
+    cursor.execute(f"SELECT {own} FROM {table} WHERE {' AND '.join(conditions)}", None)
+    return [
+        BadRow(
+            key[0] if len(key) == 1 else tuple(key),
+            f"there is no row in {parent} with the key in {parts[0][1]}",
+        )
+        for key in cursor.fetchall()
+    ]
 
 
 def _triggers(cursor: Any) -> list[_Trigger]:
