@@ -205,7 +205,10 @@ def test_trigger_in_another_database(history: History) -> None:
     with history.connection.cursor() as cursor:
         cursor.execute(f"CREATE DATABASE {name}")
         try:
-            cursor.execute(f"CREATE TABLE {name}.films_movie (slug varchar(80))")
+            cursor.execute(
+                f"CREATE TABLE {name}.films_movie "
+                "(id int PRIMARY KEY, slug varchar(80))"
+            )
             cursor.execute(
                 f"CREATE TRIGGER {name}.guard BEFORE INSERT ON {name}.films_movie "
                 "FOR EACH ROW BEGIN IF NEW.`slug` IS NULL THEN SIGNAL SQLSTATE '23000' "

@@ -44,6 +44,12 @@ class Statements:
         return result
 
 
+def copies_beside_writers(history: History) -> bool:
+    """Return whether the server lets others write also while it copies a table."""
+    connection: Any = history.connection
+    return bool(connection.mysql_is_mariadb and connection.mysql_version >= (11, 2))
+
+
 def test_writers_go_on(history: History, said: Any) -> None:
     """Fails if a statement does not ask the server to let others write."""
     history.apply(STUDIO)
@@ -131,7 +137,7 @@ def test_says_where_a_text_is_searched(history: History, said: Any) -> None:
         "films.Movie.code: nobody can write to table films_movie until the server has "
         f"altered it ({reason})."
     )
-    assert said() == [expected, expected]
+    assert said() == ([] if copies_beside_writers(history) else [expected, expected])
     assert list(history.rows("Movie").values_list("code", flat=True)) == [
         f"Film {n}" for n in range(1, 7)
     ]
@@ -163,8 +169,7 @@ def test_says_where_a_type_changes(history: History, said: Any) -> None:
         "films.Movie.number: nobody can write to table films_movie until the server "
         f"has altered it (Cannot change column type{how})."
     ]
-    if is_mariadb and history.connection.mysql_version >= (11, 2):
-        # It copies a table beside its writers.
+    if copies_beside_writers(history):
         expected = []
 
     history.apply(
