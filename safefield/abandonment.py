@@ -95,7 +95,7 @@ def find_abandonment(
             f"is nothing half-way to abandon. Undo it with: migrate {app_label} "
             f"{history.find_previous(migration)}"
         )
-    step = next((step for step in history.walk() if step.migration is migration), None)
+    step = history.find_step(migration)
     if step is not None and step.error is not None:
         raise SafefieldError(
             f"{migration} cannot be read: {type(step.error).__name__}: {step.error}"

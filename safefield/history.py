@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from django.apps.registry import Apps
 from django.db import router
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations import Migration
@@ -21,7 +22,8 @@ from django.db.migrations.operations import (
 )
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.operations.fields import FieldOperation, RenameField
-from django.db.migrations.state import ProjectState
+from django.db.migrations.state import ModelState, ProjectState
+from django.db.models import Model
 
 from safefield.backends import get_backend
 from safefield.backends.base.schema import Schema
@@ -34,6 +36,9 @@ from safefield.operations import (
 from safefield.plan import Plan
 
 __all__ = ["Change", "Entry", "History", "Step", "find_other_operations"]
+
+#: The options of a model that keep it away from some databases.
+PLACES = {"managed", "required_db_features", "required_db_vendor", "swappable"}
 
 #: They change nothing in the database.
 STATE_OPERATIONS = (AlterModelManagers, AlterModelOptions)
@@ -96,20 +101,13 @@ class Entry:
 
     def is_allowed(self, connection: BaseDatabaseWrapper) -> bool:
         """Return whether the model is on a database."""
-        return self.is_routed(connection) and self.operation.allow_migrate_model(
-            connection.alias,
-            self.after.apps.get_model(
-                self.migration.app_label, self.operation.model_name
-            ),
-        )
-
-    def is_routed(self, connection: BaseDatabaseWrapper) -> bool:
-        """Return whether the database routers allow the model; no model is made."""
-        return router.allow_migrate(
-            connection.alias,
-            self.migration.app_label,
-            model_name=self.operation.model_name_lower,
-        )
+        key = self.migration.app_label, self.operation.model_name_lower
+        state = self.after.models[key]
+        if state.options.get("proxy"):
+            return False
+        if not router.routers and not PLACES & state.options.keys():
+            return True
+        return self.operation.allow_migrate_model(connection.alias, make_alone(state))
 
     def is_changed_later(self) -> bool:
         """Return whether the rest of the migration changes the column or its table."""
@@ -191,8 +189,17 @@ class History:
         self.executor = MigrationExecutor(connection)
         self.loader = self.executor.loader
 
-    def walk(self) -> Iterator[Step]:
-        """Yield the migrations with backfills, and those that cannot be read."""
+    def walk(
+        self, has_states: Callable[[Migration], bool] = lambda migration: True
+    ) -> Iterator[Step]:
+        """
+        Yield the migrations with backfills, and those that cannot be read.
+
+        Args:
+            has_states (Callable[[Migration], bool]): Whether the entries of a migration
+                are asked for more than their names and for where their models are. To
+                keep its states takes a copy of all models for each operation.
+        """
         graph = self.loader.graph
         state = ProjectState(real_apps=self.loader.unmigrated_apps)
         for migration, _ in self.executor.migration_plan(
@@ -200,15 +207,23 @@ class History:
         ):
             entries: list[Entry] = []
             try:
-                if has_backfill(migration.operations):
-                    start = state.clone()
-                    entries += find_entries(migration, start)
-                migration.mutate_state(state, preserve=False)
+                if not has_backfill(migration.operations):
+                    migration.mutate_state(state, preserve=False)
+                elif has_states(migration):
+                    entries += find_entries(migration, state.clone())
+                    migration.mutate_state(state, preserve=False)
+                else:
+                    entries += find_names(migration, state)
             except Exception as exc:  # noqa: BLE001 - the next one may be readable
                 yield Step(migration, entries, exc)
             else:
                 if entries:
                     yield Step(migration, entries)
+
+    def find_step(self, migration: Migration) -> Step | None:
+        """Return a migration with its backfills; None if it has none."""
+        steps = self.walk(lambda other: other is migration)
+        return next((step for step in steps if step.migration is migration), None)
 
     def find_unapplied(self, migration: Migration) -> Iterator[Change]:
         """Yield what `migrate` does up to a migration, and in it."""
@@ -262,6 +277,12 @@ class History:
     def is_applied(self, migration: Migration) -> bool:
         """Return whether the database has recorded `migration`."""
         return get_key(migration) in self.loader.applied_migrations
+
+    def is_next(self, migration: Migration) -> bool:
+        """Return whether `migrate` may have begun it, or the way back from it."""
+        if self.is_applied(migration):
+            return not self.has_applied_children(migration)
+        return not self.find_unapplied_parents(migration)
 
     def find_unapplied_parents(self, migration: Migration) -> list[str]:
         """Return the migrations that have to be applied first."""
@@ -320,6 +341,27 @@ def find_entries(migration: Migration, start: ProjectState) -> Iterator[Entry]:
     for change in find_changes(migration, start):
         if isinstance(change.operation, BACKFILLS):
             yield Entry(migration, change.operation, start, change.before, change.after)
+
+
+def find_names(migration: Migration, state: ProjectState) -> Iterator[Entry]:
+    """Yield the backfills of a migration, each with its model alone; mutate `state`."""
+    for operation in migration.operations:
+        operation.state_forwards(migration.app_label, state)
+        for backfill in flatten([operation]):
+            if isinstance(backfill, BACKFILLS):
+                key = migration.app_label, backfill.model_name_lower
+                alone = ProjectState({key: state.models[key]})
+                yield Entry(migration, backfill, alone, alone, alone)
+
+
+def make_alone(state: ModelState) -> type[Model]:
+    """Return a model without those that it refers to, for the database routers."""
+    alone = state.clone()
+    mixins = tuple(base for base in state.bases if not isinstance(base, str))
+    has_model = any(issubclass(base, Model) for base in mixins)
+    alone.bases = mixins if has_model else (*mixins, Model)
+    model: type[Model] = alone.render(Apps())
+    return model
 
 
 def find_changes(migration: Migration, start: ProjectState) -> Iterator[Change]:

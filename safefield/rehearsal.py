@@ -92,15 +92,7 @@ def rehearse(
     history = History(connection)
     migration = history.get_migration(app_label, migration_name)
     label = str(migration)
-    step = next(
-        (
-            step
-            for step in history.walk()
-            if (step.migration.app_label, step.migration.name)
-            == (app_label, migration.name)
-        ),
-        None,
-    )
+    step = history.find_step(migration)
     if step is not None and step.error is not None:
         raise SafefieldError(
             f"Migration {label} cannot be read: {step.error}"

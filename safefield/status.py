@@ -132,7 +132,7 @@ def read_statuses(
     history = History(connection)
     if app_label is not None:
         history.check_app(app_label)
-    for step in history.walk():
+    for step in history.walk(history.is_next):
         if app_label in (None, step.migration.app_label):
             yield from _read_step(step, history)
 
@@ -169,14 +169,10 @@ def _read_entry(
 ) -> tuple[State, Tally | None, str]:
     """Return the state, the rows that have a value, and what refuses others."""
     migration, connection = entry.migration, history.connection
-    if not entry.is_routed(connection):
-        return State.ELSEWHERE, None, ""
-    if is_applied and history.has_applied_children(migration):
-        return State.DONE, None, ""
-    if not is_applied and history.find_unapplied_parents(migration):
-        return State.NOT_STARTED, None, ""
     if not entry.is_allowed(connection):
         return State.ELSEWHERE, None, ""
+    if not history.is_next(migration):
+        return State.DONE if is_applied else State.NOT_STARTED, None, ""
     # Not entered: it only spells SQL here.
     editor: Any = connection.schema_editor(atomic=False)
     schema = entry.make_schema(connection, editor)

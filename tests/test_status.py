@@ -600,8 +600,39 @@ def test_router_that_asks_the_model(plain_site: Site) -> None:
 
     assert run(plain_site, "showbackfills", "--database", "other") == (
         "films.0003_movie_slug        films.Movie.slug  not on this database\n"
-        "films.0004_alter_movie_year  films.Movie.year  not started\n"
+        "films.0004_alter_movie_year  films.Movie.year  not on this database\n"
     )
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["managed: False", "required_db_vendor: 'oracle'", "proxy: True"],
+)
+def test_model_that_says_itself_that_it_is_elsewhere(
+    plain_site: Site, option: str
+) -> None:
+    """Fails if only the routers are asked, or only for the migration that is next."""
+    name, _, value = option.partition(": ")
+    initial = INITIAL.replace(
+        "        ),\n    ]",
+        f"            options={{{name!r}: {value}}},\n        ),\n    ]",
+    )
+    plain_site.write("films/migrations/0001_initial.py", initial)
+    plain_site.write(
+        "films/migrations/0002_rows.py",
+        "from django.db import migrations\n\n\n"
+        "class Migration(migrations.Migration):\n"
+        "    dependencies = [('films', '0001_initial')]\n",
+    )
+    elsewhere = (
+        "films.0003_movie_slug        films.Movie.slug  not on this database\n"
+        "films.0004_alter_movie_year  films.Movie.year  not on this database\n"
+    )
+
+    assert run(plain_site, "showbackfills") == elsewhere
+    if name != "proxy":
+        assert plain_site.manage("migrate").code == 0
+        assert run(plain_site, "showbackfills", "--check") == elsewhere
 
 
 def test_abandon_keeps_off_a_database_without_the_model(plain_site: Site) -> None:
