@@ -28,6 +28,7 @@ __all__ = [
     "note",
     "show_progress",
     "show_statements",
+    "shows_statements",
     "statement",
     "step",
     "track",
@@ -194,14 +195,19 @@ def warn(message: str, *args: object) -> None:
 
 def statement(sql: object) -> None:
     """Say a statement that changes the table, where that is wanted."""
-    if _console is not None and _console.verbosity > 1:
+    if _console is not None and shows_statements():
         _console.print(" ".join(str(sql).split()))
+
+
+def shows_statements() -> bool:
+    """Return whether statements are wanted."""
+    return _console is not None and _console.verbosity > 1
 
 
 @contextmanager
 def show_statements(editor: Any) -> Iterator[None]:
     """Say each statement of a schema editor before it runs, where that is wanted."""
-    if _console is None or _console.verbosity < 2:
+    if not shows_statements():
         yield
         return
     execute = editor.execute

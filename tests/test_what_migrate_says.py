@@ -199,6 +199,27 @@ def test_verbosity_2_has_the_statements(tmp_path: Path) -> None:
     )
     assert adding in said
     assert '    ALTER TABLE "new__films_movie" RENAME TO "films_movie"\n' in said
+    assert said.count('    UPDATE "films_movie" SET "slug"') == 1
+
+
+@pytest.mark.parametrize("alias", ["postgresql", "mariadb", "mysql"], indirect=True)
+def test_verbosity_2_has_the_first_statement_that_fills(
+    alias: str, tmp_path: Path
+) -> None:
+    """Fails if it is left out, is said of each batch, or has a value in it."""
+    settings = servers.get_connection_settings(connections[alias])
+    site = make_site(tmp_path, database=settings)
+    path = "films/migrations/0002_movie_slug.py"
+    argument = "            populate_movie_slug,\n"
+    batched = argument + "            batch_size=1,\n"
+    site.write(path, site.read(path).replace(argument, batched))
+
+    lines = pipe(site, "-v2").splitlines()
+
+    (line,) = (line for line in lines if "UPDATE" in line)
+    assert line.startswith("    ")
+    assert line.endswith("; and so on")
+    assert "film-" not in line
 
 
 def test_way_back(tmp_path: Path) -> None:

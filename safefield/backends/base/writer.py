@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from operator import attrgetter
 from typing import Any
@@ -14,12 +15,16 @@ from django.db.models.sql import UpdateQuery
 
 from safefield.acceptance import is_stock_integer
 from safefield.fields import AnyField
+from safefield.progress import shows_statements, statement
 
 __all__ = ["Row", "Writer"]
 
 #: Key and values of one row, ready for the database: a key is a tuple with a
 #: part for each column of the primary key.
 Row = tuple[tuple[Any, ...], tuple[Any, ...]]
+
+#: Characters that are said of a statement, which may have a piece for each row.
+MAX_SAID = 1_000
 
 #: How a field is asked for the SQL around its value.
 PLACE = "get_placeholder_sql" if django.VERSION >= (6, 1) else "get_placeholder"
@@ -58,6 +63,7 @@ class Writer:
         self.columns = self.keys + self.fields
         self.only_null = only_null
         self.set_null = set_null
+        self._is_said = False
 
     def write(self, rows: Sequence[Row]) -> int:
         """
@@ -66,10 +72,11 @@ class Writer:
         Returns:
             int: Rows that the database says it has changed.
         """
-        if len(rows) == 1:
-            # As save() does, so that it is refused or not as save() would be.
-            return self._write_singly(rows)
-        return self._write(rows) if rows else 0
+        with self._saying():
+            if len(rows) == 1:
+                # As save() does, so that it is refused or not as save() would be.
+                return self._write_singly(rows)
+            return self._write(rows) if rows else 0
 
     def update(self, rows: QuerySet[Any, Any], value: Any) -> int:
         """
@@ -78,7 +85,28 @@ class Writer:
         Returns:
             int: Rows that the database says it has changed.
         """
+        with self._saying():
+            return self._update(rows, value)
+
+    def _update(self, rows: QuerySet[Any, Any], value: Any) -> int:
         return rows.update(**{self.fields[0].name: value})
+
+    @contextmanager
+    def _saying(self) -> Iterator[None]:
+        """Say the first statement that writes rows, where statements are wanted."""
+        if self._is_said or not shows_statements():
+            yield
+            return
+
+        def say(execute: Any, sql: Any, *args: Any) -> Any:
+            if not self._is_said and "UPDATE" in str(sql):
+                self._is_said = True
+                # Without the values, which are parameters.
+                statement(f"{str(sql)[:MAX_SAID]}; and so on")
+            return execute(sql, *args)
+
+        with self.connection.execute_wrapper(say):
+            yield
 
     @cached_property
     def has_plain_key(self) -> bool:

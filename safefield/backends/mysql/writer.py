@@ -96,8 +96,7 @@ class MySQLWriter(Writer):
 
     overlaps = True
 
-    def update(self, rows: QuerySet[Any, Any], value: Any) -> int:
-        """Set the field of `rows` to an expression, and no other column."""
+    def _update(self, rows: QuerySet[Any, Any], value: Any) -> int:
         field = rows.model._meta.get_field(self.fields[0].name)
         values: list[tuple[Any, None, Any]] = [(field, None, value)]
         for name in self._kept_names:
