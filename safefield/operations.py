@@ -75,6 +75,7 @@ class _BackfillOperation(_Base):
         batch_size: int | None = None,
         unique_with: Sequence[str] = (),
         allow_blank: bool = False,
+        elidable: bool = False,
     ) -> None:
         operation = f"{type(self).__name__}({model_name!r}, {name!r})"
         if (sentence := self._refusal(field, populate)) is not None:
@@ -119,10 +120,11 @@ class _BackfillOperation(_Base):
                 raise TypeError(sentence)
             if batch_size < 1:
                 raise ValueError(sentence)
-        if not isinstance(allow_blank, bool):
-            raise TypeError(
-                f"{operation}: allow_blank must be True or False, not {allow_blank!r}."
-            )
+        for argument, value in (("allow_blank", allow_blank), ("elidable", elidable)):
+            if not isinstance(value, bool):
+                raise TypeError(
+                    f"{operation}: {argument} must be True or False, not {value!r}."
+                )
         self.populate = populate
         self.reverse = reverse
         self.deduplicate = deduplicate
@@ -131,6 +133,8 @@ class _BackfillOperation(_Base):
         self.batch_size = batch_size
         self.unique_with = tuple(unique_with)
         self.allow_blank = allow_blank
+        # Not `elidable`: of an operation that has that, Django leaves nothing.
+        self.is_elidable = elidable
         super().__init__(model_name, name, field)
 
     def deconstruct(self) -> tuple[str, Sequence[Any], dict[str, Any]]:
@@ -149,6 +153,7 @@ class _BackfillOperation(_Base):
             "unique_with": self.unique_with,
             # Written only where it says something else than the default.
             "allow_blank": self.allow_blank or None,
+            "elidable": self.is_elidable or None,
         }
         kwargs.update(
             {
@@ -178,14 +183,18 @@ class _BackfillOperation(_Base):
 
     # A barrier: populate may read any field of any model, so no operation may
     # be moved across this one. CreateModel still absorbs it: there are no rows
-    # to fill then.
+    # to fill then. One that is elidable is optimized as Django's own operation is.
     def references_model(self, name: str, app_label: str) -> bool:
-        return True
+        return not self.is_elidable or super().references_model(name, app_label)
 
     def references_field(self, model_name: str, name: str, app_label: str) -> bool:
-        return True
+        return not self.is_elidable or super().references_field(
+            model_name, name, app_label
+        )
 
     def reduce(self, operation: Operation, app_label: str) -> bool | list[Operation]:
+        if self.is_elidable:
+            return super().reduce(operation, app_label)
         if (
             isinstance(operation, RemoveField)
             and operation.model_name_lower == self.model_name_lower
@@ -289,6 +298,8 @@ class AddFieldWithBackfill(_BackfillOperation, AddField):
             together with, as a constraint says that a later operation adds.
         allow_blank (bool): Whether rows may get an empty text though the field
             has no blank=True.
+        elidable (bool): Whether it has run everywhere, so that
+            squashmigrations may treat it as Django's own operation.
 
     Raises:
         TypeError: An argument is of the wrong kind.
@@ -346,7 +357,8 @@ class AlterFieldWithBackfill(_BackfillOperation, AlterField):
         of the same field, and populate would be lost: the table would get a
         required column without values. CreateModel.reduce() looks at `name`.
         """
-        return _OwnName(self.name.lower())
+        name = self.name.lower()
+        return name if self.is_elidable else _OwnName(name)
 
 
 #: The operations that fill rows, for isinstance().

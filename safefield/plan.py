@@ -113,6 +113,9 @@ class Plan:
             return function_name(self.populate)
         if self.is_expression:
             return str(self.populate)
+        if not self.field.has_default():
+            # Of an altered field: it enforces what the rows have.
+            return f"the missing populate of {self.title}"
         return f"the default of {self.title}"
 
     @cached_property
@@ -120,7 +123,8 @@ class Plan:
         """Populate as a function of one row."""
         if self.populate is None:
             # A callable default is called anew for each row.
-            return lambda row: self.field.get_default()
+            has_default = self.field.has_default()
+            return lambda row: self.field.get_default() if has_default else None
         return bind(self.populate, self.migration_apps)
 
     @property

@@ -129,13 +129,18 @@ class ImportedStub(Stub):
     def render(self) -> str:
         """Return the assignment that stands for an import."""
         assert self.home is not None
-        # `import` takes no name that starts with a digit.
+        # `import` takes no name that starts with a digit. The file goes when it is
+        # squashed; each row has its value by then.
         module = f'".{self.home.name}", __package__'
         function = f"{self.__name__} = importlib.import_module("
-        line = f"{function}{module}).{self.__name__}"
-        if len(line) <= CODE_COLUMNS:
-            return line
-        return "\n".join([function, f"{_INDENT}{module}", f").{self.__name__}"])
+        lines = [f"{_INDENT}{function}{module}).{self.__name__}"]
+        if len(lines[0]) > CODE_COLUMNS:
+            lines = [f"{_INDENT}{function}", f"{_INDENT * 2}{module}"]
+            lines.append(f"{_INDENT}).{self.__name__}")
+        comment = f"except ModuleNotFoundError:  # {self.home.name} is squashed."
+        if len(comment) > CODE_COLUMNS:
+            comment = "except ModuleNotFoundError:  # It is squashed."
+        return "\n".join(["try:", *lines, comment, f"{_INDENT}{self.__name__} = None"])
 
 
 class StubSerializer(BaseSerializer):

@@ -309,6 +309,43 @@ def test_squash_from_zero(site: Site) -> None:
     assert run(site, "makemigrations", "--check") == "No changes detected\n"
 
 
+RELATED = """\
+class Studio(models.Model):
+    name = models.CharField(max_length=50)
+{}
+
+class Movie(models.Model):
+    studio = models.ForeignKey(Studio, models.CASCADE, null=True)
+{}"""
+
+
+# Fails if the key of the other model, or the other backfill, stands in the way.
+def test_squash_of_related_models_that_are_elidable(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    country = "    country = models.CharField(max_length=2)\n"
+    code = "    code = models.IntegerField()\n"
+    for fields in (("", ""), (country, ""), (country, code)):
+        site.write_models(RELATED.format(*fields))
+        run(site, "makemigrations")
+    for name in site.list_migrations()[1:]:
+        path = tmp_path / "films" / "migrations" / name
+        write_function(path, "1")
+        text = path.read_text()
+        argument = "            elidable=True,\n            populate="
+        path.write_text(text.replace("            populate=", argument))
+
+    out = run(site, "squashmigrations", "--noinput", "films", "0003")
+
+    assert "Optimized from 4 operations to 2 operations.\n" in out
+    text = site.read("films/migrations/0001_squashed_0003_movie_code.py")
+    assert "safefield" not in text
+    run(site, "migrate", "-v", "0")
+    assert run(site, "makemigrations", "--check") == "No changes detected\n"
+    assert run(site, "showbackfills") == (
+        "No migration of this project has a backfill.\n"
+    )
+
+
 def test_squash_from_the_middle(site: Site) -> None:
     """The operation stays, and Django says that its functions are to be moved."""
     site.write("films/migrations/0003_more.py", MORE_ALONE)

@@ -176,6 +176,7 @@ def test_state_keeps_the_default() -> None:
             "prefetch_related": ("cast",),
             "batch_size": 500,
             "allow_blank": True,
+            "elidable": True,
         },
         {"populate": partial(populate_studio, apps=None)},
         {"batch_size": 1, "prefetch_related": ["cast"]},
@@ -426,6 +427,11 @@ def test_what_waits_itself_is_taken() -> None:
             TypeError,
             "allow_blank must be True or False, not 1.",
         ),
+        (
+            {"elidable": None},
+            TypeError,
+            "elidable must be True or False, not None.",
+        ),
     ],
 )
 def test_bad_argument(
@@ -658,6 +664,76 @@ def test_create_model_takes_what_follows() -> None:
         CREATE,
         AlterFieldWithBackfill("Movie", "title", OTHER_TITLE, populate_slug),
     ) == ["CreateModel Movie"]
+
+
+def related(operation: Any, **options: Any) -> list[Operation]:
+    """Return a history in which a model refers to the one that is backfilled."""
+    studio = migrations.CreateModel("Studio", CREATE.fields)
+    key = models.ForeignKey("films.Studio", models.CASCADE)
+    movie = migrations.CreateModel("Movie", [*CREATE.fields, ("studio", key)])
+    return [
+        studio,
+        movie,
+        operation("Studio", "country", models.CharField(max_length=2), **options),
+        operation("Movie", "slug", slug(), **options),
+    ]
+
+
+def describe_squash(operations: list[Operation]) -> list[Any]:
+    """Return what is left of the operations, with names and fields."""
+    return [
+        (
+            type(operation).__name__,
+            {
+                name: field.deconstruct()[1:] if hasattr(field, "deconstruct") else ""
+                for name, field in getattr(operation, "fields", [])
+            },
+        )
+        for operation in MigrationOptimizer().optimize(operations, "films")
+    ]
+
+
+# Fails if an elidable one stays a barrier; the witness is Django's AddField.
+def test_elidable_is_squashed_as_djangos_own() -> None:
+    options = {"populate": populate_slug}
+
+    assert len(describe_squash(related(AddFieldWithBackfill, **options))) == 4
+    elidable = describe_squash(related(AddFieldWithBackfill, **options, elidable=True))
+    assert elidable == describe_squash(related(migrations.AddField))
+    assert [name for name, _ in elidable] == ["CreateModel", "CreateModel"]
+
+
+# Fails if the field goes with the operation, as that of an elidable RunPython does.
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("is_first", [False, True])
+def test_elidable_without_its_model_stays(operation: type[Any], is_first: bool) -> None:
+    backfill = operation("Movie", "slug", slug(), populate_slug, elidable=True)
+    run = migrations.RunPython(no_op)
+    operations = [backfill, run] if is_first else [run, backfill]
+
+    assert optimize(*operations) == names(operations)
+
+
+def test_elidable_phases_become_one() -> None:
+    nullable = models.SlugField(max_length=80, null=True)
+    first = AddFieldWithBackfill(
+        "Movie", "slug", nullable, populate_slug, elidable=True
+    )
+    second = AlterFieldWithBackfill(
+        "Movie", "slug", slug(), populate_slug, elidable=True
+    )
+
+    (left,) = MigrationOptimizer().optimize([first, second], "films")
+    assert left.name == "slug"  # type: ignore[attr-defined]
+    assert left.field.null is False  # type: ignore[attr-defined]
+    assert optimize(CREATE, first, second) == ["CreateModel Movie"]
+
+
+def test_elidable_is_written() -> None:
+    text, _ = OperationWriter(add_slug(elidable=True), indentation=0).serialize()
+
+    assert "    elidable=True,\n" in text
+    assert "elidable" not in OperationWriter(add_slug(), indentation=0).serialize()[0]
 
 
 def test_copy_keeps_the_class() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -63,9 +64,12 @@ import importlib
 import safefield.operations
 from django.db import migrations, models
 
-populate_movie_slug = importlib.import_module(
-    ".0002_movie_slug", __package__
-).populate_movie_slug
+try:
+    populate_movie_slug = importlib.import_module(
+        ".0002_movie_slug", __package__
+    ).populate_movie_slug
+except ModuleNotFoundError:  # 0002_movie_slug is squashed.
+    populate_movie_slug = None
 
 
 class Migration(migrations.Migration):
@@ -352,6 +356,48 @@ def test_squash_from_the_first_migration_needs_no_function(site: Site) -> None:
     text = site.read("films/migrations/0001_squashed_0003_alter_movie_slug.py")
     assert "safefield" not in text
     assert "models.SlugField(max_length=80, unique=True)" in text
+
+
+SQUASHED = "0001_initial_squashed_0002_movie_slug"
+
+
+# Fails if the second phase cannot be imported without the file of the first.
+def test_second_phase_survives_a_squash_of_the_first(site: Site) -> None:
+    site.manage("makemigrations", "--two-phase", "--no-header")
+    write_slug(site)
+    result = site.manage("squashmigrations", "films", "0001", "0002", "--noinput")
+    assert result.code == 0, result
+    for name in ("0001_initial", "0002_movie_slug"):
+        (site.path / f"films/migrations/{name}.py").unlink()
+    file = f"films/migrations/{SQUASHED}.py"
+    text = re.sub(r"    replaces = \[.*?\]\n", "", site.read(file), flags=re.DOTALL)
+    assert "0002_movie_slug" not in text
+    site.write(file, text)
+    second = "films/migrations/0003_alter_movie_slug.py"
+    site.write(
+        second, site.read(second).replace('"0002_movie_slug")', f'"{SQUASHED}")')
+    )
+    assert site.manage("migrate", "films", SQUASHED, "-v0").code == 0
+    connection = sqlite3.connect(site.path / "db.sqlite3")
+    with connection:
+        connection.execute("INSERT INTO films_movie (title) VALUES ('A')")
+
+    refused = site.manage("migrate", "-v0")
+    with connection:
+        connection.execute("UPDATE films_movie SET slug = 'a'")
+    connection.close()
+    done = site.manage("migrate", "-v0")
+
+    assert refused.code == 1
+    assert refused.err == (
+        "BackfillError: films.Movie.slug could not be filled in some rows:\n"
+        "  1 row: the missing populate of films.Movie.slug gave a bad value: it is "
+        "None, and the field is required (primary key 1)\n"
+        "Nothing was changed. Fix the missing populate of films.Movie.slug and run "
+        "migrate again.\n"
+    )
+    assert done == ("", "", 0)
+    assert site.manage("makemigrations", "--check").out == "No changes detected\n"
 
 
 # On a database.

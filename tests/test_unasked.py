@@ -609,6 +609,17 @@ def test_several_at_once(site: Site) -> None:
     assert site.manage("makemigrations", "--check").code == 0
 
 
+def second_function(name: str, home: str) -> str:
+    return f"""
+try:
+    {name} = importlib.import_module(
+        ".{home}", __package__
+    ).{name}
+except ModuleNotFoundError:  # {home} is squashed.
+    {name} = None
+"""
+
+
 SECOND_FILES = {
     "0009_alter_movie_country.py": frame(
         "0008_alter_movie_key",
@@ -619,11 +630,7 @@ SECOND_FILES = {
             kind="Alter",
         ),
         imports="import importlib\n\nimport safefield.operations\n",
-        function="""
-populate_movie_country = importlib.import_module(
-    ".0003_movie_country", __package__
-).populate_movie_country
-""",
+        function=second_function("populate_movie_country", "0003_movie_country"),
     ),
     "0010_alter_movie_slug.py": frame(
         "0009_alter_movie_country",
@@ -634,11 +641,7 @@ populate_movie_country = importlib.import_module(
             kind="Alter",
         ),
         imports="import importlib\n\nimport safefield.operations\n",
-        function="""
-populate_movie_slug = importlib.import_module(
-    ".0004_movie_slug", __package__
-).populate_movie_slug
-""",
+        function=second_function("populate_movie_slug", "0004_movie_slug"),
     ),
     "0011_alter_movie_token.py": frame(
         "0010_alter_movie_slug",
@@ -658,11 +661,7 @@ populate_movie_slug = importlib.import_module(
             kind="Alter",
         ),
         imports="import importlib\n\nimport safefield.operations\n",
-        function="""
-populate_series_slug = importlib.import_module(
-    ".0006_series_slug", __package__
-).populate_series_slug
-""",
+        function=second_function("populate_series_slug", "0006_series_slug"),
     ),
     "0013_movie_one_token.py": frame(
         "0012_alter_series_slug", CONSTRAINT, imports="", atomic=""
