@@ -114,7 +114,7 @@ def run_demo() -> str:
     environment = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("DJANGO_", "FILMS_", "TQDM_"))
+        if not name.startswith(("DJANGO_", "FILMS_"))
         and name not in {"COLUMNS", "LINES", "NO_COLOR"}
     }
     terminal, end = pty.openpty()
