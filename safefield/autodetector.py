@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from django.db.migrations import Migration
 from django.db.migrations.autodetector import (
     MigrationAutodetector,
     OperationDependency,
@@ -16,27 +14,20 @@ from django.db.migrations.operations import AlterField
 from django.db.migrations.operations.base import Operation
 from django.db.models import NOT_PROVIDED
 
+from safefield.asides import move_column
+from safefield.clashes import get_column
 from safefield.fields import refusal
-from safefield.grouping import find_unique_with
-from safefield.migration_file import (
-    change_backfills,
-    get_backfills,
-    is_first_phase,
-    set_stubs,
-)
+from safefield.migration_file import get_backfills
 from safefield.operations import (
     BACKFILLS,
     AddFieldWithBackfill,
     AlterFieldWithBackfill,
 )
-from safefield.ordering import (
-    get_column,
-    get_row_fields,
-    sort_operations,
-    split_operations,
-)
+from safefield.ordering import OnOperation, sort_operations
+from safefield.parts import describe_rows, link_phases, split_migration
 from safefield.stubs import ImportedStub, Stub
 from safefield.unasked import Values, find_addition, find_alteration
+from safefield.widening import holds_no_keys
 
 __all__ = ["BackfillAutodetector", "wrap_autodetector"]
 
@@ -48,8 +39,13 @@ if TYPE_CHECKING:
         generated_operations: dict[str, list[Operation]]
         migrations: dict[str, list[Any]]
         questioner: Any
+        renamed_models: dict[tuple[str, str], str]
 
         def _generate_added_field(
+            self, app_label: str, model_name: str, field_name: str
+        ) -> None: ...
+
+        def _generate_removed_field(
             self, app_label: str, model_name: str, field_name: str
         ) -> None: ...
 
@@ -138,6 +134,10 @@ class BackfillAutodetector(_Base):
     two_phase: ClassVar[bool] = False
 
     _listener: Listener | None = None
+    #: The apps that get migrations; None for all.
+    _selected: set[str] | None = None
+    #: All operations with their apps, as they are to run.
+    _ordered: Sequence[tuple[str, Operation]] = ()
 
     def _generate_added_field(
         self, app_label: str, model_name: str, field_name: str
@@ -253,26 +253,46 @@ class BackfillAutodetector(_Base):
         saved = self._copy_operations()
         super().add_operation(app_label, operation, dependencies, beginning)
         if self._take_back(app_label, saved):
-            MigrationAutodetector.add_operation(
-                self, app_label, backfill, dependencies=dependencies
-            )
+            self._add_alteration(app_label, backfill, dependencies)
+
+    def _get_old_field(self, app_label: str, operation: AlterField) -> Any:
+        model_name = operation.model_name
+        old_name = self.renamed_models.get((app_label, model_name), model_name)
+        return self.from_state.models[app_label, old_name].get_field(operation.name)
+
+    def _add_alteration(
+        self, app_label: str, backfill: AlterFieldWithBackfill, dependencies: Any
+    ) -> None:
+        """Add the backfill of an altered field, and before it what it stands on."""
+        model_name, name, field = backfill.model_name, backfill.name, backfill.field
+        old_field = self._get_old_field(app_label, backfill)
+        if holds_no_keys(self.to_state, (app_label, model_name), old_field, field):
+            # A function finds the row that has such a text.
+            self._generate_removed_field(app_label, model_name, name)
+            self._generate_added_field(app_label, model_name, name)
+            return
+        column = get_column(field, name)
+        if column is not None and column != get_column(old_field, name):
+            moved = move_column(old_field, name, column)
+            move = AlterField(model_name, name, moved)
+            MigrationAutodetector.add_operation(self, app_label, move)
+            dependencies = [*(dependencies or ()), OnOperation(app_label, move)]
+        MigrationAutodetector.add_operation(
+            self, app_label, backfill, dependencies=dependencies
+        )
 
     def _get_alteration(
         self, app_label: str, operation: AlterField, *, is_asked: bool
-    ) -> Operation | None:
+    ) -> AlterFieldWithBackfill | None:
         """Return the backfill that is to take the place of an AlterField, if any."""
         model_name, field_name = operation.model_name, operation.name
         model_state = self.to_state.models[app_label, model_name]
         field = model_state.get_field(field_name)
         if not can_be_backfilled(field):
             return None
-        old_name = self.renamed_models.get((app_label, model_name), model_name)
-        old_field = self.from_state.models[app_label, old_name].get_field(field_name)
-        if is_asked:
-            values: Values | None = Values.FUNCTION
-        elif get_column(old_field, field_name) != get_column(field, field_name):
-            return None
-        else:
+        values: Values | None = Values.FUNCTION
+        if not is_asked:
+            old_field = self._get_old_field(app_label, operation)
             values = find_alteration(model_state, field_name, old_field)
         if values is None:
             return None
@@ -281,23 +301,37 @@ class BackfillAutodetector(_Base):
             stub = Stub(model_state.name, field_name, is_null=True)
         return AlterFieldWithBackfill(model_name, field_name, field, stub)
 
+    def changes(
+        self,
+        graph: Any,
+        trim_to_apps: Any = None,
+        convert_apps: Any = None,
+        migration_name: str | None = None,
+    ) -> Any:
+        """Return the changes, having noted for which apps they are."""
+        self._selected = set(trim_to_apps) if trim_to_apps else None
+        return super().changes(graph, trim_to_apps, convert_apps, migration_name)
+
+    def check_dependency(self, operation: Operation, dependency: Any) -> bool:
+        """Return whether an operation is what a dependency is on."""
+        if isinstance(dependency, OnOperation):
+            return operation is dependency.operation
+        return bool(super().check_dependency(operation, dependency)) or (
+            # Its name_lower is equal to nothing.
+            dependency.type == OperationDependency.Type.ALTER
+            and isinstance(operation, AlterFieldWithBackfill)
+            and operation.model_name_lower == dependency.model_name_lower
+            and operation.name.lower() == dependency.field_name_lower
+        )
+
     def _build_migration_list(self, graph: Any = None) -> None:
-        original = {
-            app_label: list(operations)
-            for app_label, operations in self.generated_operations.items()
-        }
-        for app_label, operations in original.items():
-            if any(isinstance(operation, BACKFILLS) for operation in operations):
-                self.generated_operations[app_label] = sort_operations(
-                    self, app_label, operations
-                )
-        try:
-            super()._build_migration_list(graph)
-        except ValueError:
-            # Two apps that need something of each other can be caught in a
-            # circle by the new order: Django's own is as good to migrate.
-            self.generated_operations = original
-            super()._build_migration_list(graph)
+        if any(
+            isinstance(operation, BACKFILLS)
+            for operations in self.generated_operations.values()
+            for operation in operations
+        ):
+            self._ordered = sort_operations(self, self._selected)
+        super()._build_migration_list(graph)
         self._split_migrations()
 
     def _split_migrations(self) -> None:
@@ -306,7 +340,7 @@ class BackfillAutodetector(_Base):
         for app_label, migrations in self.migrations.items():
             if not any(map(get_backfills, migrations)):
                 continue
-            parts: list[Migration] = []
+            parts: list[Any] = []
             for migration in migrations:
                 parts_of_one = split_migration(migration)
                 parts += parts_of_one
@@ -315,7 +349,7 @@ class BackfillAutodetector(_Base):
             self.migrations[app_label] = parts
             for number, part in enumerate(parts, 1):
                 part.name = f"auto_{number}"
-            self._describe_rows(app_label, parts)
+            describe_rows(self.from_state, self.to_state, self._ordered, parts)
             link_phases(parts)
         for migrations in self.migrations.values():
             for migration in migrations:
@@ -327,43 +361,6 @@ class BackfillAutodetector(_Base):
                     )
                     for dependency in migration.dependencies
                 ]
-
-    def _describe_rows(self, app_label: str, migrations: list[Migration]) -> None:
-        """Tell each backfill which fields a row has when it runs."""
-        operations = [
-            operation for migration in migrations for operation in migration.operations
-        ]
-
-        def describe(operation: Any) -> dict[str, Any]:
-            names = get_row_fields(self.from_state, app_label, operations, operation)
-            model_state = self.to_state.models[app_label, operation.model_name_lower]
-            arguments: dict[str, Any] = {
-                "unique_with": find_unique_with(model_state, operation.name, names)
-            }
-            if isinstance(operation.populate, Stub):
-                arguments["populate"] = operation.populate.with_source_fields(names)
-            return arguments
-
-        for migration in migrations:
-            change_backfills(migration, describe)
-
-
-def link_phases(migrations: list[Migration]) -> None:
-    """Tell each second phase which of the migrations has its function."""
-
-    def link_stub(operation: Any, stub: Stub) -> Stub:
-        if not isinstance(stub, ImportedStub):
-            return stub
-        homes = (
-            migration
-            for migration in migrations
-            for other in get_backfills(migration)
-            if is_first_phase(other, operation)
-        )
-        return replace(stub, home=next(homes))
-
-    for migration in migrations:
-        set_stubs(migration, link_stub)
 
 
 def answer(questioner: Any, operation: AlterField) -> AlterField:
@@ -381,32 +378,3 @@ def answer(questioner: Any, operation: AlterField) -> AlterField:
 def can_be_backfilled(field: Any) -> bool:
     """Return whether Django's question about `field` is for safefield to answer."""
     return refusal(field, needs_values=False) is None
-
-
-def split_migration(migration: Migration) -> list[Migration]:
-    """Return the parts of a migration, in order; the first has its dependencies."""
-    if not get_backfills(migration):
-        return [migration]
-    parts: list[Any] = []
-    for operations in split_operations(migration.operations):
-        part: Any = type(migration)(migration.name, migration.app_label)
-        part.operations = operations
-        part.dependencies = []
-        part.initial = migration.initial
-        part.atomic = not isinstance(operations[0], BACKFILLS)
-        parts.append(part)
-    for dependency in migration.dependencies:
-        part = next(
-            (part for part in parts if has_own_dependency(part, dependency)), parts[0]
-        )
-        part.dependencies.append(dependency)
-    return parts
-
-
-def has_own_dependency(migration: Any, dependency: Any) -> bool:
-    """Return whether an operation refers to a swappable model, by its setting."""
-    return any(
-        tuple(other)[:2] == tuple(dependency)
-        for operation in migration.operations
-        for other in operation._auto_deps
-    )

@@ -1,14 +1,30 @@
-"""In which order the operations beside a backfill are to run."""
+"""
+In which order the operations beside backfills are to run, in all apps of a run.
+
+A function may read any model. So nothing goes before the backfills but what has to,
+and what is new and asks nothing of the rows comes before them:
+
+1. What comes: new models and fields, renames.
+2. The backfills, those that add a field first, for the others may be a second phase.
+3. What goes, and what may name a new field: removals, alterations in which values would
+   be others, constraints, indexes and options.
+
+What one operation needs of another comes before all this: a foreign key its model, a
+field the name or the column that another one has. Where a backfill needs something that
+goes, that is set aside under another name, so that it can be read, and goes later. Only
+where it cannot stay, as a primary key beside a new one, it goes first.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from django.apps.registry import Apps
 from django.db.migrations.operations import (
     AddConstraint,
-    AddField,
     AddIndex,
     AlterField,
     AlterIndexTogether,
@@ -18,29 +34,31 @@ from django.db.migrations.operations import (
     AlterOrderWithRespectTo,
     AlterUniqueTogether,
     DeleteModel,
+    RemoveConstraint,
     RemoveField,
-    RenameField,
-    RenameModel,
+    RemoveIndex,
 )
 from django.db.migrations.operations.base import Operation
-from django.db.migrations.operations.fields import FieldOperation
-from django.db.migrations.state import ModelState, ProjectState
-from django.db.migrations.utils import field_references
-from django.db.models import AutoField, CompositePrimaryKey, ForeignKey, ForeignObject
 
+from safefield.asides import Aside, rename_removal, set_aside
+from safefield.clashes import Key, Models, Spot
+from safefield.needs import Needs
 from safefield.operations import BACKFILLS, AlterFieldWithBackfill
+from safefield.stubs import Stub
+from safefield.widening import keeps_values
 
 if TYPE_CHECKING:
     from django.db.migrations.autodetector import MigrationAutodetector
 
-__all__ = ["get_column", "get_row_fields", "sort_operations", "split_operations"]
+__all__ = ["OnOperation", "sort_operations"]
 
-_BEFORE, _ADDITION, _ALTERATION, _AFTER = range(4)
+#: Ranks. What a backfill needs that should be late stands behind the others of its
+#: kind, which can do without it.
+_EARLY, _ADDITION, _, _ALTERATION, _, _LATE = range(6)
 
-# They take something away that populate may read, or they may name the new field:
-# as a constraint, as the ordering of every query. AlterModelTable may need the name
-# of a table that DeleteModel frees.
-_LATE_OPERATIONS: tuple[type[Operation], ...] = (
+# They may name the new field: as a constraint, as the ordering of every query.
+# AlterModelTable may need the name of a table that DeleteModel frees.
+_NAMING: tuple[type[Operation], ...] = (
     AddConstraint,
     AddIndex,
     AlterIndexTogether,
@@ -49,95 +67,256 @@ _LATE_OPERATIONS: tuple[type[Operation], ...] = (
     AlterModelTable,
     AlterOrderWithRespectTo,
     AlterUniqueTogether,
-    DeleteModel,
-    RemoveField,
 )
+
+# A removed field is in none of them any more.
+_BEFORE_REMOVAL: tuple[type[Operation], ...] = (RemoveConstraint, RemoveIndex)
+
+
+class OnOperation(NamedTuple):
+    """
+    A dependency on one operation, in the place of Django's OperationDependency.
+
+    Args:
+        app_label (str): App of the operation.
+        operation (Operation): It has to run before.
+    """
+
+    app_label: str
+    operation: Operation
+
+
+@dataclass(eq=False)
+class Node:
+    """
+    One operation.
+
+    Args:
+        app_label (str): Its app.
+        operation (Operation): The operation.
+        needs (set[Node]): What has to run before it.
+        rank (int): When it should run.
+    """
+
+    app_label: str
+    operation: Any
+    needs: set[Node] = field(default_factory=set)
+    rank: int = _EARLY
+
+    @property
+    def is_backfill(self) -> bool:
+        """Whether it fills rows."""
+        return isinstance(self.operation, BACKFILLS)
 
 
 def sort_operations(
-    autodetector: MigrationAutodetector, app_label: str, operations: list[Operation]
-) -> list[Operation]:
+    autodetector: MigrationAutodetector, selected: AbstractSet[str] | None = None
+) -> list[tuple[str, Operation]]:
     """
-    Return the operations of one app in an order that suits its backfills.
+    Put the operations of all apps into an order that suits the backfills.
 
     Args:
-        autodetector (MigrationAutodetector): Knows what depends on what.
-        app_label (str): The app.
-        operations (list[Operation]): In Django's order, which is kept where
-            nothing speaks against it.
+        autodetector (MigrationAutodetector): Has generated them.
+        selected (Set[str] | None): The apps that get migrations; None for all.
 
-    Steps:
-        Additions and renames come first, so that populate finds the new
-        columns; then the backfills, those that add a field first, for the
-        others may be a second phase; then constraints, indexes, options and
-        removals, so that populate still finds the old columns. What a
-        dependency demands earlier comes earlier.
+    Returns:
+        The operations with their apps, as they are to run.
     """
-    needs = _get_needs(autodetector, app_label, operations)
-    ranks = [_get_rank(autodetector, app_label, operation) for operation in operations]
-    _promote_needed(ranks, needs)
-    remaining = list(range(len(operations)))
-    ordered = []
-    while remaining:
-        ready = [index for index in remaining if needs[index].isdisjoint(remaining)]
-        # Nothing is ready in a circle, which Django's order has cut already.
-        index = min(ready or remaining, key=lambda index: (ranks[index], index))
-        remaining.remove(index)
-        ordered.append(operations[index])
-    return ordered
-
-
-def _get_needs(
-    autodetector: Any, app_label: str, operations: list[Operation]
-) -> list[set[int]]:
-    """Return for each operation the indexes of those that must run before it."""
-    needs: list[set[int]] = [set() for _ in operations]
-    for index, operation in enumerate(operations):
-        dependencies = [
-            autodetector._resolve_dependency(dependency)[0]
-            for dependency in operation._auto_deps  # type: ignore[attr-defined] # set by add_operation()
+    ordering = Ordering(autodetector)
+    ordered = ordering.sort()
+    for app_label in ordering.generated:
+        ordering.generated[app_label] = [
+            node.operation for node in ordered if node.app_label == app_label
         ]
-        for other, candidate in enumerate(operations):
-            if other != index and (
-                any(
-                    dependency.app_label == app_label
-                    and autodetector.check_dependency(candidate, dependency)
-                    for dependency in dependencies
+    for index, node in enumerate(ordered):
+        depend_across_apps(node, ordered[:index], selected, ordering.takes_away(node))
+    return [(node.app_label, node.operation) for node in ordered]
+
+
+def depend_across_apps(
+    node: Node,
+    earlier: Sequence[Node],
+    selected: AbstractSet[str] | None,
+    takes_away: bool,
+) -> None:
+    """Have Django keep the order where it is between two apps."""
+    node.operation._auto_deps = [
+        *node.operation._auto_deps,
+        *(
+            OnOperation(other.app_label, other.operation)
+            for other in earlier
+            if other.app_label != node.app_label
+            and (
+                other in node.needs
+                or (
+                    takes_away
+                    and other.is_backfill
+                    # An app that was not asked for gets no migration because of this.
+                    and (selected is None or other.app_label in selected)
                 )
-                or _names_field(operation, candidate, app_label)
-                or _brings_field(operation, candidate)
-                or _frees_column(autodetector, app_label, candidate, operation)
+            )
+        ),
+    ]
+
+
+class Ordering:
+    """
+    The operations of a run, and what they ask of each other.
+
+    Args:
+        autodetector (MigrationAutodetector): Has generated them.
+    """
+
+    def __init__(self, autodetector: Any) -> None:
+        self.generated: dict[str, list[Operation]] = autodetector.generated_operations
+        self.models = Models(autodetector)
+        self.nodes = [
+            Node(app_label, operation)
+            for app_label, operations in sorted(self.generated.items())
+            for operation in operations
+        ]
+        self.deleted = {
+            (node.app_label, node.operation.name_lower)
+            for node in self.nodes
+            if isinstance(node.operation, DeleteModel)
+        }
+        #: Fields that go, each with what wants its name or its column.
+        self.clashes: list[tuple[Node, Spot, dict[Node, set[str]]]] = []
+        needs = Needs(
+            autodetector,
+            self.models,
+            [(node.app_label, node.operation) for node in self.nodes],
+        )
+        for node in self.nodes:
+            node.needs = {
+                other
+                for other in self.nodes
+                if other is not node
+                and needs.has(
+                    node.app_label, node.operation, other.app_label, other.operation
+                )
+            }
+        self._find_clashes()
+
+    def _find_clashes(self) -> None:
+        given = [
+            (node, new)
+            for node in self.nodes
+            for new in self.models.list_given(node.app_label, node.operation)
+        ]
+        for node in self.nodes:
+            for old in self.models.list_removed(node.app_label, node.operation):
+                clashes: dict[Node, set[str]] = defaultdict(set)
+                for other, new in given:
+                    if found := self.models.find_clashes(old, new):
+                        clashes[other] |= found
+                        other.needs.add(node)
+                if clashes:
+                    self.clashes.append((node, old, clashes))
+
+    def sort(self) -> list[Node]:
+        """Return the operations in order, some of them set aside."""
+        self._set_aside()
+        self._rank()
+        remaining = list(self.nodes)
+        ordered: list[Node] = []
+        while remaining:
+            ready = [node for node in remaining if node.needs.isdisjoint(remaining)]
+            # Nothing is ready in a circle, which Django's order has cut already.
+            node = min(ready or remaining, key=lambda node: node.rank)
+            remaining.remove(node)
+            ordered.append(node)
+        return ordered
+
+    # What stays under another name
+
+    def _set_aside(self) -> None:
+        needed = find_needed(node for node in self.nodes if node.is_backfill)
+        for node, spot, clashes in self.clashes:
+            kinds = [found for other, found in clashes.items() if other in needed]
+            if kinds:
+                aside = set_aside(self.models, spot, set().union(*kinds))
+                if aside is not None:
+                    self._make_room(node, spot, aside, clashes)
+
+    def _make_room(
+        self, node: Node, spot: Spot, aside: Aside, clashes: Iterable[Node]
+    ) -> None:
+        needs = {
+            other
+            for other in self.nodes
+            if get_key(other) == spot.key
+            and isinstance(other.operation, _BEFORE_REMOVAL)
+        }
+        if isinstance(node.operation, RemoveField):
+            needs |= node.needs
+        needs = {n for n in needs if find_needed([n]).isdisjoint(clashes)}
+        place = self.nodes.index(node)
+        for operation in aside.operations:
+            operation._auto_deps = []  # type: ignore[attr-defined] # as add_operation()
+            new = Node(node.app_label, operation, needs)
+            self.nodes.insert(place, new)
+            place, needs = place + 1, {new}
+        node.operation = rename_removal(node.operation, aside.name)
+        node.needs = node.needs | needs
+        for other in clashes:
+            # It needs the room, and not that the field is gone.
+            other.needs = (other.needs - {node}) | needs
+            tell(other.operation, aside.sentence)
+
+    # What goes, and when
+
+    def takes_away(self, node: Node) -> bool:
+        """Return whether something that a function may read is gone afterwards."""
+        operation = node.operation
+        if node.is_backfill:
+            return False
+        if isinstance(operation, (DeleteModel, RemoveField, AlterOrderWithRespectTo)):
+            return True
+        if not isinstance(operation, AlterField):
+            return get_key(node) in self.deleted
+        old = self.models.find_old_field(get_key(node), operation.name)
+        return old is not None and not keeps_values(old, operation.field)
+
+    def _rank(self) -> None:
+        for node in self.nodes:
+            if node.is_backfill:
+                is_alteration = isinstance(node.operation, AlterFieldWithBackfill)
+                node.rank = _ALTERATION if is_alteration else _ADDITION
+            elif (
+                isinstance(node.operation, _NAMING)
+                or self.takes_away(node)
+                or _is_post_deployment(node.operation)
             ):
-                needs[index].add(other)
-    return needs
+                node.rank = _LATE
+        for rank in (_ALTERATION, _ADDITION):
+            for node in find_needed(n for n in self.nodes if n.rank == rank):
+                node.rank = min(node.rank, rank + 1)
 
 
-def _promote_needed(ranks: list[int], needs: list[set[int]]) -> None:
-    """Give whatever something early needs an early rank as well."""
-    pending = [index for index, rank in enumerate(ranks) if rank != _AFTER]
+def get_key(node: Node) -> Key:
+    """Return the model of an operation."""
+    name = getattr(node.operation, "model_name_lower", None)
+    return node.app_label, str(name or node.operation.name_lower)
+
+
+def find_needed(nodes: Iterable[Node]) -> set[Node]:
+    """Return the nodes, and all that has to run before them."""
+    needed: set[Node] = set()
+    pending = list(nodes)
     while pending:
-        for needed in needs[pending.pop()]:
-            if ranks[needed] == _AFTER:
-                ranks[needed] = _BEFORE
-                pending.append(needed)
+        node = pending.pop()
+        if node not in needed:
+            needed.add(node)
+            pending += node.needs
+    return needed
 
 
-def _get_rank(autodetector: Any, app_label: str, operation: Operation) -> int:
-    if isinstance(operation, AlterFieldWithBackfill):
-        return _ALTERATION
-    if isinstance(operation, BACKFILLS):
-        return _ADDITION
-    if _is_post_deployment(operation):
-        return _AFTER
-    if not isinstance(operation, _LATE_OPERATIONS):
-        return _BEFORE
-    if isinstance(operation, RemoveField):
-        old_field = _get_old_field(autodetector, app_label, operation)
-        # A table has one primary key, and a column that another is generated
-        # from cannot be altered.
-        if old_field is not None and (old_field.primary_key or old_field.generated):
-            return _BEFORE
-    return _AFTER
+def tell(operation: Any, sentence: str) -> None:
+    """Have the function of a backfill say in which form an old value is there."""
+    if sentence and isinstance(getattr(operation, "populate", None), Stub):
+        stub: Stub = operation.populate
+        operation.populate = replace(stub, notes=(*stub.notes, sentence))
 
 
 def _is_post_deployment(operation: Operation) -> bool:
@@ -149,163 +328,3 @@ def _is_post_deployment(operation: Operation) -> bool:
     """
     stage = getattr(operation, "stage", None)
     return getattr(stage, "value", None) == "post_deployment"
-
-
-def _names_field(operation: Operation, backfill: Operation, app_label: str) -> bool:
-    """Return whether `operation` needs a new column, though Django does not say so."""
-    if not isinstance(backfill, BACKFILLS):
-        return False
-    if isinstance(operation, (AlterUniqueTogether, AlterIndexTogether)):
-        return operation.name_lower == backfill.model_name_lower and any(
-            backfill.name in fields for fields in operation.option_value or ()
-        )
-    # A foreign key to the new field, by to_field.
-    field = getattr(operation, "field", None)
-    return (
-        isinstance(operation, FieldOperation)
-        and field is not None
-        and bool(
-            field_references(
-                (app_label, operation.model_name_lower),
-                field,
-                (app_label, backfill.model_name_lower),
-                backfill.name,
-                backfill.field,
-            )
-        )
-    )
-
-
-def _brings_field(operation: Operation, addition: Operation) -> bool:
-    """
-    Return whether the field of `operation` adds the other one to its model itself.
-
-    As django-money's brings the currency, which it sets when it is assigned.
-    """
-    if not (
-        isinstance(operation, BACKFILLS)
-        and isinstance(addition, AddField)
-        and operation.model_name_lower == addition.model_name_lower
-    ):
-        return False
-    field: Any = operation.field
-    if str(type(field).contribute_to_class.__module__).startswith("django."):
-        return False
-    fields: list[Any] = [
-        ("id", AutoField(primary_key=True)),
-        (operation.name, field.clone()),
-    ]
-    model = ModelState("safefield", "Probe", fields).render(Apps())
-    names = {other.name for other in model._meta.local_fields}
-    return addition.name in names - {operation.name}
-
-
-def _frees_column(
-    autodetector: Any, app_label: str, removal: Operation, operation: Operation
-) -> bool:
-    """Return whether a removed field has the column that another one takes."""
-    if (
-        not isinstance(removal, RemoveField)
-        or not isinstance(operation, (AddField, AlterField))
-        or removal.model_name_lower != operation.model_name_lower
-    ):
-        return False
-    old_field = _get_old_field(autodetector, app_label, removal)
-    return old_field is not None and get_column(old_field, removal.name) == get_column(
-        operation.field, operation.name
-    )
-
-
-def _get_old_field(autodetector: Any, app_label: str, removal: RemoveField) -> Any:
-    model_name = autodetector.renamed_models.get(
-        (app_label, removal.model_name_lower), removal.model_name_lower
-    )
-    model_state = autodetector.from_state.models[app_label, model_name]
-    return model_state.fields.get(removal.name)
-
-
-def get_column(field: Any, name: str) -> str:
-    """Return the column of a field that is of no model yet, to compare it."""
-    suffix = "_id" if isinstance(field, ForeignKey) else ""
-    # Lower case: SQLite, MySQL and the default of PostgreSQL's tools do not tell.
-    return str(field.db_column or f"{name}{suffix}").lower()
-
-
-def split_operations(operations: Sequence[Operation]) -> list[list[Operation]]:
-    """Return the operations in groups, each backfill alone in its own."""
-    groups: list[list[Operation]] = []
-    for operation in operations:
-        is_alone = isinstance(operation, BACKFILLS)
-        if is_alone or not groups or isinstance(groups[-1][0], BACKFILLS):
-            groups.append([])
-        groups[-1].append(operation)
-    return groups
-
-
-def get_row_fields(
-    from_state: ProjectState,
-    app_label: str,
-    operations: Sequence[Operation],
-    backfill: Operation,
-) -> tuple[str, ...]:
-    """
-    Return the names of the fields that a row has when `backfill` runs.
-
-    Args:
-        from_state (ProjectState): The models before all operations.
-        app_label (str): The app of all operations.
-        operations (Sequence[Operation]): In order; those before `backfill` count.
-        backfill (Operation): One of them.
-    """
-    assert isinstance(backfill, BACKFILLS)
-    models = {
-        model_name: _get_fields(from_state, label, model_name)
-        for label, model_name in from_state.models
-        if label == app_label
-    }
-    for operation in operations[: operations.index(backfill)]:
-        _apply_to_fields(models, operation)
-    fields = models[backfill.model_name_lower]
-    names = [name for name, field in fields.items() if _is_readable(field)]
-    if backfill.name in names:
-        names.remove(backfill.name)
-    # Stable: the primary key first, the others as in models.py.
-    return tuple(sorted(names, key=lambda name: not fields[name].primary_key))
-
-
-def _get_fields(state: ProjectState, app_label: str, model_name: str) -> dict[str, Any]:
-    """Return the fields of a model, those of its parents first."""
-    fields: dict[str, Any] = {}
-    model_state = state.models[app_label, model_name]
-    for base in model_state.bases:
-        if isinstance(base, str):
-            base_label, _, base_name = base.partition(".")
-            if (base_label, base_name.lower()) in state.models:
-                fields.update(_get_fields(state, base_label, base_name.lower()))
-    fields.update(model_state.fields)
-    return fields
-
-
-def _apply_to_fields(models: dict[str, dict[str, Any]], operation: Operation) -> None:
-    if isinstance(operation, RenameModel):
-        models[operation.new_name_lower] = models.pop(operation.old_name_lower)
-    if not isinstance(operation, FieldOperation):
-        return
-    fields = models.get(operation.model_name_lower, {})
-    if isinstance(operation, AddField):
-        fields[operation.name] = operation.field
-    elif isinstance(operation, RemoveField):
-        fields.pop(operation.name, None)
-    elif isinstance(operation, RenameField):
-        models[operation.model_name_lower] = {
-            operation.new_name if name == operation.old_name else name: field
-            for name, field in fields.items()
-        }
-
-
-def _is_readable(field: Any) -> bool:
-    """Return whether the field has a column and so a value in each row."""
-    is_virtual = isinstance(field, ForeignObject) and not isinstance(field, ForeignKey)
-    return not (
-        field.many_to_many or is_virtual or isinstance(field, CompositePrimaryKey)
-    )

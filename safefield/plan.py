@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import Any
 
 from django.apps.registry import Apps
-from django.core.exceptions import FieldDoesNotExist
 from django.db.models import Model
 
 from safefield.fields import AnyField, loosen, strip_default
@@ -72,10 +71,10 @@ class Plan:
     @cached_property
     def old_field(self) -> AnyField | None:
         """The field from before the operation; None when it is being added."""
-        try:
-            return self.model._meta.get_field(self.field_name)
-        except FieldDoesNotExist:
-            return None
+        # get_field() takes a reverse relation of this name for it, and the foreign
+        # key that has such a column.
+        fields = {field.name: field for field in self.model._meta.fields}
+        return fields.get(self.field_name)
 
     @cached_property
     def loose_field(self) -> AnyField:

@@ -115,6 +115,14 @@ def rehearse(
             yield Rehearsal(entry.title, source, is_here=False)
             continue
         place = [change.operation for change in changes].index(entry.operation)
+        # The models as migrate has them: applied migrations of other apps count, too,
+        # which the order of the whole history puts behind this one.
+        entry = replace(
+            entry,
+            start=next(c.before for c in changes if c.migration is step.migration),
+            before=changes[place].before,
+            after=changes[place].after,
+        )
         yield Stage(connection, history, entry, limit, changes[:place]).rehearse()
 
 

@@ -48,6 +48,7 @@ class Stub:
             timezone.now().
         is_null (bool): Whether it is called only for rows where the field is
             NULL: the field exists already.
+        notes (tuple[str, ...]): What else its author has to know, in sentences.
         number (int): 1, or more where the name is taken already: 2 gives
             `populate_movie_slug_2`.
     """
@@ -57,6 +58,7 @@ class Stub:
     source_fields: tuple[str, ...] = ()
     returns_now: bool = False
     is_null: bool = False
+    notes: tuple[str, ...] = ()
     number: int = 1
 
     def __call__(self, row: Any) -> Any:
@@ -100,6 +102,7 @@ class Stub:
         if self.source_fields:
             names = ", ".join(self.source_fields)
             docstring += ["", f"Fields to build it from: {names}."]
+        docstring += self.notes
         lines = _render_signature(self.__name__, self._argument)
         lines += [f'{_INDENT}"""', *_wrap(docstring), f'{_INDENT}"""']
         if self.returns_now:

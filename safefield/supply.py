@@ -134,6 +134,7 @@ class Supply:
     # One operation
 
     def _take(self, change: Change) -> None:
+        self._refuse_lost_key(change)
         operation = change.operation
         kinds: dict[type[Operation], Callable[[Change], None]] = {
             operations.AddField: self._add,
@@ -144,6 +145,10 @@ class Supply:
             operation, "name_lower", None
         )
         is_mine = (change.migration.app_label, name) == self.key
+        if is_mine and self.plan.old_field is None:
+            self._refuse_taken_column(change)
+        if isinstance(operation, (operations.AlterModelTable, operations.RenameModel)):
+            self._refuse_renamed_table(change)
         if is_mine and isinstance(operation, BACKFILLS):
             self._fill(change)
         elif is_mine and type(operation) in kinds:
@@ -157,6 +162,69 @@ class Supply:
         ):
             texts = self.left_out.setdefault(str(change.migration), [])
             texts.append(operation.describe())
+
+    def _refuse(self, change: Change, field: AnyField) -> SafefieldError:
+        return SafefieldError(
+            f"{self.plan.title} cannot be rehearsed yet, because {change.migration} is "
+            f"to change column {self.plan.table}.{field.column}. Apply "
+            f"{change.migration} first."
+        )
+
+    def _refuse_taken_column(self, change: Change) -> None:
+        """
+        Refuse a column that another field has, until migrate moves or removes it.
+
+        Raises:
+            SafefieldError: The table has such a column.
+        """
+        operation: Any = change.operation
+        name = getattr(operation, "old_name", getattr(operation, "name", ""))
+        model = change.before.models.get(self.key)
+        if model is not None and name in model.fields:
+            old = self._field(change.before, name)
+            if old.column is not None and old.column == self.plan.field.column:
+                raise self._refuse(change, old)
+
+    def _refuse_renamed_table(self, change: Change) -> None:
+        """
+        Refuse what would look for a table by the name that migrate gives it.
+
+        Raises:
+            SafefieldError: The table has another name yet.
+        """
+        tables = [
+            {model._meta.db_table for model in state.apps.get_models()}
+            for state in (change.before, change.after)
+        ]
+        if tables[0] != tables[1]:
+            raise SafefieldError(
+                f"{self.plan.title} cannot be rehearsed yet, because "
+                f"{change.migration} is to rename a table: "
+                f"{change.operation.describe()}. Apply {change.migration} first."
+            )
+
+    def _refuse_lost_key(self, change: Change) -> None:
+        """
+        Refuse what the function could read now and migrate takes away before.
+
+        Without its link a child still has one in the state, and finds its row.
+
+        Raises:
+            SafefieldError: The key of a row is to go first.
+        """
+        operation = change.operation
+        if not isinstance(operation, operations.RemoveField):
+            return
+        key = change.migration.app_label, operation.model_name_lower
+        field = change.before.models[key].fields[operation.name]
+        if field.primary_key or getattr(field.remote_field, "parent_link", False):
+            source = self.plan.source_name
+            raise SafefieldError(
+                f"{self.plan.title} cannot be rehearsed: {change.migration} runs "
+                f"before it and takes away a key: {operation.describe()}. If {source} "
+                f"reads rows by it, move that operation behind the backfill. If not, "
+                f"apply it first."
+            )
 
     def _fill(self, change: Change) -> None:
         operation: Any = change.operation
@@ -184,11 +252,7 @@ class Supply:
         old = self._field(change.before, operation.name)
         new = self._field(change.after, operation.name)
         if old.db_parameters(self.connection) != new.db_parameters(self.connection):
-            raise SafefieldError(
-                f"{self.plan.title} cannot be rehearsed yet, because "
-                f"{change.migration} is to change column {self.plan.table}."
-                f"{old.column}. Apply {change.migration} first."
-            )
+            raise self._refuse(change, old)
         self._move(old, new)
         if old.null and not new.null:
             value = self.editor.effective_default(new)

@@ -71,6 +71,7 @@ def detect(
     name: str | None = None,
     base: type[MigrationAutodetector] = MigrationAutodetector,
     two_phase: bool = False,
+    apps: set[str] | None = None,
 ) -> dict[str, list[Any]]:
     graph = MigrationGraph()
     for app_label in {model_state.app_label for model_state in before}:
@@ -79,7 +80,7 @@ def detect(
         questioner = NoQuestions({"ask_initial": True})
     autodetector = wrap_autodetector(base, two_phase=two_phase)
     return autodetector(state(*before), state(*after), questioner).changes(
-        graph, migration_name=name
+        graph, trim_to_apps=apps, migration_name=name
     )
 
 
@@ -370,38 +371,47 @@ def test_old_field_goes_after_the_functions_that_may_read_it() -> None:
     ] == [("id", "full_name"), ("id", "full_name", "first_name")]
 
 
-def test_old_field_goes_first_when_it_has_the_column() -> None:
+def test_old_field_makes_room_when_it_has_the_column() -> None:
     changes = detect(
         [movie(code=text())], [movie(slug=models.IntegerField(db_column="code"))]
     )
 
     assert describe(changes["films"]) == [
-        "0002_remove_movie_code: Remove field code from movie",
+        "0002_alter_movie_code: Alter field code on movie",
         "0003_movie_slug: Add field slug to movie, backfilled by populate_movie_slug",
+        "0004_remove_movie_code: Remove field code from movie",
     ]
+    assert changes["films"][0].operations[0].field.db_column == "old_code"
+    stub = changes["films"][1].operations[0].populate
+    assert (stub.source_fields, stub.notes) == (("id", "title", "code"), ())
 
 
 def test_plain_field_that_takes_the_column_of_an_old_one_comes_after_it() -> None:
+    """Fails if it comes before the function, which may read the old one."""
     changes = detect(
         [movie(code=text())],
         [movie(slug=text(), note=models.IntegerField(db_column="code", null=True))],
     )
 
     assert describe(changes["films"]) == [
-        "0002_remove_movie_code_movie_note: Remove field code from movie, "
+        "0002_movie_slug: Add field slug to movie, backfilled by populate_movie_slug",
+        "0003_remove_movie_code_movie_note: Remove field code from movie, "
         "Add field note to movie",
-        "0003_movie_slug: Add field slug to movie, backfilled by populate_movie_slug",
     ]
 
 
 def test_column_that_differs_by_case_is_the_same() -> None:
-    """Fails if the removal comes later: to SQLite and MySQL the column is there."""
+    """Fails if it keeps its column: to SQLite and MySQL that is the same."""
     changes = detect([movie(Code=text())], [movie(code=models.IntegerField())])
 
     assert describe(changes["films"]) == [
-        "0002_remove_movie_code: Remove field Code from movie",
+        "0002_rename_code_movie_old_code: Rename field Code on movie to old_Code",
         "0003_movie_code: Add field code to movie, backfilled by populate_movie_code",
+        "0004_remove_movie_old_code: Remove field old_Code from movie",
     ]
+    assert changes["films"][1].operations[0].populate.notes == (
+        "Movie.Code is called old_Code until it is removed.",
+    )
 
 
 def test_named_column_that_differs_by_case_is_the_same() -> None:
@@ -412,28 +422,38 @@ def test_named_column_that_differs_by_case_is_the_same() -> None:
     )
 
     assert describe(changes["films"]) == [
-        "0002_remove_movie_old: Remove field old from movie",
+        "0002_alter_movie_old: Alter field old on movie",
         "0003_movie_new: Add field new to movie, backfilled by populate_movie_new",
+        "0004_remove_movie_old: Remove field old from movie",
     ]
+    assert changes["films"][0].operations[0].field.db_column == "old_Code"
 
 
 def test_addition_comes_before_an_alteration() -> None:
-    """Fails if the function of the alteration cannot read the new field."""
-    changes = detect([movie(title=text(null=True))], [movie(extra=text(unique=True))])
+    """
+    Fails if the function of the alteration cannot read the new field.
+
+    Django puts the addition last, because it needs the new model.
+    """
+    studio = models.ForeignKey("films.Studio", models.CASCADE)
+
+    changes = detect(
+        [movie(title=text(null=True))],
+        [movie(studio=studio), model("Studio", id=pk())],
+    )
 
     assert describe(changes["films"]) == [
-        "0002_movie_extra: Add field extra to movie, backfilled by "
-        "populate_movie_extra",
-        "0003_alter_movie_title: Alter field title on movie, backfilled by "
+        "0002_studio: Create model Studio",
+        "0003_movie_studio: Add field studio to movie, backfilled by "
+        "populate_movie_studio",
+        "0004_alter_movie_title: Alter field title on movie, backfilled by "
         "populate_movie_title",
     ]
 
 
 def test_together_with_a_field_that_takes_the_column_of_another() -> None:
     """
-    Fails with a ValueError if nothing is taken where each one waits for another.
-
-    Django's own order cannot be migrated there either: unique_together comes first.
+    Fails if the new unique_together comes before its field, as in Django's order.
     """
     before = movie(
         old=text(db_column="code"), options={"unique_together": {("title", "old")}}
@@ -446,9 +466,29 @@ def test_together_with_a_field_that_takes_the_column_of_another() -> None:
     changes = detect([before], [after])
 
     assert describe(changes["films"]) == [
-        "0002_alter_movie_unique_together_remove_movie_old: Alter unique_together for "
-        "movie (1 constraint(s)), Remove field old from movie",
+        "0002_alter_movie_unique_together_alter_movie_old: Alter unique_together for "
+        "movie (0 constraint(s)), Alter field old on movie",
         "0003_movie_new: Add field new to movie, backfilled by populate_movie_new",
+        "0004_alter_movie_unique_together_remove_movie_old: Alter unique_together for "
+        "movie (1 constraint(s)), Remove field old from movie",
+    ]
+
+
+def test_together_with_a_plain_field_that_takes_the_column_of_another() -> None:
+    """Fails if unique_together comes before its field, which waits for the column."""
+    after = movie(
+        slug=text(),
+        note=models.IntegerField(db_column="code", null=True),
+        options={"unique_together": {("title", "note")}},
+    )
+
+    changes = detect([movie(code=text())], [after])
+
+    assert describe(changes["films"]) == [
+        "0002_movie_slug: Add field slug to movie, backfilled by populate_movie_slug",
+        "0003_remove_movie_code_movie_note_and_more: Remove field code from movie, "
+        "Add field note to movie, "
+        "Alter unique_together for movie (1 constraint(s))",
     ]
 
 
@@ -476,12 +516,17 @@ def test_many_to_many_becomes_a_column() -> None:
     changes = detect([movie(cast=cast)], [movie(cast=remake)])
 
     assert describe(changes["films"]) == [
-        "0002_remove_movie_cast: Remove field cast from movie",
+        "0002_rename_cast_movie_old_cast_alter_movie_old_cast: Rename field cast on "
+        "movie to old_cast, Alter field old_cast on movie",
         "0003_movie_cast: Add field cast to movie, backfilled by populate_movie_cast",
+        "0004_remove_movie_old_cast: Remove field old_cast from movie",
     ]
+    assert changes["films"][1].operations[0].populate.notes == (
+        "Movie.cast is called old_cast until it is removed.",
+    )
 
 
-def test_old_primary_key_goes_before_the_new_one() -> None:
+def test_old_primary_key_goes_before_the_new_one_and_after_the_function() -> None:
     class Answering(NoQuestions):
         def ask_not_null_addition(self, field_name: str, model_name: str) -> Any:
             return 7
@@ -498,12 +543,38 @@ def test_old_primary_key_goes_before_the_new_one() -> None:
     changes = detect([MOVIE], after, questioner=Answering())
 
     assert describe(changes["films"]) == [
+        "0002_movie_slug: Add field slug to movie, backfilled by populate_movie_slug",
+        "0003_remove_movie_id_movie_key: Remove field id from movie, "
+        "Add field key to movie",
+    ]
+    (operation,) = changes["films"][0].operations
+    assert operation.populate.source_fields == ("id", "title")
+
+
+def test_foreign_key_to_a_new_primary_key_comes_after_it() -> None:
+    """Fails if its column is made for the old key, or if more goes before it."""
+
+    class Answering(NoQuestions):
+        def ask_not_null_addition(self, field_name: str, model_name: str) -> Any:
+            return 7
+
+    review = model("Review", id=pk())
+    reviewed = model(
+        "Review", id=pk(), movie=models.ForeignKey("films.Movie", models.CASCADE)
+    )
+    after = movie("id", key=models.IntegerField(primary_key=True))
+
+    changes = detect(
+        [movie(code=text()), review], [after, reviewed], questioner=Answering()
+    )
+
+    assert describe(changes["films"]) == [
         "0002_remove_movie_id_movie_key: Remove field id from movie, "
         "Add field key to movie",
-        "0003_movie_slug: Add field slug to movie, backfilled by populate_movie_slug",
+        "0003_review_movie: Add field movie to review, backfilled by "
+        "populate_review_movie",
+        "0004_remove_movie_code: Remove field code from movie",
     ]
-    (operation,) = changes["films"][1].operations
-    assert operation.populate.source_fields == ("key", "title")
 
 
 def test_foreign_key_to_a_model_of_the_same_run() -> None:
@@ -717,29 +788,149 @@ def test_model_moves_to_another_app() -> None:
     ]
 
 
-def test_circle_of_the_new_order_falls_back_to_djangos() -> None:
-    # Movie.code has to go before Series can have it, and Movie.series needs Series:
-    # it cannot wait for the function that may read it.
+def test_field_makes_room_in_another_app() -> None:
+    # Series cannot have Movie.code as well, and the function for Movie.series may read
+    # it, which needs Series.
     link = models.OneToOneField(
         "films.Movie", models.CASCADE, parent_link=True, primary_key=True
     )
     series = model(
-        "Series", app="shops", movie_ptr=link, code=text(), bases=("films.movie",)
+        "Series", app="ads", movie_ptr=link, code=text(), bases=("films.movie",)
     )
     after = movie(
-        series=models.ForeignKey("shops.Series", models.CASCADE, related_name="+")
+        series=models.ForeignKey("ads.Series", models.CASCADE, related_name="+")
     )
 
     changes = detect([movie(code=text())], [after, series])
 
     assert {app: describe(migrations) for app, migrations in changes.items()} == {
         "films": [
-            "0002_remove_movie_code: Remove field code from movie",
+            "0002_alter_movie_code_rename_code_movie_old_code: Alter field code on "
+            "movie, Rename field code on movie to old_code",
             "0003_movie_series: Add field series to movie, "
             "backfilled by populate_movie_series",
+            "0004_remove_movie_old_code: Remove field old_code from movie",
         ],
-        "shops": ["0001_initial: Create model Series"],
+        "ads": ["0001_initial: Create model Series"],
     }
+    assert changes["ads"][0].dependencies == [
+        ("films", "0002_alter_movie_code_rename_code_movie_old_code")
+    ]
+
+
+def test_other_app_takes_away_after_the_function() -> None:
+    """Fails if it does so at any time: a function may read any model."""
+    shop = model("Shop", app="shops", id=pk(), name=text())
+    city = model("City", app="shops", id=pk(), name=text())
+
+    changes = detect(
+        [MOVIE, shop, city], [movie(slug=text()), model("Shop", app="shops", id=pk())]
+    )
+
+    assert describe(changes["shops"]) == [
+        "0002_delete_city_remove_shop_name: Delete model City, "
+        "Remove field name from shop"
+    ]
+    assert sorted(changes["shops"][0].dependencies) == [
+        ("films", "0002_movie_slug"),
+        ("shops", "0001_initial"),
+    ]
+
+
+def test_app_that_was_not_asked_for() -> None:
+    """Fails if the removal pulls in the migrations of the other app."""
+    shop = model("Shop", app="shops", id=pk(), name=text())
+
+    changes = detect(
+        [MOVIE, shop],
+        [movie(slug=text()), model("Shop", app="shops", id=pk())],
+        apps={"shops"},
+    )
+
+    assert list(changes) == ["shops"]
+    assert changes["shops"][0].dependencies == [("shops", "0001_initial")]
+
+
+def test_model_is_deleted_after_a_key_to_it_is_altered() -> None:
+    """Fails if the other app deletes it while rows refer to it."""
+    studio = models.ForeignKey("shops.Studio", models.CASCADE, null=True)
+    new = models.ForeignKey("films.Maker", models.CASCADE)
+    maker = model("Maker", id=pk())
+
+    changes = detect(
+        [movie(studio=studio), maker, model("Studio", app="shops", id=pk())],
+        [movie(studio=new), maker],
+    )
+
+    assert describe(changes["shops"]) == ["0002_delete_studio: Delete model Studio"]
+    assert sorted(changes["shops"][0].dependencies) == [
+        ("films", "0002_alter_movie_studio"),
+        ("shops", "0001_initial"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "is_kept"),
+    [
+        (text(), models.CharField(max_length=20), False),
+        (text(), models.CharField(max_length=80, help_text="Long."), True),
+        (text(), models.TextField(), True),
+        (models.TextField(), text(), False),
+        (models.IntegerField(), models.BigIntegerField(), True),
+        (models.BigIntegerField(), models.IntegerField(), False),
+        (models.PositiveIntegerField(), models.IntegerField(), True),
+        (models.IntegerField(), text(), False),
+        (models.IntegerField(), models.IntegerField(null=True, db_index=True), True),
+        (models.IntegerField(null=True), models.IntegerField(default=0), False),
+        (
+            models.ForeignKey("films.Movie", models.CASCADE),
+            models.ForeignKey("films.Studio", models.CASCADE),
+            False,
+        ),
+        (
+            models.ForeignKey("films.Movie", models.CASCADE),
+            models.ForeignKey("films.Movie", models.PROTECT, related_name="x"),
+            True,
+        ),
+    ],
+)
+def test_alteration_waits_if_it_changes_values(
+    old: models.Field[Any, Any], new: models.Field[Any, Any], is_kept: bool
+) -> None:
+    """Fails if a function reads what a plain alteration has made of a value."""
+    studio = model("Studio", id=pk())
+
+    changes = detect([movie(extra=old), studio], [movie(extra=new, a=text()), studio])
+
+    alteration = "alter_movie_extra: Alter field extra on movie"
+    addition = "movie_a: Add field a to movie, backfilled by populate_movie_a"
+    parts = [alteration, addition] if is_kept else [addition, alteration]
+    assert describe(changes["films"]) == [f"0002_{parts[0]}", f"0003_{parts[1]}"]
+
+
+def test_field_makes_room_under_a_name_that_is_free() -> None:
+    link = models.OneToOneField(
+        "films.Movie", models.CASCADE, parent_link=True, primary_key=True
+    )
+    short = model("Short", movie_ptr=link, code=text(), bases=("films.movie",))
+    after = model("Short", movie_ptr=link, bases=("films.movie",))
+    credit = models.ForeignKey("films.Movie", models.CASCADE, related_name="old_code_2")
+
+    changes = detect(
+        [movie(old_code=text()), short, model("Credit", id=pk(), movie=credit)],
+        [
+            movie(old_code=text(), code=text()),
+            after,
+            model("Credit", id=pk(), movie=credit),
+        ],
+    )
+
+    assert describe(changes["films"]) == [
+        "0002_alter_short_code_rename_code_short_old_code_3: Alter field code on "
+        "short, Rename field code on short to old_code_3",
+        "0003_movie_code: Add field code to movie, backfilled by populate_movie_code",
+        "0004_remove_short_old_code_3: Remove field old_code_3 from short",
+    ]
 
 
 # Names.

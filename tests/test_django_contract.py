@@ -46,7 +46,18 @@ CONTRACT: list[tuple[Any, str, list[str] | None]] = [
     (autodetector, "OperationDependency", None),
     # safefield/unasked.py
     (models.Model, "_get_expr_references", ["expr"]),
-    # safefield/ordering.py
+    (
+        autodetector.MigrationAutodetector,
+        "changes",
+        ["self", "graph", "trim_to_apps", "convert_apps", "migration_name"],
+    ),
+    (
+        autodetector.MigrationAutodetector,
+        "_generate_removed_field",
+        ["self", "app_label", "model_name", "field_name"],
+    ),
+    # safefield/needs.py
+    (models.Model, "_get_expr_references", ["expr"]),
     (autodetector.MigrationAutodetector, "_resolve_dependency", ["dependency"]),
     (
         autodetector.MigrationAutodetector,

@@ -12,9 +12,12 @@ from django.db.models.functions import Lower
 
 import safefield
 from safefield import BackfillError
+from safefield.exceptions import SafefieldError
+from safefield.history import find_changes, find_entries
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
+from safefield.rehearsal import Stage
 from tests.history import History
-from tests.test_rehearsal import check, create, rehearse
+from tests.test_rehearsal import NoParents, check, create, rehearse
 
 PARENT = migrations.CreateModel(
     "Parent", [("id", models.BigAutoField(primary_key=True))]
@@ -515,3 +518,50 @@ def test_row_security(postgresql_alias: str) -> None:
         history.connection.close()
         execute(history, "DROP OWNED BY safefield_rehearser")
         execute(history, "DROP ROLE safefield_rehearser")
+
+
+def test_a_key_that_goes_before(history: History) -> None:
+    """
+    Fails if it is rehearsed with the link of a child, which migrate drops before.
+
+    In the state the child has a link nevertheless, because it has a parent.
+    """
+    link = models.OneToOneField(
+        "films.Place", models.CASCADE, parent_link=True, primary_key=True
+    )
+    history.apply(
+        migrations.CreateModel(
+            "Place",
+            [
+                ("id", models.BigAutoField(primary_key=True)),
+                ("name", models.CharField(max_length=50)),
+            ],
+        ),
+        migrations.CreateModel(
+            "Restaurant",
+            [("place_ptr", link), ("cuisine", models.CharField(max_length=80))],
+            bases=("films.place",),
+        ),
+    )
+    history.rows("Restaurant").create(name="n", cuisine="thai")
+
+    migration = history.make(
+        migrations.RemoveField("restaurant", "place_ptr"),
+        AddFieldWithBackfill("place", "food", models.CharField(max_length=80), food_of),
+    )
+    (entry,) = find_entries(migration, history.state.clone())
+    removal, _ = find_changes(migration, history.state.clone())
+    parents: Any = NoParents()
+
+    with pytest.raises(SafefieldError) as caught:
+        Stage(history.connection, parents, entry, None, [removal])
+
+    assert str(caught.value) == (
+        "films.Place.food cannot be rehearsed: films.0002_test runs before it and "
+        "takes away a key: Remove field place_ptr from restaurant. If food_of() reads "
+        "rows by it, move that operation behind the backfill. If not, apply it first."
+    )
+
+
+def food_of(place: Any) -> Any:
+    return place.restaurant.cuisine

@@ -319,9 +319,6 @@ LEFT_ALONE = {
     "callable default, not unique": Change(
         {"extra": models.UUIDField(null=True)}, {"extra": key()}
     ),
-    "another column": Change(
-        {"extra": text()}, {"extra": text(unique=True, db_column="other")}
-    ),
 }
 
 

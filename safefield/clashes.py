@@ -1,0 +1,228 @@
+"""Which fields that go cannot stand beside which fields that come."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.migrations.operations import (
+    AddField,
+    AlterField,
+    CreateModel,
+    DeleteModel,
+    RemoveField,
+    RenameField,
+)
+from django.db.migrations.operations.base import Operation
+from django.db.migrations.state import ModelState
+from django.db.migrations.utils import resolve_relation
+from django.db.models import CompositePrimaryKey, ForeignKey, ForeignObject
+
+__all__ = ["COLUMN", "NAME", "REVERSE", "Key", "Models", "Spot", "get_column"]
+
+#: App label and lower-case name of a model.
+Key = tuple[str, str]
+
+#: In what two fields clash: the name within a model, its parents and its children;
+#: the column; the name by which a related object leads back.
+NAME, COLUMN, REVERSE = "name", "column", "reverse"
+
+
+@dataclass(frozen=True)
+class Spot:
+    """
+    One field of one model.
+
+    Args:
+        key (Key): The model, by the name that it ends with.
+        name (str): Name of the field.
+        field (Field): The field.
+        names (frozenset[str]): What it takes of the names of the model.
+        column (str | None): The column that it has or takes, in lower case.
+    """
+
+    key: Key
+    name: str
+    field: Any
+    names: frozenset[str] = frozenset()
+    column: str | None = None
+
+
+class Models:
+    """
+    The models before and after, by the names that they end with.
+
+    Args:
+        autodetector (MigrationAutodetector): It has found what is renamed.
+    """
+
+    def __init__(self, autodetector: Any) -> None:
+        self._new_names: dict[Key, str] = {
+            (app_label, old): new
+            for (app_label, new), old in autodetector.renamed_models.items()
+        }
+        self.before: dict[Key, ModelState] = {
+            self._rename(key): model
+            for key, model in autodetector.from_state.models.items()
+        }
+        self.after: dict[Key, ModelState] = autodetector.to_state.models
+        self._ancestors: dict[Key, set[Key]] = {}
+        self._kin: dict[Key, set[Key]] = {}
+
+    def _rename(self, key: Key) -> Key:
+        return key[0], self._new_names.get(key, key[1])
+
+    def find_old_field(self, key: Key, name: str) -> Any:
+        """Return a field from before by its name of then; None if there is none."""
+        return self.before[key].fields.get(name) if key in self.before else None
+
+    def find_kin(self, key: Key) -> set[Key]:
+        """Return the model, its parents and its children, near and far."""
+        if key not in self._kin:
+            children = {
+                other
+                for other in {*self.before, *self.after}
+                if key in self._find_ancestors(other)
+            }
+            self._kin[key] = {key} | self._find_ancestors(key) | children
+        return self._kin[key]
+
+    def _find_ancestors(self, key: Key) -> set[Key]:
+        if key not in self._ancestors:
+            model = self.before.get(key) or self.after.get(key)
+            parents = {
+                self._rename(resolve_relation(base))
+                for base in (model.bases if model else ())
+                if isinstance(base, str) and "." in base
+            }
+            self._ancestors[key] = parents.union(*map(self._find_ancestors, parents))
+        return self._ancestors[key]
+
+    def find_target(self, spot: Spot) -> Key | None:
+        """Return the model that a field leads to; None for one that leads nowhere."""
+        remote = spot.field.remote_field
+        if remote is None or not remote.model:
+            return None
+        return self._rename(resolve_relation(remote.model, *spot.key))
+
+    def find_accessor(self, spot: Spot) -> str | None:
+        """Return the name by which a related object leads back; None if it does not."""
+        field, model = spot.field, self.before[spot.key]
+        if self.find_target(spot) is None:
+            return None
+        # A relation to itself leads back by the name of the field.
+        if field.many_to_many and field.remote_field.symmetrical:
+            return None
+        name = field.remote_field.related_name
+        name = name or model.options.get("default_related_name")
+        if name is None:
+            return model.name_lower + ("" if field.one_to_one else "_set")
+        if name.endswith("+"):
+            return None
+        return str(
+            name
+            % {
+                "class": model.name_lower,
+                "model_name": model.name_lower,
+                "app_label": spot.key[0].lower(),
+            }
+        )
+
+    # What operations take and give
+
+    def list_removed(self, app_label: str, operation: Operation) -> list[Spot]:
+        """Return the fields that an operation takes away."""
+        if isinstance(operation, RemoveField):
+            key = app_label, operation.model_name_lower
+            field = self.find_old_field(key, operation.name)
+            return [] if field is None else [make_spot(key, operation.name, field)]
+        key = app_label, getattr(operation, "name_lower", "")
+        if isinstance(operation, DeleteModel) and key in self.before:
+            # Relations have a RemoveField of their own.
+            return [
+                make_spot(key, name, field)
+                for name, field in self.before[key].fields.items()
+                if not field.is_relation
+            ]
+        return []
+
+    def list_given(self, app_label: str, operation: Operation) -> list[Spot]:
+        """Return the fields for which an operation takes a name or a column."""
+        if isinstance(operation, CreateModel):
+            key = app_label, operation.name_lower
+            return [make_spot(key, name, field) for name, field in operation.fields]
+        if not isinstance(operation, (AddField, AlterField, RenameField)):
+            return []
+        key = app_label, operation.model_name_lower
+        if isinstance(operation, AddField):
+            return [make_spot(key, operation.name, operation.field)]
+        if isinstance(operation, RenameField):
+            model = self.after.get(key)
+            field = model.fields.get(operation.new_name) if model else None
+            name = operation.new_name
+            return [] if field is None else [make_spot(key, name, field)]
+        old_field = self.find_old_field(key, operation.name)
+        column = get_column(operation.field, operation.name)
+        old_column = old_field and get_column(old_field, operation.name)
+        if not column or not old_column or column.lower() == old_column.lower():
+            return []
+        return [Spot(key, operation.name, operation.field, column=column.lower())]
+
+    # What clashes
+
+    def find_clashes(self, old: Spot, new: Spot) -> set[str]:
+        """Return in what a field that goes and one that comes clash."""
+        clashes = set()
+        if new.key in self.find_kin(old.key) and old.names & new.names:
+            clashes.add(NAME)
+        if old.key == new.key and old.column and old.column == new.column:
+            clashes.add(COLUMN)
+        target = self.find_target(old)
+        if target is not None and new.key in self.find_kin(target):
+            accessor = self.find_accessor(old)
+            if accessor is not None and accessor.lower() in new.names:
+                clashes.add(REVERSE)
+        return clashes
+
+    def find_free_name(self, wanted: str, *keys: Key) -> str:
+        """Return a name that nothing has in some models, their parents and children."""
+        taken = set(self._find_names(*keys))
+        # PostgreSQL cuts what is longer than 63 bytes.
+        stem = f"old_{wanted.strip('_')}"[:50].rstrip("_")
+        name, number = stem, 2
+        while name.lower() in taken:
+            name, number = f"{stem}_{number}", number + 1
+        return name
+
+    def _find_names(self, *keys: Key) -> Iterator[str]:
+        kin = set().union(*map(self.find_kin, keys))
+        for key in kin:
+            for models in (self.before, self.after):
+                if key in models:
+                    for name, field in models[key].fields.items():
+                        yield from make_spot(key, name, field).names
+        for key, model in self.before.items():
+            for name, field in model.fields.items():
+                spot = make_spot(key, name, field)
+                if self.find_target(spot) in kin:
+                    yield (self.find_accessor(spot) or "").lower()
+
+
+def make_spot(key: Key, name: str, field: Any) -> Spot:
+    """Return a field that has its name and its column."""
+    # Lower case: to SQLite, MySQL and Django's optimizer the case makes no difference.
+    names = {name.lower()}
+    if isinstance(field, ForeignKey):
+        names.add(f"{name}_id".lower())
+    column = get_column(field, name)
+    return Spot(key, name, field, frozenset(names), column and column.lower())
+
+
+def get_column(field: Any, name: str) -> str | None:
+    """Return the column of a field that is bound to no model; None if it has none."""
+    is_virtual = isinstance(field, ForeignObject) and not isinstance(field, ForeignKey)
+    if field.many_to_many or is_virtual or isinstance(field, CompositePrimaryKey):
+        return None
+    suffix = "_id" if isinstance(field, ForeignKey) else ""
+    return str(field.db_column or f"{name}{suffix}")
