@@ -417,9 +417,14 @@ def choose_guarded_points(events: list[str]) -> list[int]:
     """Return the indexes of the events at which something may stay behind."""
     if os.environ.get("SAFEFIELD_KILL_POINTS") == "all":
         return list(range(len(events)))
-    return spread(
-        [number for number, event in enumerate(events) if GUARDED.match(event)], 3
-    )
+    guarded = [number for number, event in enumerate(events) if GUARDED.match(event)]
+    # Of a session that is lost right then, Django takes the block for one still open.
+    commits = [
+        number
+        for number in range(guarded[0], guarded[-1])
+        if events[number] == "after COMMIT"
+    ]
+    return sorted({*spread(guarded, 3), *commits[:1]})
 
 
 #: What showbackfills says of the rows, and of what refuses rows of old code.

@@ -121,6 +121,9 @@ class Session:
             Error: There is none to be had.
         """
         vars(self.connection).pop("connect", None)
+        # Django takes a block whose COMMIT found the session gone for one that is
+        # still open, and would not connect within it.
+        self.connection.in_atomic_block = False
         with suppress(Error):
             # It may be past that, too.
             self.connection.close()
