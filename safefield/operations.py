@@ -20,7 +20,6 @@ from django.db.migrations.operations.models import DeleteModel
 from django.db.migrations.state import ProjectState
 from django.db.models.expressions import Combinable
 
-from safefield import steps
 from safefield.fields import refusal
 from safefield.plan import Plan
 from safefield.populate import check_callable, check_deduplicate, function_name
@@ -257,7 +256,7 @@ class _BackfillOperation(_Base):
     ) -> None:
         plan = self.make_plan(app_label, from_state, to_state)
         if self.allow_migrate_model(schema_editor.connection.alias, plan.new_model):
-            steps.forwards(plan, schema_editor)
+            _import_steps().forwards(plan, schema_editor)
 
     def database_backwards(
         self,
@@ -268,7 +267,18 @@ class _BackfillOperation(_Base):
     ) -> None:
         plan = self.make_plan(app_label, to_state, from_state)
         if self.allow_migrate_model(schema_editor.connection.alias, plan.new_model):
-            steps.backwards(plan, schema_editor)
+            _import_steps().backwards(plan, schema_editor)
+
+
+def _import_steps() -> Any:
+    """
+    Return the module that fills rows, of which it imports the rest of the package.
+
+    Every command that runs the checks imports migrations, and most fill nothing.
+    """
+    from safefield import steps
+
+    return steps
 
 
 class AddFieldWithBackfill(_BackfillOperation, AddField):

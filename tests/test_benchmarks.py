@@ -82,3 +82,10 @@ def test_deduplicate(alias: str) -> None:
     out = run("deduplicate.py", "--database", LABELS[alias], "--rows=300", "--rounds=1")
 
     assert "one shared value, groups of two: " in out
+
+
+def test_big_project() -> None:
+    out = run("big_project.py", "--apps=1", "--migrations=11", "--rounds=1")
+
+    assert "makemigrations --check: " in out
+    assert "check: " in out

@@ -62,6 +62,10 @@ _AUTODETECTOR = {
     f"migrations.test_autodetector.AutodetectorTests.{name}": why
     for name, why in {
         "test_add_field": _OPERATION + "name.",
+        "test_alter_field_and_unique_together": (
+            "Expects AlterField where safefield writes a backfill, alone in a "
+            "migration: name, which becomes unique."
+        ),
         "test_add_alter_order_with_respect_to": _OPERATION + "book.",
         "test_add_constraints_with_new_model": _OPERATION + "pony.",
         "test_add_field_and_unique_together": _OPERATION + "newfield.",
