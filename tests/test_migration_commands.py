@@ -549,3 +549,103 @@ def test_foreign_key_to_a_swapped_user_model(tmp_path: Path) -> None:
     assert show(site, "owner_id") == "1 2 3\n"
     assert run(site, "makemigrations", "--check") == "No changes detected\n"
     run(site, "migrate", "-v", "0", "accounts", "0001")
+
+
+# Interpreters, labels, routers
+
+PLAIN = "class Movie(models.Model):\n    title = models.CharField(max_length=100)\n"
+WITH_SLUG = f"{PLAIN}    slug = models.SlugField(unique=True)\n"
+
+
+def make_films(site: Site, app: str = "films") -> None:
+    """Make the first migration, and three rows."""
+    site.write_models(PLAIN, app=app)
+    run(site, "makemigrations", app)
+    run(site, "migrate", "-v", "0")
+    run(
+        site,
+        *("shell", "-v", "0", "-c"),
+        f"from django.apps import apps\nMovie = apps.get_model('{app}.Movie')\n"
+        "for title in 'abc':\n    Movie.objects.using('default').create(title=title)\n",
+    )
+
+
+def find_slugs(site: Site, app: str = "films") -> str:
+    return run(
+        site,
+        *("shell", "-v", "0", "-c"),
+        f"from django.apps import apps\nMovie = apps.get_model('{app}.Movie')\n"
+        "rows = Movie.objects.using('default').order_by('pk')\n"
+        "print(*rows.values_list('slug', flat=True))\n",
+    )
+
+
+# Fails if something stands on an assert, or on the docstring of a function.
+def test_without_asserts_and_docstrings(tmp_path: Path) -> None:
+    site = Site(tmp_path, environment={"PYTHONOPTIMIZE": "2"})
+    make_films(site)
+    site.write_models(WITH_SLUG)
+
+    run(site, "makemigrations", "--two-phase")
+    unwritten = site.manage("check")
+    path = tmp_path / "films" / "migrations" / "0002_movie_slug.py"
+    write_function(path, 'f"film-{movie.title}"')
+
+    assert unwritten.code == 1
+    assert "(safefield.E001) populate_movie_slug() in " in unwritten.err
+    run(site, "migrate", "-v", "0")
+    assert find_slugs(site) == "film-a film-b film-c\n"
+    assert run(site, "makemigrations", "--check") == "No changes detected\n"
+    run(site, "migrate", "-v", "0", "films", "0001")
+
+
+# Fails if the label is written where only an identifier can stand.
+def test_app_called_like_a_keyword(tmp_path: Path) -> None:
+    site = Site(tmp_path, apps=("class",))
+    make_films(site, "class")
+    site.write_models(WITH_SLUG, app="class")
+
+    run(site, "makemigrations", "--two-phase")
+    path = tmp_path / "class" / "migrations" / "0002_movie_slug.py"
+    write_function(path, 'f"film-{movie.title}"')
+    run(site, "migrate", "-v", "0")
+
+    assert find_slugs(site, "class") == "film-a film-b film-c\n"
+    assert run(site, "makemigrations", "--check") == "No changes detected\n"
+    run(site, "migrate", "-v", "0", "class", "0001")
+
+
+ROUTER = """
+DATABASES["replica"] = {{
+    "ENGINE": "django.db.backends.sqlite3",
+    "NAME": {name!r},
+}}
+
+
+class Router:
+    def db_for_read(self, model, **hints):
+        return "replica"
+
+    def db_for_write(self, model, **hints):
+        return "default"
+
+
+DATABASE_ROUTERS = [Router()]
+"""
+
+
+# Fails if rows are read where the router sends reads: there are others, or none.
+def test_reads_that_a_router_sends_to_a_replica(tmp_path: Path) -> None:
+    settings = ROUTER.format(name=str(tmp_path / "replica.sqlite3"))
+    site = Site(tmp_path, settings=settings)
+    make_films(site)
+    run(site, "migrate", "-v", "0", "--database", "replica")
+    site.write_models(WITH_SLUG)
+    run(site, "makemigrations")
+    path = tmp_path / "films" / "migrations" / "0002_movie_slug.py"
+    write_function(path, 'f"film-{movie.title}"')
+
+    run(site, "migrate", "-v", "0")
+
+    assert find_slugs(site) == "film-a film-b film-c\n"
+    assert run(site, "makemigrations", "--check") == "No changes detected\n"
