@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
 
@@ -13,19 +12,9 @@ from django.core.management import find_commands
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.core.management.commands import makemigrations
 from django.db.migrations import Migration
-from django.db.migrations.writer import MigrationWriter
-from django.db.models import CharField, TextField
 
-from safefield.autodetector import wrap_autodetector
 from safefield.checks import allow_unwritten
 from safefield.conf import get_configuration
-from safefield.grouping import describe_keys
-from safefield.linter import spare_from_linter
-from safefield.migration_file import get_backfills, is_first_phase, write_stubs
-from safefield.operations import AlterFieldWithBackfill
-from safefield.phases import find_first_phases
-from safefield.populate import function_name, is_unwritten
-from safefield.stubs import ImportedStub, Stub
 
 __all__ = ["BackfillCommand", "Command"]
 
@@ -76,6 +65,10 @@ class BackfillCommand(makemigrations.Command):
             two_phase = False
         elif two_phase is None:
             two_phase = get_configuration().TWO_PHASE
+        # Here, as below: a check of Django's own, which runs before most commands,
+        # imports this module.
+        from safefield.autodetector import wrap_autodetector
+
         original = self.autodetector
         # On the instance: on the class it would have to be the same one as on
         # migrate, or Django's check commands.E001 stops both commands,
@@ -93,79 +86,17 @@ class BackfillCommand(makemigrations.Command):
         self, changes: dict[str, list[Migration]], *args: Any, **kwargs: Any
     ) -> None:
         """Write the files and say what is to be done next."""
+        from safefield.linter import spare_from_linter
+        from safefield.migration_file import write_stubs
+        from safefield.next_steps import describe_next_steps
+
         with write_stubs():
             super().write_migration_files(changes, *args, **kwargs)
         if self.verbosity > 0 and not self.dry_run:
-            self._log_next_steps(changes)
+            for text in describe_next_steps(changes, self.get_relative_path):
+                self.log(self.style.WARNING(text))
         for migrations in changes.values():
             spare_from_linter(migrations)
-
-    def _log_next_steps(self, changes: dict[str, list[Migration]]) -> None:
-        first_phases = find_first_phases(changes)
-        ending = "." if first_phases else ", then run migrate."
-        for migrations in changes.values():
-            for migration in migrations:
-                path = self.get_relative_path(MigrationWriter(migration).path)
-                for text in _describe_next_steps(migration, path, ending, migrations):
-                    self.log(self.style.WARNING(text))
-        for text in describe_keys(changes.values()):
-            self.log(self.style.WARNING(text))
-        if first_phases:
-            self.log(self.style.WARNING(_describe_deployment(first_phases)))
-
-
-def _describe_deployment(first_phases: list[Migration]) -> str:
-    """Return the order of deployment of migrations in two phases."""
-    lines = ["Then deploy in this order:"]
-    lines += [
-        f"  1. manage.py migrate {migration.app_label} {migration.name}"
-        for migration in first_phases
-    ]
-    lines += [
-        "  2. Let the new code replace the old code everywhere.",
-        "  3. manage.py migrate",
-    ]
-    return "\n".join(lines)
-
-
-def _describe_next_steps(
-    migration: Migration, path: str, ending: str, others: list[Migration]
-) -> Iterator[str]:
-    """Yield what is to be done with one of several new migrations of an app."""
-    for operation in get_backfills(migration):
-        populate = operation.populate
-        if populate is None and may_meet_duplicates(operation, others):
-            is_text = isinstance(operation.field, CharField | TextField)
-            what = "=safefield.numbered" if is_text else ", a function,"
-            yield (
-                f"If rows share a {operation.name}, migrate stops and names them. Then "
-                f"add deduplicate{what} to the operation in {path}."
-            )
-        if not callable(populate) or isinstance(populate, ImportedStub):
-            continue
-        name = function_name(populate)
-        if isinstance(populate, Stub) and populate.returns_now:
-            yield (
-                f"{name} in {path} returns timezone.now() for each row: change it "
-                f"if they should get something else{ending}"
-            )
-        elif isinstance(populate, Stub) or is_unwritten(populate):
-            yield f"Next: write {name} in {path}{ending}"
-
-
-def may_meet_duplicates(operation: Any, migrations: list[Migration]) -> bool:
-    """Return whether a field becomes unique with values from before `migrations`."""
-    return (
-        isinstance(operation, AlterFieldWithBackfill)
-        and operation.field.unique
-        and operation.deduplicate is None
-        and not operation.field.has_default()
-        and not any(
-            is_first_phase(other, operation)
-            for migration in migrations
-            for other in get_backfills(migration)
-        )
-    )
 
 
 def build_command() -> type[BaseCommand]:
