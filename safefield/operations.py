@@ -245,6 +245,7 @@ class _BackfillOperation(_Base):
             unique_with=self.unique_with,
             allow_blank=self.allow_blank,
             origin=self,
+            old_state=old_state,
         )
 
     def database_forwards(

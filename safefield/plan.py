@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 from django.apps.registry import Apps
+from django.db.migrations.state import ProjectState
 from django.db.models import Model
 
 from safefield.fields import AnyField, loosen, strip_default
@@ -47,6 +48,23 @@ class Plan:
     allow_blank: bool
     #: The operation itself, by which its migration is found.
     origin: Any = None
+    #: The state that `migration_apps` is of.
+    old_state: ProjectState | None = None
+
+    def reloaded(self) -> Plan:
+        """
+        Return the plan with all models as they are by now, for populate.
+
+        Django leaves some as they were before an operation that concerns them from
+        afar, until somebody needs them: see RunPython.
+        """
+        if self.old_state is None or not self.old_state.is_delayed:
+            return self
+        self.old_state.clear_delayed_apps_cache()
+        apps = self.old_state.apps
+        meta = self.model._meta
+        model = apps.get_model(meta.app_label, meta.object_name)
+        return replace(self, migration_apps=apps, model=model)
 
     @property
     def label(self) -> str:

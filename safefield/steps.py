@@ -74,7 +74,7 @@ def _forwards(plan: Plan, schema: Schema) -> int:
     narrowing = Narrowing(plan, schema)
     narrowing.begin()
     narrowing.refuse()
-    backfill = get_backfill(plan, schema)
+    backfill = get_backfill(plan.reloaded(), schema)
 
     def prepare() -> None:
         if column is None:

@@ -303,3 +303,21 @@ def test_no_signal_is_sent(history: History) -> None:
             signal.disconnect(receive)
 
     assert called == []
+
+
+def test_parent_of_a_related_row_is_as_it_is_by_then(history: History) -> None:
+    """Fails if Django's delay of models that a rename concerns from afar is let be."""
+    key = models.ForeignKey("films.Special", models.CASCADE)
+    history.apply(
+        migrations.CreateModel("Movie", [ID, TITLE]),
+        migrations.CreateModel("Special", [], bases=("films.Movie",)),
+        migrations.CreateModel("Poster", [ID, ("special", key)]),
+    )
+    create(history, "Special", "a")
+    special = history.rows("Special").get()
+    history.model("Poster")(special=special).save(using=history.connection.alias)
+    history.apply(migrations.RenameField("Movie", "title", "name"))
+
+    history.apply(add_slug("Poster", populate=lambda poster: poster.special.name))
+
+    assert [poster.slug for poster in history.rows("Poster")] == ["a"]
