@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from secrets import token_hex
 
-from django.db import DatabaseError
+from django.db import DatabaseError, Error
 
 from safefield.backends.base.column import LiveColumn
 from safefield.backends.base.names import TakenName, WantedName
@@ -106,9 +107,14 @@ class MySQLLiveSchema(Schema):
             )
             try:
                 cursor.execute(f"SHOW COLUMNS FROM {probe} LIKE 'c'")
-                return str(cursor.fetchone()[1])
-            finally:
-                cursor.execute(f"DROP {kind} {probe}")
+                found = str(cursor.fetchone()[1])
+            except BaseException:
+                # The connection may be what was lost.
+                with suppress(Error):
+                    cursor.execute(f"DROP {kind} {probe}")
+                raise
+            cursor.execute(f"DROP {kind} {probe}")
+            return found
 
     def live_texts(self, field: AnyField) -> tuple[str | None, str | None]:
         # Django's get_table_description() asks twice, and raises KeyError where a

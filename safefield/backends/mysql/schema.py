@@ -167,10 +167,11 @@ class MySQLSchema(MySQLLiveSchema):
 
     def _set_key(self, check: Callable[[], None]) -> None:
         """Set a foreign key that the column has not yet."""
+        if not self.wants_foreign_key():
+            return
         column = self.live_column()
         assert column is not None
-        live = self.live_field(column)
-        if not self.wants_foreign_key() or getattr(live, "db_constraint", False):
+        if getattr(self.live_field(column), "db_constraint", False):
             return
         before = {key.name for key in self.keys.find()}
         self._change_table(self._add_key)
