@@ -789,9 +789,18 @@ def test_rows_are_found_by_primary_key(
     if is_uuid and not history.connection.mysql_is_mariadb:
         # A text there, as Django makes the column.
         how = "JSON_TABLE("
+    if how == "JSON_TABLE(":
+        how = get_join(history)
     assert how in statement
     (movie,) = [line for line in plan if line["table"] == "films_movie"]
     assert (movie["type"], movie["key"]) == (access, "PRIMARY")
+
+
+def get_join(history: History) -> str:
+    """Return what texts are joined with: MariaDB has JSON_TABLE from 10.6 on."""
+    connection: Any = history.connection
+    is_old = connection.mysql_is_mariadb and connection.mysql_version < (10, 6)
+    return "UNION ALL" if is_old else "JSON_TABLE("
 
 
 def set_snapshot_isolation(history: History, value: str) -> bool:
@@ -837,7 +846,7 @@ def test_no_range_where_the_row_behind_it_would_be_waited_for(
 
     (statement,) = write(history, ["text"], [((n,), ("x",)) for n in (2, 3)])
 
-    assert "JSON_TABLE(" in statement
+    assert get_join(history) in statement
     assert read(history, "text") == [None, "x", "x", None, None]
 
 
