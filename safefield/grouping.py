@@ -68,7 +68,19 @@ def describe_keys(changes: Iterable[Sequence[Migration]]) -> Iterator[str]:
         changes (Iterable[Sequence[Migration]]): New migrations, those of each app.
     """
     pairs = [pair for migrations in changes for pair in _find_keys(migrations)]
-    texts = [text for pair in pairs for text in _describe_unseen(*pair)]
+    # The backfill of one of its fields looks for all that would break a constraint.
+    seen = {
+        id(operation)
+        for backfill, operation in pairs
+        if isinstance(operation, AddConstraint)
+        and (backfill.field.unique or not _find_reason(backfill, operation.constraint))
+    }
+    texts = [
+        text
+        for backfill, operation in pairs
+        if id(operation) not in seen
+        for text in _describe_unseen(backfill, operation)
+    ]
     # The two phases of a field are two backfills.
     yield from dict.fromkeys(texts)
     keys = {_name(operation): operation for _, operation in pairs}
@@ -127,7 +139,7 @@ def _describe_unseen(backfill: Any, operation: Any) -> Iterator[str]:
             )
 
 
-def _find_reason(backfill: Any, constraint: UniqueConstraint) -> str:
+def _find_reason(backfill: Any, constraint: Any) -> str:
     """Return why a constraint may be broken by what the backfill lets through."""
     if constraint.condition is not None:
         return "has a condition"

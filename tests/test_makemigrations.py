@@ -223,7 +223,10 @@ class Migration(migrations.Migration):
     )
     assert files["0004_movie_slug.py"] == SLUG_FILE.replace(
         "0001_initial", "0003_movie_code"
-    ).replace("director.", "director, note, code.").replace("unique=True", "")
+    ).replace("director.", "director, note, code.").replace("unique=True", "").replace(
+        "populate=populate_movie_slug,\n",
+        'populate=populate_movie_slug,\n            unique_with=("code",),\n',
+    )
     assert (
         files["0005_movie_slug_code.py"]
         == """\
