@@ -89,9 +89,9 @@ class Plan:
     @cached_property
     def old_field(self) -> AnyField | None:
         """The field from before the operation; None when it is being added."""
-        # get_field() takes a reverse relation of this name for it, and the foreign
-        # key that has such a column.
-        fields = {field.name: field for field in self.model._meta.fields}
+        # get_field() takes a reverse relation of this name for it, the foreign key that
+        # has such a column, and what a parent has had.
+        fields = {field.name: field for field in self.model._meta.local_fields}
         return fields.get(self.field_name)
 
     @cached_property

@@ -860,6 +860,7 @@ def test_model_is_deleted_after_a_key_to_it_is_altered() -> None:
     changes = detect(
         [movie(studio=studio), maker, model("Studio", app="shops", id=pk())],
         [movie(studio=new), maker],
+        apps={"shops"},
     )
 
     assert describe(changes["shops"]) == ["0002_delete_studio: Delete model Studio"]

@@ -21,7 +21,7 @@ from django.db.backends.sqlite3.schema import (
     DatabaseSchemaEditor as SQLiteSchemaEditor,
 )
 from django.db.migrations import autodetector, utils, writer
-from django.db.migrations.state import ModelState
+from django.db.migrations.state import ModelState, ProjectState
 from django.db.models import Value
 from django.db.models.fields.files import FieldFile
 from django.db.models.query import ModelIterable, QuerySet
@@ -76,6 +76,8 @@ CONTRACT: list[tuple[Any, str, list[str] | None]] = [
         ],
     ),
     (ModelState, "get_field", ["self", "field_name"]),
+    # safefield/operations.py
+    (ProjectState, "clear_delayed_apps_cache", ["self"]),
     # safefield/backends/base/keys.py
     (
         BaseDatabaseSchemaEditor,

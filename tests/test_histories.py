@@ -316,6 +316,31 @@ NAMES: dict[str, Case] = {
         back='list(Bistro.objects.order_by("pk").values_list("name", "address"))',
         shown_back="[('a', ''), ('b', '')]",
     ),
+    "down_two_steps": Case(
+        before=PLACE
+        + ADDRESS.format(", blank=True")
+        + "class Restaurant(Place):\n    pass\n"
+        + "class Bistro(Restaurant):\n    pass\n",
+        after=PLACE
+        + "class Restaurant(Place):\n    pass\n"
+        + "class Bistro(Restaurant):\n"
+        + ADDRESS.format(""),
+        functions={"populate_bistro_address": "return bistro.old_address"},
+        rows='for n in "ab": Bistro.objects.create(name=n, address=n * 3)\n',
+        files=[
+            "0002_alter_place_address_rename_address_place_old_address.py",
+            "~ Alter field address on place",
+            "~ Rename field address on place to old_address",
+            "0003_bistro_address.py",
+            "+ Add field address to bistro, backfilled by populate_bistro_address",
+            "0004_remove_place_old_address.py",
+            "- Remove field old_address from place",
+        ],
+        show='list(Bistro.objects.order_by("pk").values_list("name", "address"))',
+        shown="[('a', 'aaa'), ('b', 'bbb')]",
+        back='list(Bistro.objects.order_by("pk").values_list("name", "address"))',
+        shown_back="[('a', ''), ('b', '')]",
+    ),
     "one_to_one": Case(
         before=MOVIE
         + "class Rating(models.Model):\n"
@@ -940,3 +965,150 @@ def test_change(site: Site, case: Case) -> None:
                 run(site, "migrate", "-v", "0", app, "0001")
         write_models(site, case.before)
         assert run_python(site, f"print({case.back})") == f"{case.shown_back}\n"
+
+
+UP_FILES = {
+    "0002_alter_restaurant_address_and_more.py": """\
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+
+    dependencies = [
+        ("films", "0001_initial"),
+    ]
+
+    operations = [
+        migrations.AlterField(
+            model_name="restaurant",
+            name="address",
+            field=models.CharField(blank=True, db_column="address", max_length=80),
+        ),
+        migrations.RenameField(
+            model_name="restaurant",
+            old_name="address",
+            new_name="old_address",
+        ),
+    ]
+""",
+    "0003_place_address.py": '''\
+import safefield.operations
+from django.db import migrations, models
+
+
+def populate_place_address(place):
+    """
+    Return the address of one existing place.
+
+    Fields to build it from: id, name.
+    Restaurant.address is called old_address until it is removed.
+    """
+    raise NotImplementedError("Write populate_place_address() before running migrate.")
+
+
+class Migration(migrations.Migration):
+
+    atomic = False
+
+    dependencies = [
+        ("films", "0002_alter_restaurant_address_and_more"),
+    ]
+
+    operations = [
+        safefield.operations.AddFieldWithBackfill(
+            model_name="place",
+            name="address",
+            field=models.CharField(max_length=80),
+            populate=populate_place_address,
+        ),
+    ]
+''',
+    "0004_remove_restaurant_old_address.py": """\
+from django.db import migrations
+
+
+class Migration(migrations.Migration):
+
+    dependencies = [
+        ("films", "0003_place_address"),
+    ]
+
+    operations = [
+        migrations.RemoveField(
+            model_name="restaurant",
+            name="old_address",
+        ),
+    ]
+""",
+}
+NUMBER_FILES = {
+    "0002_alter_movie_studio.py": """\
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+
+    dependencies = [
+        ("films", "0001_initial"),
+    ]
+
+    operations = [
+        migrations.AlterField(
+            model_name="movie",
+            name="studio",
+            field=models.IntegerField(db_column="studio_id", null=True),
+        ),
+    ]
+""",
+    "0003_alter_movie_studio.py": '''\
+import django.db.models.deletion
+import safefield.operations
+from django.db import migrations, models
+
+
+def populate_movie_studio(movie):
+    """
+    Return the studio of one existing movie that has none.
+
+    Fields to build it from: id.
+    """
+    raise NotImplementedError("Write populate_movie_studio() before running migrate.")
+
+
+class Migration(migrations.Migration):
+
+    atomic = False
+
+    dependencies = [
+        ("films", "0002_alter_movie_studio"),
+    ]
+
+    operations = [
+        safefield.operations.AlterFieldWithBackfill(
+            model_name="movie",
+            name="studio",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE, to="films.studio"
+            ),
+            populate=populate_movie_studio,
+        ),
+    ]
+''',
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "files"), [("up", UP_FILES), ("number", NUMBER_FILES)]
+)
+def test_whole_files(tmp_path: Path, name: str, files: dict[str, str]) -> None:
+    """Fails if a file says something else, such as another column or dependency."""
+    site = Site(tmp_path)
+    write_models(site, CASES[name].before)
+    run(site, "makemigrations")
+    write_models(site, CASES[name].after)
+
+    run(site, "makemigrations", "--no-header")
+
+    written = site.read_migrations()
+    assert written.pop("0001_initial.py")
+    assert written == files
