@@ -121,7 +121,9 @@ class Link:
             copied=[
                 field
                 for column, field in fields.items()
-                if column in live and not field.generated
+                # A plain one, if it is needed: what it is made of may be left out.
+                if column in live
+                and (not field.generated or field.name in self.plan.unique_with)
             ],
             made=[
                 field

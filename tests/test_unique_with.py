@@ -493,6 +493,25 @@ def test_a_rehearsal_says_the_same(
     )
 
 
+def test_a_rehearsal_with_a_group_that_the_database_makes(alias: str) -> None:
+    """Fails if the temporary table lacks the column, as it does others of its kind."""
+    history = make(History(alias))
+    create(history, ("a", 1), ("A", 2), ("b", 1))
+    first = models.GeneratedField(
+        expression=Lower("title"),
+        output_field=models.CharField(max_length=40),
+        db_persist=True,
+    )
+    history.apply(migrations.AddField("Movie", "first", first))
+    operation = add_slug(lambda movie: "x", unique_with=("first",))
+
+    rehearsed = rehearse(history, operation)
+
+    error = get_error(history, operation)
+    assert without_ending(rehearsed.error) == without_ending(error)
+    assert [row.pk for row in error.rows] == [2]
+
+
 def test_a_rehearsal_of_some_rows_says_so(alias: str) -> None:
     history = make(History(alias))
     create(history, ("a", 1), ("b", 1), ("a", 1))

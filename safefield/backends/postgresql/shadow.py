@@ -99,7 +99,15 @@ class PostgreSQLShadow(Shadow):
             "INCLUDING GENERATED)"
         )
         live = self._live_columns()
-        kept = self._needed() | {field.column for field in self.layout.copied}
+        copied = {field.column for field in self.layout.copied}
+        kept = self._needed() | copied
+        generated = self._find_generated().keys() - copied
+        if plain := self._find_generated().keys() & copied:
+            # What they are made of goes.
+            changes = ", ".join(
+                f"ALTER {self._quote_column(name)} DROP EXPRESSION" for name in plain
+            )
+            self._execute(f"ALTER TABLE {self._table} {changes}")
         # What names one that goes, goes too.
         drops = [
             f"DROP IF EXISTS {self._quote_column(name)} CASCADE"
@@ -108,7 +116,6 @@ class PostgreSQLShadow(Shadow):
         ]
         if drops:
             self._execute(f"ALTER TABLE {self._table} {', '.join(drops)}")
-        generated = self._find_generated()
         return [name for name in live if name in kept and name not in generated]
 
     def _add_rules(self) -> None:
