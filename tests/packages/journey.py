@@ -112,7 +112,7 @@ def replace_addition(site: Site, model_name: str, name: str, function: str) -> N
         site (Site): From prepare().
         model_name (str): As the operation has it.
         name (str): The field.
-        function (str): Source of `populate_…`, or nothing for the default of the field.
+        function (str): Source of `populate_…`.
     """
     start = rf'migrations\.AddField\(\n +model_name="{model_name}",\n +name="{name}",\n'
     (path,) = (
@@ -125,10 +125,9 @@ def replace_addition(site: Site, model_name: str, name: str, function: str) -> N
     assert found is not None
     operation = found[0].replace("migrations.AddF", "safefield.operations.AddF")
     operation = operation.replace("AddField(", "AddFieldWithBackfill(")
-    if function:
-        populate = re.match(r"def (\w+)", function)
-        assert populate is not None
-        operation += f"            populate={populate[1]},\n"
+    populate = re.match(r"def (\w+)", function)
+    assert populate is not None
+    operation += f"            populate={populate[1]},\n"
     text = text.replace(found[0], operation)
     head, _, rest = text.partition("class Migration(migrations.Migration):\n\n")
     site.write(

@@ -153,7 +153,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
         settings='WAGTAIL_SITE_NAME = "Films"\n'
         'WAGTAILADMIN_BASE_URL = "http://localhost"\nSTATIC_URL = "/static/"\n',
     )
-    journey.replace_addition(site, "country", "translation_key", "")
     return site
 
 
