@@ -852,21 +852,29 @@ def test_app_that_was_not_asked_for() -> None:
 
 
 def test_model_is_deleted_after_a_key_to_it_is_altered() -> None:
-    """Fails if the other app deletes it while rows refer to it."""
-    studio = models.ForeignKey("shops.Studio", models.CASCADE, null=True)
-    new = models.ForeignKey("films.Maker", models.CASCADE)
-    maker = model("Maker", id=pk())
+    """Fails if the other app, which comes first, deletes what rows refer to."""
+    old = models.ForeignKey("ads.Studio", models.CASCADE, null=True)
+    new = models.ForeignKey("ads.Maker", models.CASCADE)
 
     changes = detect(
-        [movie(studio=studio), maker, model("Studio", app="shops", id=pk())],
-        [movie(studio=new), maker],
-        apps={"shops"},
+        [movie(studio=old), model("Studio", app="ads", id=pk())],
+        [movie(studio=new), model("Maker", app="ads", id=pk())],
+        apps={"ads"},
     )
 
-    assert describe(changes["shops"]) == ["0002_delete_studio: Delete model Studio"]
-    assert sorted(changes["shops"][0].dependencies) == [
+    assert {app: describe(migrations) for app, migrations in changes.items()} == {
+        "ads": [
+            "0002_maker: Create model Maker",
+            "0003_delete_studio: Delete model Studio",
+        ],
+        "films": [
+            "0002_alter_movie_studio: Alter field studio on movie, backfilled by "
+            "populate_movie_studio"
+        ],
+    }
+    assert sorted(changes["ads"][1].dependencies) == [
+        ("ads", "0002_maker"),
         ("films", "0002_alter_movie_studio"),
-        ("shops", "0001_initial"),
     ]
 
 
