@@ -18,8 +18,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from tests.site import REPOSITORY
-from tests.walk import make_walk
+from tests.support.site import REPOSITORY
+from tests.support.walk import make_walk
 
 #: The tests that are run from the sdist: the operation, the hook and its files, and the
 #: main example of the README.

@@ -20,7 +20,7 @@ from statistics import median
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from tests.site import Site  # noqa: E402 # needs the path
+from tests.support.site import Site  # noqa: E402 # needs the path
 
 COMMANDS = {
     "makemigrations --check": ["makemigrations", "--check"],

@@ -60,7 +60,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks import films  # noqa: E402 # needs the path
-from tests.servers import install_mysql_driver  # noqa: E402
+from tests.support.servers import install_mysql_driver  # noqa: E402
 
 #: The ways, and what they are called in the table.
 LABELS = {

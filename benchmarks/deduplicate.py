@@ -45,7 +45,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from django.db import migrations, models  # noqa: E402 # needs the path
 
 from benchmarks import films  # noqa: E402
-from tests.history import History  # noqa: E402
+from tests.support.history import History  # noqa: E402
 
 PAGE_ROWS = 5_000
 

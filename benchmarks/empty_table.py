@@ -32,7 +32,7 @@ from django.db import connections, migrations, models  # noqa: E402
 from django.test.utils import CaptureQueriesContext  # noqa: E402
 
 from benchmarks import films  # noqa: E402
-from tests.history import History  # noqa: E402
+from tests.support.history import History  # noqa: E402
 
 #: Tables that the migrations of one app go to in turns: MariaDB takes no more than 64
 #: indexes on one.

@@ -16,8 +16,8 @@ import django  # noqa: E402 # needs the path
 from django.conf import settings  # noqa: E402
 from django.db import connections, migrations, models  # noqa: E402
 
-from tests.history import History  # noqa: E402
-from tests.servers import LABELS, find_servers  # noqa: E402
+from tests.support.history import History  # noqa: E402
+from tests.support.servers import LABELS, find_servers  # noqa: E402
 
 #: Where the films are, the first that is there.
 FILM_FILES = [

@@ -10,7 +10,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.films import configure  # noqa: E402 # needs the path
-from tests.servers import install_mysql_driver  # noqa: E402
+from tests.support.servers import install_mysql_driver  # noqa: E402
 
 
 def get_peak_mb() -> float:

@@ -12,7 +12,7 @@ from django.db.models.functions import Cast, Concat, Lower
 from django.utils.text import slugify
 
 from benchmarks.films import TABLE, get_history
-from safefield.backfill import Backfill
+from safefield.filling.backfill import Backfill
 from safefield.operations import AddFieldWithBackfill
 
 #: Seconds by name of the part of a way.

@@ -10,27 +10,27 @@ from django.db import DatabaseError, transaction
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.models import Model, QuerySet
 
-from safefield.assignment import refuse_assignment
 from safefield.backends import get_backend
 from safefield.backends.base.column import LiveColumn
 from safefield.backends.base.schema import Schema
-from safefield.backfill import Backfill
 from safefield.conf import get_configuration
-from safefield.deduplicate import Deduplication
-from safefield.endings import Ending
 from safefield.exceptions import BackfillError, BadRow
-from safefield.expressions import DeduplicatedExpression, ExpressionBackfill
-from safefield.marker import Marker
-from safefield.narrowing import Narrowing, make_refusal, turn_round
-from safefield.origins import refuse_applied
+from safefield.filling.assignment import refuse_assignment
+from safefield.filling.backfill import Backfill
+from safefield.filling.deduplicate import Deduplication
+from safefield.filling.endings import Ending
+from safefield.filling.expressions import DeduplicatedExpression, ExpressionBackfill
+from safefield.filling.marker import Marker
+from safefield.filling.narrowing import Narrowing, make_refusal, turn_round
+from safefield.filling.origins import refuse_applied
+from safefield.filling.queries import not_kept
+from safefield.filling.reversal import Reversal
+from safefield.filling.verify import Problem, verify
+from safefield.filling.violations import Violation, find_violation, is_about_values
 from safefield.plan import Plan
 from safefield.populate import is_unwritten, unwritten_message
 from safefield.progress import Run, note, show_progress, show_statements, step
-from safefield.queries import not_kept
 from safefield.reports import MAX_BAD_ROWS, count_rows, list_keys
-from safefield.reversal import Reversal
-from safefield.verify import Problem, verify
-from safefield.violations import Violation, find_violation, is_about_values
 
 __all__ = ["backwards", "forwards"]
 

@@ -10,7 +10,7 @@ import pytest
 from django.db import connections
 from django.test.utils import setup_databases, teardown_databases
 
-from tests import cleanup, servers
+from tests.support import cleanup, servers
 
 ALIASES = [pytest.param(alias, id=label) for alias, label in servers.LABELS.items()]
 

@@ -10,12 +10,12 @@ import pytest
 from django.db import migrations, models
 
 from safefield import BackfillError
-from safefield.abandonment import Remnant, find_remnants
-from safefield.history import find_entries
+from safefield.inspection.abandonment import Remnant, find_remnants
+from safefield.inspection.history import find_entries
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
-from tests.history import History
-from tests.ledger import on_servers
-from tests.sessions import Session
+from tests.support.history import History
+from tests.support.ledger import on_servers
+from tests.support.sessions import Session
 from tests.test_contract import create_movies, slug_of, values
 from tests.test_resume import FIELDS, POPULATE, Stopped, stop_at
 

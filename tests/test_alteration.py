@@ -12,8 +12,8 @@ from django.db import migrations, models
 import safefield
 from safefield import BackfillError
 from safefield.operations import AlterFieldWithBackfill
-from tests.catalogue import without_names
-from tests.history import History
+from tests.support.catalogue import without_names
+from tests.support.history import History
 from tests.test_resume import run_with_stops
 
 STUDIO = migrations.CreateModel(

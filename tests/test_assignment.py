@@ -14,10 +14,10 @@ from django.db.models.fields.related_descriptors import ForwardManyToOneDescript
 from django.test import override_settings
 
 from safefield import BackfillError
-from safefield.attributes import has_own_attribute
+from safefield.filling.attributes import has_own_attribute
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
-from tests.history import History
-from tests.sessions import Session
+from tests.support.history import History
+from tests.support.sessions import Session
 from tests.test_rehearsal import rehearse
 
 

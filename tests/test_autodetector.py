@@ -10,8 +10,8 @@ from django.db.migrations.graph import MigrationGraph
 from django.db.migrations.questioner import MigrationQuestioner
 from django.db.migrations.state import ModelState, ProjectState
 
-from safefield.autodetector import wrap_autodetector
-from safefield.migration_file import get_backfills
+from safefield.authoring.autodetector import wrap_autodetector
+from safefield.authoring.migration_file import get_backfills
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
 
 

@@ -19,7 +19,7 @@ from django.test import override_settings
 
 from safefield import BackfillError, BadRow
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
-from tests.history import History
+from tests.support.history import History
 
 STUDIO = migrations.CreateModel(
     "Studio", [("id", models.BigAutoField(primary_key=True))]

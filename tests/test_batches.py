@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 from django.db import models
 
-from safefield import BackfillError, passes
+from safefield import BackfillError
 from safefield.backends.base.locks import Locks
-from safefield.batches import BATCH_SECONDS, FIRST_ROWS, BatchSize
+from safefield.filling import passes
+from safefield.filling.batches import BATCH_SECONDS, FIRST_ROWS, BatchSize
 from safefield.operations import AddFieldWithBackfill
-from tests.history import History
+from tests.support.history import History
 from tests.test_contract import create_movies, values
 
 

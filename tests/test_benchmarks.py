@@ -8,8 +8,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.servers import LABELS
-from tests.site import REPOSITORY
+from tests.support.servers import LABELS
+from tests.support.site import REPOSITORY
 from tests.test_busy_site import run
 
 WAYS = [

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.ledger import on_servers
-from tests.servers import LABELS
+from tests.support.ledger import on_servers
+from tests.support.servers import LABELS
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 

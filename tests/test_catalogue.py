@@ -7,7 +7,7 @@ from django.db.migrations.state import ModelState, ProjectState
 from django.db.models import Q
 from django.db.models.functions import Lower
 
-from tests.catalogue import describe_table, list_tables
+from tests.support.catalogue import describe_table, list_tables
 
 DIRECTOR = ("Director", {"id": models.BigAutoField(primary_key=True)}, {})
 

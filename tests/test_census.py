@@ -9,7 +9,7 @@ from django.test.utils import CaptureQueriesContext
 from safefield.backends import get_backend
 from safefield.backends.base.census import Tally, extrapolate, round_about
 from safefield.operations import AddFieldWithBackfill
-from tests.history import History
+from tests.support.history import History
 
 ROWS = 250_000
 

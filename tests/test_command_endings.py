@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from django.db import connections
 
-from tests.catalogue import describe_table
-from tests.site import Site
+from tests.support.catalogue import describe_table
+from tests.support.site import Site
 from tests.test_status import SLUG, make_site
 
 #: What stops a process before its first statement that begins so.

@@ -14,7 +14,7 @@ from django.db.models.functions import Cast, Now
 
 from safefield import BackfillError
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
-from tests.history import History
+from tests.support.history import History
 from tests.test_rehearsal import rehearse
 
 ID = ("id", models.BigAutoField(primary_key=True))

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.history import History
-from tests.ledger import (
+from tests.support.history import History
+from tests.support.ledger import (
     NO_WAITING,
     At,
     Ledger,
@@ -18,7 +18,7 @@ from tests.ledger import (
     get_rows,
     on_servers,
 )
-from tests.sessions import Session, wait_until
+from tests.support.sessions import Session, wait_until
 from tests.test_contract import create_movies
 
 

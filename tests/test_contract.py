@@ -15,8 +15,8 @@ from django.utils.text import slugify
 
 from safefield import BackfillError, BadRow
 from safefield.operations import AddFieldWithBackfill
-from tests.catalogue import without_names
-from tests.history import History
+from tests.support.catalogue import without_names
+from tests.support.history import History
 
 
 @pytest.fixture(params=[False, True], ids=["own-commits", "atomic"])

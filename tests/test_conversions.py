@@ -16,8 +16,8 @@ from django.db import migrations, models
 
 from safefield import BackfillError
 from safefield.operations import AlterFieldWithBackfill
-from tests.history import History
-from tests.servers import LABELS
+from tests.support.history import History
+from tests.support.servers import LABELS
 
 ID = ("id", models.BigAutoField(primary_key=True))
 MOMENT = datetime(2020, 1, 2, 3, 4, 5, 6, timezone.utc)

@@ -10,8 +10,8 @@ from django.db.models.functions import Lower
 from django.test.utils import CaptureQueriesContext
 
 from safefield.operations import AddFieldWithBackfill
-from tests.history import History
-from tests.ledger import add_slug
+from tests.support.history import History
+from tests.support.ledger import add_slug
 from tests.test_contract import create_movies
 
 

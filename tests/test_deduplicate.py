@@ -19,11 +19,11 @@ import safefield
 from safefield import BackfillError
 from safefield.backends.base.locks import Locks
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
-from tests.catalogue import without_names
-from tests.extensions import require_extension
-from tests.history import History
-from tests.ledger import NO_WAITING, on_servers
-from tests.sessions import Session
+from tests.support.catalogue import without_names
+from tests.support.extensions import require_extension
+from tests.support.history import History
+from tests.support.ledger import NO_WAITING, on_servers
+from tests.support.sessions import Session
 from tests.test_films import MOVIE as FILM
 from tests.test_films import load_films
 

@@ -8,7 +8,7 @@ from django.db.models import F
 
 from safefield import BackfillError
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
-from tests.history import History
+from tests.support.history import History
 
 MOVIE = migrations.CreateModel(
     "Movie",

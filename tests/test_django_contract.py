@@ -30,7 +30,7 @@ from django.utils.text import format_lazy
 
 # (where, name, parameters that are given to it or overridden; None for an attribute)
 CONTRACT: list[tuple[Any, str, list[str] | None]] = [
-    # safefield/autodetector.py
+    # safefield/authoring/autodetector.py
     (
         autodetector.MigrationAutodetector,
         "_generate_added_field",
@@ -44,7 +44,7 @@ CONTRACT: list[tuple[Any, str, list[str] | None]] = [
     (autodetector.MigrationAutodetector, "generate_altered_fields", ["self"]),
     (autodetector.MigrationAutodetector, "_build_migration_list", ["self", "graph"]),
     (autodetector, "OperationDependency", None),
-    # safefield/unasked.py
+    # safefield/authoring/unasked.py
     (models.Model, "_get_expr_references", ["expr"]),
     (
         autodetector.MigrationAutodetector,
@@ -56,7 +56,7 @@ CONTRACT: list[tuple[Any, str, list[str] | None]] = [
         "_generate_removed_field",
         ["self", "app_label", "model_name", "field_name"],
     ),
-    # safefield/needs.py
+    # safefield/authoring/needs.py
     (models.Model, "_get_expr_references", ["expr"]),
     (autodetector.MigrationAutodetector, "_resolve_dependency", ["dependency"]),
     (
@@ -95,17 +95,17 @@ CONTRACT: list[tuple[Any, str, list[str] | None]] = [
             "exclude",
         ],
     ),
-    # safefield/instances.py
+    # safefield/filling/instances.py
     (ModelIterable, "__iter__", ["self"]),
     (
         SQLCompiler,
         "results_iter",
         ["self", "results", "tuple_expected", "chunked_fetch", "chunk_size"],
     ),
-    # safefield/values.py
+    # safefield/filling/values.py
     (Value, "_output_field_or_none", None),
     (type(format_lazy("")), "_proxy____cast", ["self"]),
-    # safefield/overlap.py
+    # safefield/filling/overlap.py
     (BaseDatabaseWrapper, "chunked_cursor", ["self"]),
     (BaseDatabaseWrapper, "inc_thread_sharing", ["self"]),
     (BaseDatabaseWrapper, "validate_no_broken_transaction", ["self"]),
@@ -121,7 +121,7 @@ CONTRACT: list[tuple[Any, str, list[str] | None]] = [
     ),
     (SQLiteSchemaEditor, "_field_indexes_sql", ["self", "model", "field"]),
     (SQLiteSchemaEditor, "sql_create_column", None),
-    # safefield/migration_file.py
+    # safefield/authoring/migration_file.py
     (makemigrations, "MigrationWriter", ["migration", "include_header"]),
     (writer.MigrationWriter, "as_string", ["self"]),
     # safefield/management/commands/makemigrations.py
@@ -151,7 +151,7 @@ def test_private_name_exists(
 
 
 def test_private_attributes_of_instances() -> None:
-    # safefield/values.py, safefield/strictness.py
+    # safefield/filling/values.py, safefield/filling/strictness.py
     validators = [validate_slug]
 
     assert models.Field(validators=validators)._validators == validators  # type: ignore[attr-defined]  # private

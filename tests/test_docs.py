@@ -1,4 +1,4 @@
-"""What docs/ shows is what happens: tests/walk.py says how a page is walked."""
+"""What docs/ shows is what happens: tests/support/walk.py says how a page is walked."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from django.db import connections
 
 import safefield.checks
 from safefield.conf import Configuration
+from safefield.inspection.rehearsal import Rehearsal
+from safefield.inspection.status import State
 from safefield.management.commands.rehearsebackfill import as_dict
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
-from safefield.rehearsal import Rehearsal
-from safefield.status import State
-from tests import servers
-from tests.site import REPOSITORY
-from tests.walk import DOCS, ILLUSTRATIONS, list_blocks, make_walk
+from tests.support import servers
+from tests.support.site import REPOSITORY
+from tests.support.walk import DOCS, ILLUSTRATIONS, list_blocks, make_walk
 
 PICTURE = re.compile(r"\[([^\]]*)\]\(([^)]+\.(?:png|svg))\)")
 

@@ -13,10 +13,10 @@ from django.test.utils import CaptureQueriesContext
 from safefield.backends.base.locks import Locks
 from safefield.backends.mysql.locks import MySQLLocks
 from safefield.operations import AddFieldWithBackfill
-from tests.catalogue import without_names
-from tests.history import History
-from tests.ledger import add_slug, get_rows, on_servers
-from tests.sessions import Session
+from tests.support.catalogue import without_names
+from tests.support.history import History
+from tests.support.ledger import add_slug, get_rows, on_servers
+from tests.support.sessions import Session
 from tests.test_contract import FIELDS, MOVIE, STUDIO, create_movies
 
 #: Queries by alias and by whether the migration is atomic, BEGIN and COMMIT included.

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from django.db import models
 
-from safefield.estimate import Batch, Estimate, estimate
-from safefield.history import find_entries
+from safefield.inspection.estimate import Batch, Estimate, estimate
+from safefield.inspection.history import find_entries
+from safefield.inspection.rehearsal import Stage
 from safefield.operations import AddFieldWithBackfill
-from safefield.rehearsal import Stage
-from tests.history import History
+from tests.support.history import History
 from tests.test_rehearsal import NoParents, create
 
 #: Seconds that a statement takes, whatever it does, and a call of populate.

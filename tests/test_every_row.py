@@ -11,9 +11,9 @@ from django.db import OperationalError, migrations, models
 
 from safefield import BackfillError
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
-from tests.history import History
-from tests.ledger import on_servers
-from tests.sessions import Session
+from tests.support.history import History
+from tests.support.ledger import on_servers
+from tests.support.sessions import Session
 
 FIELDS = [
     ("id", models.BigAutoField(primary_key=True)),

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 import safefield
-from tests.site import Result
+from tests.support.site import Result
 
 EXAMPLE = Path(__file__).parent.parent / "example_project"
 

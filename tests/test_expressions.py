@@ -14,9 +14,9 @@ import safefield
 from safefield import BackfillError, BadRow
 from safefield.backends.base.locks import Locks
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
-from tests.history import History
-from tests.ledger import on_servers
-from tests.sessions import Session
+from tests.support.history import History
+from tests.support.ledger import on_servers
+from tests.support.sessions import Session
 
 AUTHOR = migrations.CreateModel(
     "Author",

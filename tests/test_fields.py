@@ -16,9 +16,9 @@ from django.db.models.functions import Now
 
 from safefield import BackfillError
 from safefield.operations import AddFieldWithBackfill
-from tests.catalogue import without_names
-from tests.extensions import require_extension, require_icu
-from tests.history import History
+from tests.support.catalogue import without_names
+from tests.support.extensions import require_extension, require_icu
+from tests.support.history import History
 
 MOVIE_FIELDS = [
     ("id", models.BigAutoField(primary_key=True)),

@@ -4,8 +4,8 @@ import uuid
 
 import pytest
 
-from safefield import filled
-from safefield.filled import FilledKeys
+from safefield.filling import filled
+from safefield.filling.filled import FilledKeys
 
 
 # Fails if an integer that comes out of order, as a sweep finds it, is left out.

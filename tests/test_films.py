@@ -10,8 +10,8 @@ from django.db import migrations, models
 from django.utils.text import slugify
 
 from safefield.operations import AddFieldWithBackfill
-from tests.catalogue import without_names
-from tests.history import History
+from tests.support.catalogue import without_names
+from tests.support.history import History
 
 FILMS = Path(__file__).parent.parent / "example_project/data/movies.csv"
 

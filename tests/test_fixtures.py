@@ -5,7 +5,7 @@ import threading
 import pytest
 from django.db import connections, transaction
 
-from tests import catalogue
+from tests.support import catalogue
 
 
 def create_tables(connection):

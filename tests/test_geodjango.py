@@ -18,8 +18,8 @@ from django.db import connections, migrations, models
 
 from safefield import BackfillError
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
-from tests.catalogue import without_names
-from tests.history import History
+from tests.support.catalogue import without_names
+from tests.support.history import History
 
 IS_REQUIRED = os.environ.get("SAFEFIELD_REQUIRE_GEODJANGO") == "1"
 

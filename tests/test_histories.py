@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 from django.db import connections
 
-from tests import servers
 from tests.conftest import use_alias
-from tests.site import Site
+from tests.support import servers
+from tests.support.site import Site
 
 Models = str | Mapping[str, str]
 

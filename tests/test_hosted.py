@@ -18,7 +18,7 @@ from django.db.models.functions import RowNumber
 import safefield
 from safefield import BackfillError
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
-from tests.history import History
+from tests.support.history import History
 from tests.test_every_row import Insertion, create, execute, get_title, read
 
 #: What a literal, a LIKE or a JSON document has to escape, and a letter of latin1.

@@ -12,7 +12,7 @@ from django.db.models import QuerySet
 from django.test import override_settings
 
 from safefield.operations import AddFieldWithBackfill
-from tests.history import History
+from tests.support.history import History
 
 ID = ("id", models.BigAutoField(primary_key=True))
 TITLE = ("title", models.CharField(max_length=100))

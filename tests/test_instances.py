@@ -10,8 +10,13 @@ from django.db.models import QuerySet
 from django.db.models.query import ModelIterable
 from django.db.models.signals import post_init
 
-from safefield.instances import LazyRows, PlainIterable, read_lazily, read_quickly
-from tests.history import History
+from safefield.filling.instances import (
+    LazyRows,
+    PlainIterable,
+    read_lazily,
+    read_quickly,
+)
+from tests.support.history import History
 
 STUDIO = migrations.CreateModel(
     "Studio",

@@ -15,10 +15,10 @@ from django.db import DatabaseError, models
 
 from safefield import BackfillError
 from safefield.operations import AddFieldWithBackfill
-from tests.cleanup import reset_connection
-from tests.history import History
-from tests.ledger import add_slug, get_rows, populate_slug
-from tests.sessions import Session, wait_until
+from tests.support.cleanup import reset_connection
+from tests.support.history import History
+from tests.support.ledger import add_slug, get_rows, populate_slug
+from tests.support.sessions import Session, wait_until
 from tests.test_contract import create_movies, values
 
 ROWS = 60

@@ -11,8 +11,8 @@ from django.db import connections, migrations, models, transaction
 
 from safefield import BackfillError
 from safefield.operations import AddFieldWithBackfill
-from tests import servers
-from tests.history import History
+from tests.support import servers
+from tests.support.history import History
 from tests.test_rehearsal import create, rehearse
 
 LOG = migrations.CreateModel(

@@ -9,8 +9,8 @@ from django.db import IntegrityError, migrations, models, transaction
 
 import safefield
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
-from tests.catalogue import without_names
-from tests.history import History
+from tests.support.catalogue import without_names
+from tests.support.history import History
 
 FIELDS = [
     ("id", models.BigAutoField(primary_key=True)),

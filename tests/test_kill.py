@@ -17,12 +17,12 @@ from typing import Any
 import pytest
 from django.db import DatabaseError, connections
 
-from tests.catalogue import describe_table, list_tables
-from tests.fork_server import Answer, Client
-from tests.ledger import on_servers
-from tests.servers import get_connection_settings
-from tests.sessions import Session, get_processes, wait_until
-from tests.site import Site, drop_progress
+from tests.support.catalogue import describe_table, list_tables
+from tests.support.fork_server import Answer, Client
+from tests.support.ledger import on_servers
+from tests.support.servers import get_connection_settings
+from tests.support.sessions import Session, get_processes, wait_until
+from tests.support.site import Site, drop_progress
 
 #: Points in each direction of each case: with six cases that makes 60 on each
 #: database. The case that changes the schema most gets all that matter.

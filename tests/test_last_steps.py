@@ -16,9 +16,9 @@ from django.db import (
 
 from safefield import BackfillError
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
-from tests.history import History
-from tests.ledger import add_slug, get_rows, populate_slug
-from tests.sessions import Session
+from tests.support.history import History
+from tests.support.ledger import add_slug, get_rows, populate_slug
+from tests.support.sessions import Session
 from tests.test_contract import create_movies
 from tests.test_null_guard import OldCode
 

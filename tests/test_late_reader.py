@@ -10,9 +10,9 @@ from django.db import IntegrityError
 
 from safefield import BackfillError
 from safefield.backends.base import locks, retries
-from tests.history import History
-from tests.ledger import add_slug, get_rows
-from tests.sessions import Session
+from tests.support.history import History
+from tests.support.ledger import add_slug, get_rows
+from tests.support.sessions import Session
 from tests.test_contract import create_movies
 
 LATE = "INSERT INTO films_movie (id, title, year) VALUES (9, 'Late', 1)"

@@ -8,8 +8,8 @@ import pytest
 from django.db import migrations, models
 
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
-from tests.catalogue import without_names
-from tests.history import History
+from tests.support.catalogue import without_names
+from tests.support.history import History
 
 FIELDS = [
     ("id", models.BigAutoField(primary_key=True)),

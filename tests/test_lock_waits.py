@@ -17,9 +17,9 @@ from safefield import BackfillError
 from safefield.backends import get_backend
 from safefield.backends.base import locks, retries
 from safefield.operations import AddFieldWithBackfill
-from tests.history import History
-from tests.ledger import At, add_slug, get_rows, on_servers, populate_slug
-from tests.sessions import Session, get_processes, wait_until
+from tests.support.history import History
+from tests.support.ledger import At, add_slug, get_rows, on_servers, populate_slug
+from tests.support.sessions import Session, get_processes, wait_until
 from tests.test_contract import create_movies, values
 
 

@@ -10,9 +10,9 @@ from contextlib import ExitStack
 from threading import Event
 from typing import Any
 
-from tests.history import History
-from tests.ledger import Ledger, add_slug, get_rows
-from tests.sessions import Session, wait_until
+from tests.support.history import History
+from tests.support.ledger import Ledger, add_slug, get_rows
+from tests.support.sessions import Session, wait_until
 from tests.test_contract import create_movies
 
 ROWS = 1_000

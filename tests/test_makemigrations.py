@@ -9,8 +9,8 @@ import django
 import pytest
 from django.db import connections
 
-from tests import servers
-from tests.site import Result, Site
+from tests.support import servers
+from tests.support.site import Result, Site
 
 MODELS = """\
 class Director(models.Model):

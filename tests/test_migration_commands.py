@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from django.db import connections
 
-from tests import servers
-from tests.site import Site
+from tests.support import servers
+from tests.support.site import Site
 
 MODELS = """\
 class Movie(models.Model):

@@ -14,8 +14,8 @@ from django.db.migrations.operations.base import Operation
 from django.db.models.functions import Upper
 
 from safefield.operations import AddFieldWithBackfill
-from tests.catalogue import without_names
-from tests.history import History
+from tests.support.catalogue import without_names
+from tests.support.history import History
 
 
 @pytest.fixture(params=[False, True], ids=["own-commits", "atomic"])

@@ -10,8 +10,8 @@ from django.db import migrations, models
 
 from safefield import BackfillError
 from safefield.operations import AlterFieldWithBackfill
-from tests.history import History
-from tests.sessions import Session
+from tests.support.history import History
+from tests.support.sessions import Session
 
 ID = ("id", models.BigAutoField(primary_key=True))
 

@@ -12,8 +12,8 @@ from django.db.migrations.operations.base import Operation
 from django.db.models.functions import Lower
 
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
-from tests.catalogue import without_names
-from tests.history import History
+from tests.support.catalogue import without_names
+from tests.support.history import History
 
 ID = ("id", models.BigAutoField(primary_key=True))
 TITLE = ("title", models.CharField(max_length=100))

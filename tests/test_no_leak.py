@@ -22,7 +22,7 @@ from django.db.models.functions import Cast
 from safefield import progress
 from safefield.exceptions import BackfillError
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
-from tests.history import History
+from tests.support.history import History
 
 MARKER = "marker4111"
 

@@ -17,10 +17,10 @@ from safefield import BackfillError
 from safefield.backends import get_backend
 from safefield.backends.base.locks import Locks
 from safefield.operations import AlterFieldWithBackfill
-from tests.cleanup import reset_connection
-from tests.history import History
-from tests.ledger import add_slug, get_rows, populate_slug
-from tests.sessions import Session
+from tests.support.cleanup import reset_connection
+from tests.support.history import History
+from tests.support.ledger import add_slug, get_rows, populate_slug
+from tests.support.sessions import Session
 from tests.test_contract import create_movies
 
 

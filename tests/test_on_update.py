@@ -19,7 +19,7 @@ import safefield
 from safefield import BackfillError
 from safefield.backends import get_backend
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
-from tests.history import History
+from tests.support.history import History
 from tests.test_rehearsal import rehearse
 
 ROWS = 7

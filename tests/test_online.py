@@ -10,8 +10,8 @@ from django.db import migrations, models
 
 from safefield import BackfillError
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
-from tests.history import History
-from tests.sessions import Session
+from tests.support.history import History
+from tests.support.sessions import Session
 from tests.test_every_row import create, execute
 
 STUDIO = migrations.CreateModel(

@@ -15,11 +15,11 @@ import pytest
 from django.db import InterfaceError, migrations, models, transaction
 
 from safefield import BackfillError
-from safefield.backfill import PREFLIGHT_ROWS
+from safefield.filling.backfill import PREFLIGHT_ROWS
 from safefield.operations import AlterFieldWithBackfill
-from tests.history import History
-from tests.ledger import on_servers
-from tests.sessions import Session, wait_until
+from tests.support.history import History
+from tests.support.ledger import on_servers
+from tests.support.sessions import Session, wait_until
 from tests.test_contract import add_slug, create_movies, slug_of
 
 ROWS = 2_000

@@ -13,9 +13,9 @@ from django.db import connections, migrations, models
 from django.db.models import QuerySet
 from django.test.utils import CaptureQueriesContext
 
-from safefield import pages
-from safefield.pages import Page, Pages
-from tests.history import History
+from safefield.filling import pages
+from safefield.filling.pages import Page, Pages
+from tests.support.history import History
 
 ROWS = 30
 

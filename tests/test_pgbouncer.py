@@ -17,12 +17,12 @@ from django.db.models.functions import RowNumber
 
 from safefield import BackfillError
 from safefield.operations import AddFieldWithBackfill
-from tests.history import History
-from tests.ledger import add_slug, get_rows, populate_slug
-from tests.pgbouncer import PROGRAM, run_pgbouncer
-from tests.servers import get_connection_settings
-from tests.sessions import Session, wait_until
-from tests.site import Site
+from tests.support.history import History
+from tests.support.ledger import add_slug, get_rows, populate_slug
+from tests.support.pgbouncer import PROGRAM, run_pgbouncer
+from tests.support.servers import get_connection_settings
+from tests.support.sessions import Session, wait_until
+from tests.support.site import Site
 from tests.test_contract import create_movies, values
 from tests.test_kill import INITIAL
 from tests.test_lock_waits import CLAIMS

@@ -17,9 +17,9 @@ from safefield import BackfillError, numbered
 from safefield.backends.base import locks, retries
 from safefield.exceptions import SafefieldError
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
-from tests.history import History
-from tests.ledger import add_slug, get_rows, populate_slug
-from tests.sessions import Session
+from tests.support.history import History
+from tests.support.ledger import add_slug, get_rows, populate_slug
+from tests.support.sessions import Session
 from tests.test_abandonment import abandon
 from tests.test_contract import create_movies, values
 from tests.test_rehearsal_truth import rehearse

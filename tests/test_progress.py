@@ -13,7 +13,7 @@ from django.db import migrations, models
 from safefield import console, progress
 from safefield.console import Console, fit_bar, spell_seconds
 from safefield.operations import AddFieldWithBackfill
-from tests.history import History
+from tests.support.history import History
 
 TITLE = "Filling films.Movie.slug"
 CONSTRAINT = "Checking constraint films_movie_rank_67d00efa_notnull of films.Movie.rank"

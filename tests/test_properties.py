@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import safefield
 from safefield import BackfillError
 from safefield.operations import AddFieldWithBackfill
-from tests.history import History
+from tests.support.history import History
 
 MAX_LENGTH = 6
 #: Rows that are tried before anything is changed.

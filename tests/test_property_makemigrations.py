@@ -21,10 +21,10 @@ from django.db.migrations.questioner import MigrationQuestioner
 from django.db.migrations.state import ProjectState
 from django.db.models import QuerySet
 
-from safefield.autodetector import wrap_autodetector
-from safefield.migration_file import get_backfills
-from safefield.stubs import ImportedStub, Stub
-from tests.pairs import MODELS, ROWS, Pair, make_pair
+from safefield.authoring.autodetector import wrap_autodetector
+from safefield.authoring.migration_file import get_backfills
+from safefield.authoring.stubs import ImportedStub, Stub
+from tests.support.pairs import MODELS, ROWS, Pair, make_pair
 
 PAIRS = int(os.environ.get("SAFEFIELD_PAIRS", "40"))
 SEED = int(os.environ.get("SAFEFIELD_SEED", "1"))

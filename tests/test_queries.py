@@ -10,7 +10,7 @@ from django.db import migrations, models
 from django.test.utils import CaptureQueriesContext
 
 from safefield.operations import AddFieldWithBackfill
-from tests.history import History
+from tests.support.history import History
 
 COUNTRY = migrations.CreateModel(
     "Country",

@@ -20,9 +20,9 @@ import safefield.checks
 import safefield.operations
 from safefield.conf import Configuration
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
-from tests import servers
-from tests.history import History
-from tests.site import REPOSITORY, Site
+from tests.support import servers
+from tests.support.history import History
+from tests.support.site import REPOSITORY, Site
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 NEW_LINE = "    slug = models.SlugField(max_length=420, unique=True)  # new\n"

@@ -9,7 +9,7 @@ from django.db import IntegrityError, migrations, models, transaction
 
 from safefield import BackfillError
 from safefield.operations import AlterFieldWithBackfill
-from tests.history import History
+from tests.support.history import History
 from tests.test_supply import rehearse
 
 TABLES = ("Label", "Studio", "Movie", "Poster")

@@ -15,11 +15,11 @@ from django.utils.text import slugify
 
 import safefield
 from safefield import BackfillError
-from safefield.history import find_entries
+from safefield.inspection.history import find_entries
+from safefield.inspection.rehearsal import Rehearsal, Stage
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
-from safefield.rehearsal import Rehearsal, Stage
-from tests.history import History
-from tests.site import Site
+from tests.support.history import History
+from tests.support.site import Site
 from tests.test_films import MOVIE as FILM
 from tests.test_films import load_films
 

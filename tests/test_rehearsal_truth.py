@@ -13,10 +13,10 @@ from django.db.models.functions import Lower
 import safefield
 from safefield import BackfillError
 from safefield.exceptions import SafefieldError
-from safefield.history import find_changes, find_entries
+from safefield.inspection.history import find_changes, find_entries
+from safefield.inspection.rehearsal import Stage
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
-from safefield.rehearsal import Stage
-from tests.history import History
+from tests.support.history import History
 from tests.test_rehearsal import NoParents, check, create, rehearse
 
 PARENT = migrations.CreateModel(

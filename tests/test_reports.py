@@ -14,7 +14,7 @@ from django.db import migrations, models
 import safefield
 from safefield import BackfillError, BadRow
 from safefield.operations import AddFieldWithBackfill
-from tests.history import History
+from tests.support.history import History
 
 MOVIE_FIELDS: list[tuple[str, models.Field[Any, Any]]] = [
     ("id", models.BigAutoField(primary_key=True)),

@@ -11,8 +11,8 @@ import pytest
 from django.db import DatabaseError, connections, migrations, models
 
 from safefield.operations import AddFieldWithBackfill
-from tests.history import History
-from tests.servers import LABELS
+from tests.support.history import History
+from tests.support.servers import LABELS
 from tests.test_contract import (
     MOVIE,
     PERSON,

@@ -10,9 +10,9 @@ from django.db import migrations, models
 
 from safefield import BackfillError
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
-from tests.history import History
-from tests.ledger import on_servers
-from tests.sessions import Session
+from tests.support.history import History
+from tests.support.ledger import on_servers
+from tests.support.sessions import Session
 
 STUDIO = migrations.CreateModel(
     "Studio",

@@ -16,9 +16,9 @@ import safefield
 from safefield import BackfillError
 from safefield.backends.base import locks
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
-from tests.history import History
-from tests.ledger import NO_WAITING, At, add_slug, on_servers, populate_slug
-from tests.sessions import Session
+from tests.support.history import History
+from tests.support.ledger import NO_WAITING, At, add_slug, on_servers, populate_slug
+from tests.support.sessions import Session
 from tests.test_contract import create_movies, values
 from tests.test_inheritance import FAMILY
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from django.db import connections
 
-from tests.servers import get_connection_settings
-from tests.site import Site
+from tests.support.servers import get_connection_settings
+from tests.support.site import Site
 from tests.test_status import INITIAL, ROWS, SLUG, run
 
 NOT_STARTED = "films.0003_movie_slug  films.Movie.slug  not started\n"

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from django.db import connections
 
-from tests import servers
-from tests.catalogue import describe_table
-from tests.site import Site
+from tests.support import servers
+from tests.support.catalogue import describe_table
+from tests.support.site import Site
 
 MODELS = """
 class Movie(models.Model):

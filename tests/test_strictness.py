@@ -9,7 +9,7 @@ from django.db import models
 
 from safefield import BackfillError
 from safefield.operations import AddFieldWithBackfill
-from tests.history import History
+from tests.support.history import History
 from tests.test_contract import create_movies, values
 
 

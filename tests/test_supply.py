@@ -15,11 +15,11 @@ from django.db.models.functions import Concat, RowNumber
 import safefield
 from safefield import BackfillError
 from safefield.exceptions import SafefieldError
-from safefield.history import find_changes, find_entries
+from safefield.inspection.history import find_changes, find_entries
+from safefield.inspection.rehearsal import Rehearsal, Stage
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
-from safefield.rehearsal import Rehearsal, Stage
-from tests.history import History
-from tests.site import Site
+from tests.support.history import History
+from tests.support.site import Site
 from tests.test_rehearsal import NoParents, create, dump, without_ending
 
 

@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 
 from safefield import BackfillError
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
-from tests.history import History
+from tests.support.history import History
 
 ID = ("id", models.BigAutoField(primary_key=True))
 TITLE = ("title", models.CharField(max_length=100))

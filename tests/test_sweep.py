@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from safefield import BackfillError, pursuit
-from tests.history import History
-from tests.ledger import add_slug, get_rows, on_servers, populate_slug
-from tests.sessions import Session
+from safefield import BackfillError
+from safefield.filling import pursuit
+from tests.support.history import History
+from tests.support.ledger import add_slug, get_rows, on_servers, populate_slug
+from tests.support.sessions import Session
 from tests.test_contract import create_movies
 
 #: The look for rows without a value, with its bound if there is one.

@@ -9,7 +9,7 @@ from django.db import IntegrityError, connections, migrations, models, transacti
 
 from safefield.backends.sqlite.definition import Definition
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
-from tests.history import History
+from tests.support.history import History
 from tests.test_rehearsal import check
 
 YEARS = [1, 2, 3]

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from safefield import BackfillError
-from tests.cleanup import reset_connection
-from tests.history import History
-from tests.ledger import add_slug, get_rows, on_servers, populate_slug
-from tests.sessions import Session
+from tests.support.cleanup import reset_connection
+from tests.support.history import History
+from tests.support.ledger import add_slug, get_rows, on_servers, populate_slug
+from tests.support.sessions import Session
 from tests.test_contract import create_movies
 
 #: The limits, the least that the server takes.

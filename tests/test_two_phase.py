@@ -12,12 +12,12 @@ from django.db import DatabaseError, connections, migrations, models
 
 from safefield import BackfillError
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
-from tests import servers
-from tests.catalogue import describe_table, without_names
-from tests.history import History
-from tests.ledger import NO_WAITING
-from tests.sessions import Session
-from tests.site import Site
+from tests.support import servers
+from tests.support.catalogue import describe_table, without_names
+from tests.support.history import History
+from tests.support.ledger import NO_WAITING
+from tests.support.sessions import Session
+from tests.support.site import Site
 from tests.test_contract import MOVIE, STUDIO, slug_of
 
 MODELS = """\

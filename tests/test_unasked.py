@@ -18,12 +18,12 @@ from django.db.models.functions import Lower
 
 import safefield
 from safefield import BackfillError
-from safefield.migration_file import get_backfills
+from safefield.authoring.migration_file import get_backfills
+from safefield.authoring.stubs import Stub
 from safefield.operations import AlterFieldWithBackfill
-from safefield.stubs import Stub
-from tests.catalogue import without_names
-from tests.history import History
-from tests.site import Site
+from tests.support.catalogue import without_names
+from tests.support.history import History
+from tests.support.site import Site
 from tests.test_autodetector import detect, model, pk, state, text
 
 UUID = uuid.UUID(int=7)

@@ -10,7 +10,7 @@ from django.db.models import F
 
 from safefield import BackfillError
 from safefield.operations import AddFieldWithBackfill
-from tests.history import History
+from tests.support.history import History
 
 UNKEPT = "the database kept no value: a trigger or rule undoes the UPDATE"
 MOVIE = migrations.CreateModel(

@@ -14,13 +14,13 @@ from django.db.models.functions import Lower
 
 import safefield
 from safefield import BackfillError
-from safefield.migration_file import get_backfills
+from safefield.authoring.migration_file import get_backfills
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
-from tests.history import History
-from tests.ledger import on_servers
-from tests.servers import get_connection_settings
-from tests.sessions import Session
-from tests.site import Site
+from tests.support.history import History
+from tests.support.ledger import on_servers
+from tests.support.servers import get_connection_settings
+from tests.support.sessions import Session
+from tests.support.site import Site
 from tests.test_autodetector import detect, model, pk, text
 from tests.test_rehearsal import rehearse, without_ending
 

@@ -24,8 +24,8 @@ from django.utils.translation import gettext_lazy
 
 from safefield import BackfillError
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
-from tests.extensions import require_extension
-from tests.history import History
+from tests.support.extensions import require_extension
+from tests.support.history import History
 
 MOVIE_FIELDS = [
     ("id", models.BigAutoField(primary_key=True)),

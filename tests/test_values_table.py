@@ -22,8 +22,8 @@ from django.db.models.functions import Cast, Concat, FirstValue, RowNumber, Uppe
 import safefield
 from safefield import BackfillError
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
-from tests.history import History
-from tests.ledger import on_servers
+from tests.support.history import History
+from tests.support.ledger import on_servers
 
 BOOK = migrations.CreateModel(
     "Book",

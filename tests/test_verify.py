@@ -16,7 +16,7 @@ from django.utils.text import slugify
 import safefield
 from safefield import BackfillError
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
-from tests.history import History
+from tests.support.history import History
 from tests.test_contract import add_slug, create_movies, values
 from tests.test_films import MOVIE as FILM
 from tests.test_films import load_films, read_films

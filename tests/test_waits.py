@@ -14,9 +14,9 @@ from safefield.backends.base.locks import Locks
 from safefield.backends.base.waits import Wait
 from safefield.backends.postgresql import locks as postgresql_locks
 from safefield.exceptions import BackfillError
-from tests.history import History
-from tests.ledger import add_slug, get_rows, on_servers
-from tests.sessions import Session
+from tests.support.history import History
+from tests.support.ledger import add_slug, get_rows, on_servers
+from tests.support.sessions import Session
 from tests.test_contract import create_movies
 from tests.test_lock_waits import start_report
 from tests.test_progress import Clock

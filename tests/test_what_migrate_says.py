@@ -14,8 +14,8 @@ import django
 import pytest
 from django.db import connections
 
-from tests import servers
-from tests.site import Site
+from tests.support import servers
+from tests.support.site import Site
 
 MIGRATIONS = {
     "0001_initial": """\

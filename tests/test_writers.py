@@ -23,15 +23,15 @@ from django.test.utils import CaptureQueriesContext
 from django.utils.safestring import SafeString
 
 import safefield
-from safefield.acceptance import get_acceptor, is_stock_integer
 from safefield.backends import get_backend
 from safefield.backends.mysql.writer import MySQLWriter, Settings
 from safefield.backends.postgresql.writer import PostgreSQLWriter, to_array
 from safefield.exceptions import BackfillError
+from safefield.filling.acceptance import get_acceptor, is_stock_integer
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
-from tests.extensions import require_extension, require_icu, require_xml
-from tests.history import History
-from tests.sessions import Session
+from tests.support.extensions import require_extension, require_icu, require_xml
+from tests.support.history import History
+from tests.support.sessions import Session
 
 #: What somebody who builds a statement by hand gets wrong.
 NASTY = [

@@ -70,8 +70,8 @@ def witness_autodetector() -> None:
         test_writer,
     )
 
-    from safefield.autodetector import wrap_autodetector
-    from safefield.migration_file import StubWriter
+    from safefield.authoring.autodetector import wrap_autodetector
+    from safefield.authoring.migration_file import StubWriter
 
     test_autodetector.MigrationAutodetector = wrap_autodetector(MigrationAutodetector)
     test_writer.MigrationWriter = StubWriter

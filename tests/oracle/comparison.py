@@ -13,11 +13,11 @@ from django.db.models import QuerySet
 
 from safefield import BackfillError
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
-from tests import cleanup
-from tests.extensions import has_extension
-from tests.history import History
 from tests.oracle.cases import Case
 from tests.oracle.ways import KEYS, Way, set_up
+from tests.support import cleanup
+from tests.support.extensions import has_extension
+from tests.support.history import History
 
 with suppress(ImportError):  # There may be no psycopg.
     from django.contrib.postgres.signals import get_citext_oids, get_hstore_oids

@@ -17,12 +17,12 @@ import pytest
 from django.db import connections
 from hypothesis import HealthCheck, Phase, given, settings
 
-from tests.extensions import has_extension
 from tests.oracle.cases import CASES, Case
 from tests.oracle.comparison import EXTENSIONS, Crash, compare
 from tests.oracle.differences import DIFFERENCES, Found
 from tests.oracle.values import INTEGERS, JSON, PLANES, STRANGE, TEXTS
 from tests.oracle.ways import MAIN_WAYS, Way, get_other_ways
+from tests.support.extensions import has_extension
 
 IS_LONG = os.environ.get("SAFEFIELD_ORACLE") == "long"
 

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 
 import pytest
 
-from tests.site import Result, Site
+from tests.support.site import Result, Site
 
 BEFORE = """
 class Movie(models.Model):

@@ -21,10 +21,10 @@ from typing import Any
 
 from django.db import connections
 
-from tests import servers
 from tests.packages import films
-from tests.site import Site
-from tests.walk import list_blocks
+from tests.support import servers
+from tests.support.site import Site
+from tests.support.walk import list_blocks
 
 SETTINGS = """
 import json

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.packages import films
-from tests.site import Site
+from tests.support.site import Site
 
 films.require("django_migration_linter")
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from django.db import connections
 
-from tests import servers
-from tests.catalogue import describe_table
 from tests.packages import films
-from tests.site import Site
+from tests.support import servers
+from tests.support.catalogue import describe_table
+from tests.support.site import Site
 
 films.require("django_zero_downtime_migrations")
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from django.db import connections
 
-from tests import servers
 from tests.packages import films
-from tests.site import Site
+from tests.support import servers
+from tests.support.site import Site
 
 films.require("pgtrigger")
 

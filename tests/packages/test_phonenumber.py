@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.packages import films, journey
-from tests.site import Site
+from tests.support.site import Site
 
 films.require("phonenumber_field")
 

@@ -10,8 +10,8 @@ from django.core.files.storage import FileSystemStorage
 from django.db import migrations, models
 
 from safefield.operations import AddFieldWithBackfill
-from tests.history import History
 from tests.packages import films
+from tests.support.history import History
 
 films.require("PIL")
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.packages import films
-from tests.site import Site
-from tests.walk import list_blocks
+from tests.support.site import Site
+from tests.support.walk import list_blocks
 
 PACKAGES = ["django_linear_migrations", "django_migration_linter", "syzygy"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.packages import films
-from tests.site import Site
+from tests.support.site import Site
 
 films.require("django_test_migrations")
 

@@ -11,7 +11,7 @@ from django.db.models.functions import RowNumber
 
 from safefield import BackfillError
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
-from tests.history import History
+from tests.support.history import History
 from tests.surroundings.witness import Snapshot, take_snapshot
 from tests.test_contract import MOVIE, STUDIO
 from tests.test_null_guard import OldCode

@@ -17,11 +17,11 @@ from django.db.models.functions import Lower, RowNumber
 
 import safefield
 from safefield import BackfillError
-from safefield.abandonment import find_remnants
-from safefield.history import find_entries
+from safefield.inspection.abandonment import find_remnants
+from safefield.inspection.history import find_entries
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
-from tests import cleanup
-from tests.history import History
+from tests.support import cleanup
+from tests.support.history import History
 from tests.surroundings import scenery
 from tests.surroundings.witness import Snapshot, take_snapshot
 from tests.test_rehearsal import rehearse

@@ -13,7 +13,7 @@ from django.db.models.functions import Lower, RowNumber
 import safefield
 from safefield import BackfillError
 from safefield.operations import AddFieldWithBackfill
-from tests.history import History
+from tests.support.history import History
 from tests.surroundings.witness import take_snapshot
 from tests.test_rehearsal import rehearse
 

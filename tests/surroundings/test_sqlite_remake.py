@@ -9,7 +9,7 @@ from django.db import migrations, models
 
 from safefield import BackfillError
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
-from tests.history import History
+from tests.support.history import History
 from tests.surroundings.witness import Snapshot, take_snapshot
 
 MOVIE = migrations.CreateModel(

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from tests.catalogue import SQLITE_TOKEN
+from tests.support.catalogue import SQLITE_TOKEN
 
 Facts = frozenset[str]
 

@@ -7,8 +7,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser, no_translations
 from django.db import DEFAULT_DB_ALIAS, connections
 
-from safefield.abandonment import Abandonment, find_abandonment
-from safefield.endings import CommandEnding
+from safefield.filling.endings import CommandEnding
+from safefield.inspection.abandonment import Abandonment, find_abandonment
 
 __all__ = ["Command"]
 

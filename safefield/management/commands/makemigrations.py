@@ -67,7 +67,7 @@ class BackfillCommand(makemigrations.Command):
             two_phase = get_configuration().TWO_PHASE
         # Here, as below: a check of Django's own, which runs before most commands,
         # imports this module.
-        from safefield.autodetector import wrap_autodetector
+        from safefield.authoring.autodetector import wrap_autodetector
 
         original = self.autodetector
         # On the instance: on the class it would have to be the same one as on
@@ -86,9 +86,9 @@ class BackfillCommand(makemigrations.Command):
         self, changes: dict[str, list[Migration]], *args: Any, **kwargs: Any
     ) -> None:
         """Write the files and say what is to be done next."""
-        from safefield.linter import spare_from_linter
-        from safefield.migration_file import write_stubs
-        from safefield.next_steps import describe_next_steps
+        from safefield.authoring.linter import spare_from_linter
+        from safefield.authoring.migration_file import write_stubs
+        from safefield.authoring.next_steps import describe_next_steps
 
         with write_stubs():
             super().write_migration_files(changes, *args, **kwargs)

@@ -14,11 +14,11 @@ from django.core.management.base import (
 from django.db import DEFAULT_DB_ALIAS, connections
 
 from safefield.conf import get_configuration
-from safefield.endings import CommandEnding
-from safefield.estimate import Estimate
+from safefield.filling.endings import CommandEnding
+from safefield.filling.queries import not_kept
+from safefield.inspection.estimate import Estimate
+from safefield.inspection.rehearsal import Rehearsal, rehearse
 from safefield.progress import show_progress
-from safefield.queries import not_kept
-from safefield.rehearsal import Rehearsal, rehearse
 from safefield.reports import may_show_key, shorten
 
 __all__ = ["Command"]

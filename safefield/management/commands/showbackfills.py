@@ -13,8 +13,8 @@ from django.core.management.base import (
 )
 from django.db import DEFAULT_DB_ALIAS, connections
 
-from safefield.endings import CommandEnding
-from safefield.status import Status, read_statuses
+from safefield.filling.endings import CommandEnding
+from safefield.inspection.status import Status, read_statuses
 
 __all__ = ["Command"]
 

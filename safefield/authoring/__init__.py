@@ -1,0 +1,1 @@
+"""From a changed model to a migration file: only makemigrations comes here."""

@@ -1,0 +1,116 @@
+"""How a field that goes makes room for one that comes, and can be read meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.migrations.operations import AlterField, RemoveField, RenameField
+from django.db.migrations.operations.base import Operation
+
+from safefield.authoring.clashes import COLUMN, NAME, REVERSE, Models, Spot, get_column
+
+__all__ = ["Aside", "move_column", "rename_removal", "set_aside"]
+
+
+@dataclass(frozen=True)
+class Aside:
+    """
+    What is done with one field that goes.
+
+    Args:
+        operations (list[Operation]): They give it another name, column or accessor.
+        name (str): Its name from then on.
+        sentence (str): What the author of a function has to know.
+    """
+
+    operations: list[Operation]
+    name: str
+    sentence: str
+
+
+def set_aside(models: Models, spot: Spot, clashes: AbstractSet[str]) -> Aside | None:
+    """
+    Return how a field that goes can stay until it has been read; None if it cannot.
+
+    Args:
+        models (Models): The models before and after.
+        spot (Spot): The field.
+        clashes (Set[str]): In what it clashes with what comes.
+    """
+    field: Any = spot.field
+    is_fixed = field.primary_key or field.generated
+    if is_fixed and clashes - {REVERSE}:
+        return None
+    model_name = spot.key[1]
+    title = f"{models.before[spot.key].name}.{spot.name}"
+    operations: list[Operation] = []
+    name, sentence = spot.name, ""
+    if REVERSE in clashes:
+        target = models.find_target(spot)
+        assert target is not None
+        accessor = models.find_free_name(models.find_accessor(spot) or "", target)
+        field = rebuild_field(field, related_name=accessor, related_query_name=None)
+        sentence = f"{title} leads back as {accessor}"
+    if NAME in clashes:
+        name = models.find_free_name(spot.name, spot.key)
+        sentence = f"{sentence or title}{' and' if sentence else ''} is called {name}"
+    # Without a clash it keeps its column: then nothing is changed in the database, and
+    # the old code runs on.
+    if COLUMN in clashes and (NAME not in clashes or field.db_column):
+        free = models.find_free_name(field.db_column or spot.name, spot.key)
+        field = rebuild_field(field, db_column=free)
+    elif NAME in clashes and COLUMN not in clashes and spot.column:
+        field = rebuild_field(field, db_column=get_column(field, spot.name))
+    if field is not spot.field:
+        operations.append(AlterField(model_name, spot.name, field))
+    if name != spot.name:
+        operations.append(RenameField(model_name, spot.name, name))
+    table = _find_table(models, spot)
+    if name != spot.name and table is not None:
+        # Behind the new name, or Django's optimizer puts it there.
+        kept = rebuild_field(field, db_table=table)
+        operations.append(AlterField(model_name, name, kept))
+    if sentence:
+        sentence += " until it is removed."
+    return Aside(operations, name, sentence)
+
+
+def _find_table(models: Models, spot: Spot) -> str | None:
+    """Return the table that is named after a relation to many; None if none is."""
+    if not spot.field.many_to_many or spot.field.db_table:
+        return None
+    if spot.field.remote_field.through is not None:
+        return None
+    app_label, model_name = spot.key
+    table = models.before[spot.key].options.get("db_table")
+    table = f"{table or f'{app_label}_{model_name}'}_{spot.name}"
+    # A longer one is cut, each database in its way.
+    return table if len(table) <= 60 else None
+
+
+def rename_removal(removal: Operation, name: str) -> Operation:
+    """Return the removal of a field under the name that it has by then."""
+    if not isinstance(removal, RemoveField) or removal.name == name:
+        return removal
+    renamed: Any = RemoveField(removal.model_name, name)
+    renamed._auto_deps = removal._auto_deps  # type: ignore[attr-defined] # set by add_operation()
+    return renamed  # type: ignore[no-any-return]
+
+
+def move_column(field: Any, name: str, column: str) -> Any:
+    """Return a copy of a field that has another column."""
+    moved = rebuild_field(field, db_column=None)
+    if get_column(moved, name) == column:
+        return moved
+    return rebuild_field(field, db_column=column)
+
+
+def rebuild_field(field: Any, **changes: Any) -> Any:
+    """Return a copy of a field with other arguments; None leaves one out."""
+    _, _, args, kwargs = field.deconstruct()
+    kwargs = {**kwargs, **changes}
+    return type(field)(
+        *args, **{name: value for name, value in kwargs.items() if value is not None}
+    )

@@ -1,0 +1,162 @@
+"""The parts of a generated migration, each backfill alone in its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from django.db.migrations import Migration
+from django.db.migrations.operations import CreateModel, RenameModel
+from django.db.migrations.operations.base import Operation
+from django.db.migrations.operations.fields import FieldOperation
+from django.db.migrations.state import ProjectState
+
+from safefield.authoring.clashes import get_column
+from safefield.authoring.grouping import find_unique_with
+from safefield.authoring.migration_file import (
+    change_backfills,
+    get_backfills,
+    is_first_phase,
+    set_stubs,
+)
+from safefield.authoring.stubs import ImportedStub, Stub
+from safefield.operations import BACKFILLS
+
+__all__ = ["describe_rows", "link_phases", "split_migration"]
+
+
+def split_migration(migration: Migration) -> list[Migration]:
+    """Return the parts of a migration, in order; the first has its dependencies."""
+    if not get_backfills(migration):
+        return [migration]
+    parts: list[Any] = []
+    for operations in split_operations(migration.operations):
+        part: Any = type(migration)(migration.name, migration.app_label)
+        part.operations = operations
+        part.dependencies = []
+        part.initial = migration.initial
+        part.atomic = not isinstance(operations[0], BACKFILLS)
+        parts.append(part)
+    for dependency in migration.dependencies:
+        part = next(
+            (part for part in parts if has_own_dependency(part, dependency)), parts[0]
+        )
+        part.dependencies.append(dependency)
+    return parts
+
+
+def has_own_dependency(migration: Any, dependency: Any) -> bool:
+    """Return whether an operation refers to a swappable model, by its setting."""
+    return any(
+        tuple(other)[:2] == tuple(dependency)
+        for operation in migration.operations
+        for other in operation._auto_deps
+    )
+
+
+def split_operations(operations: Sequence[Operation]) -> list[list[Operation]]:
+    """Return the operations in groups, each backfill alone in its own."""
+    groups: list[list[Operation]] = []
+    for operation in operations:
+        is_alone = isinstance(operation, BACKFILLS)
+        if is_alone or not groups or isinstance(groups[-1][0], BACKFILLS):
+            groups.append([])
+        groups[-1].append(operation)
+    return groups
+
+
+def link_phases(migrations: list[Migration]) -> None:
+    """Tell each second phase which of the migrations has its function."""
+
+    def link_stub(operation: Any, stub: Stub) -> Stub:
+        if not isinstance(stub, ImportedStub):
+            return stub
+        homes = (
+            migration
+            for migration in migrations
+            for other in get_backfills(migration)
+            if is_first_phase(other, operation)
+        )
+        return replace(stub, home=next(homes))
+
+    for migration in migrations:
+        set_stubs(migration, link_stub)
+
+
+def describe_rows(
+    from_state: ProjectState,
+    to_state: ProjectState,
+    operations: Sequence[tuple[str, Operation]],
+    migrations: list[Migration],
+) -> None:
+    """
+    Tell each backfill which fields a row has when it runs.
+
+    Args:
+        from_state (ProjectState): The models before all operations.
+        to_state (ProjectState): The models after them.
+        operations (Sequence): All of them with their apps, as they are to run.
+        migrations (list[Migration]): The migrations with the backfills.
+    """
+    for migration in migrations:
+
+        def describe(
+            operation: Any, app_label: str = migration.app_label
+        ) -> dict[str, Any]:
+            names = get_row_fields(from_state, operations, app_label, operation)
+            model_state = to_state.models[app_label, operation.model_name_lower]
+            arguments: dict[str, Any] = {
+                "unique_with": find_unique_with(model_state, operation.name, names)
+            }
+            if isinstance(operation.populate, Stub):
+                arguments["populate"] = operation.populate.with_source_fields(names)
+            return arguments
+
+        change_backfills(migration, describe)
+
+
+def get_row_fields(
+    from_state: ProjectState,
+    operations: Sequence[tuple[str, Operation]],
+    app_label: str,
+    backfill: Operation,
+) -> tuple[str, ...]:
+    """
+    Return the names of the fields that a row has when `backfill` runs.
+
+    Args:
+        from_state (ProjectState): The models before all operations.
+        operations (Sequence): App and operation, in order; those before `backfill`
+            count.
+        app_label (str): App of the backfill.
+        backfill (Operation): One of the operations.
+    """
+    assert isinstance(backfill, BACKFILLS)
+    state = from_state.clone()
+    for label, operation in operations:
+        if operation is backfill:
+            break
+        # The autodetector has taken out of this state what others look for, such as
+        # the indexes of a deleted model.
+        if isinstance(operation, (CreateModel, FieldOperation, RenameModel)):
+            operation.state_forwards(label, state)
+    fields = _get_fields(state, app_label, backfill.model_name_lower)
+    names = [name for name, field in fields.items() if get_column(field, name)]
+    if backfill.name in names:
+        names.remove(backfill.name)
+    # Stable: the primary key first, the others as in models.py.
+    return tuple(sorted(names, key=lambda name: not fields[name].primary_key))
+
+
+def _get_fields(state: ProjectState, app_label: str, model_name: str) -> dict[str, Any]:
+    """Return the fields of a model, those of its parents first."""
+    fields: dict[str, Any] = {}
+    model_state = state.models[app_label, model_name]
+    for base in model_state.bases:
+        if isinstance(base, str):
+            base_label, _, base_name = base.partition(".")
+            if (base_label, base_name.lower()) in state.models:
+                fields.update(_get_fields(state, base_label, base_name.lower()))
+    fields.update(model_state.fields)
+    return fields

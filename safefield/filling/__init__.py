@@ -1,0 +1,1 @@
+"""Every row gets its value: what migrate and rehearsebackfill both do."""

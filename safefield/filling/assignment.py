@@ -1,0 +1,265 @@
+"""What assigning a value to a field does to a row, beside setting one column."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db import DatabaseError
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Model, QuerySet
+
+from safefield.backends.base.writer import Row, Writer
+from safefield.exceptions import BackfillError, BadValue, FailedAssignment
+from safefield.fields import AnyField
+from safefield.filling.attributes import get_setters
+from safefield.filling.nonvalues import find_nonvalue
+from safefield.filling.values import Values
+from safefield.plan import Plan
+
+__all__ = [
+    "Assignment",
+    "CompanionWriter",
+    "refuse_assignment",
+    "snapshot",
+]
+
+#: Whose content may change while the object stays the same.
+MUTABLE_TYPES = (bytearray, dict, list, set)
+
+
+class Assignment:
+    """
+    Assign values to a row as `row.field = value` does, and see what changes.
+
+    Args:
+        model (type[Model]): Historical model whose attributes do it.
+        connection (BaseDatabaseWrapper): Where the values go.
+    """
+
+    def __init__(self, model: type[Model], connection: BaseDatabaseWrapper) -> None:
+        self.model = model
+        self.connection = connection
+        self._values: dict[AnyField, Values] = {}
+
+    @cached_property
+    def columns(self) -> list[AnyField]:
+        """The fields that a row is made of and that can be written."""
+        return [
+            field for field in self.model._meta.concrete_fields if not field.generated
+        ]
+
+    def copy(self, row: Model) -> Model:
+        """Return `row` as an instance of the model, as a query would give it."""
+        return copy_row(self.model, row, self.connection.alias)
+
+    def assign(self, instance: Model, answer: Mapping[str, Any]) -> dict[AnyField, Any]:
+        """
+        Assign the values of `answer` to `instance`.
+
+        Args:
+            instance (Model): From copy(); it is changed.
+            answer (Mapping[str, Any]): Values by the names of fields.
+
+        Returns:
+            dict[Field, Any]: What each of the fields holds then, in the order of
+                `answer`, and behind them the fields that changed besides.
+
+        Raises:
+            ValidationError: A value cannot be assigned, or what assigning it
+                changes besides cannot be written.
+        """
+        before = {
+            field.attname: snapshot(vars(instance).get(field.attname))
+            for field in self.columns
+        }
+        fields: list[AnyField] = [self.model._meta.get_field(name) for name in answer]
+        for field, value in zip(fields, answer.values(), strict=True):
+            try:
+                self._set(instance, field, value)
+            except (ValidationError, DatabaseError):
+                raise
+            except Exception as exc:
+                raise FailedAssignment(
+                    f"assigning it raised {type(exc).__name__}"
+                ) from exc
+        found = {field: getattr(instance, field.attname) for field in fields}
+        for field in self.columns:
+            if field in found or not self._has_changed(
+                field, before[field.attname], vars(instance).get(field.attname)
+            ):
+                continue
+            self._refuse_companion(field)
+            found[field] = getattr(instance, field.attname)
+        return found
+
+    def prepare(self, field: AnyField, value: Any) -> Any:
+        """
+        Return `value` of another field than the one that was assigned, ready to write.
+
+        Raises:
+            ValidationError: The field does not take it.
+        """
+        if field not in self._values:
+            # What is blank is not an answer of populate.
+            self._values[field] = Values(field, self.connection, allow_blank=True)
+        try:
+            return self._values[field].prepare(value)
+        except ValidationError as exc:
+            head = BadValue(f"assigning it also sets {field.name}:")
+            raise ValidationError([head, exc]) from exc
+
+    def _set(self, instance: Model, field: AnyField, value: Any) -> None:
+        if not (field.is_relation and isinstance(value, Model)):
+            # Before the attribute makes something of it.
+            if fault := find_nonvalue(value):
+                raise BadValue(fault)
+            try:
+                setattr(instance, field.attname, value)
+            except AttributeError:
+                # An attribute may take a first value and no other, as a protected one
+                # of django-fsm does. What is assigned here is the first.
+                if vars(instance).pop(field.attname, value) is not None:
+                    raise
+                setattr(instance, field.attname, value)
+            return
+        # Checked first: the attribute would take one that was not saved.
+        Values(field, self.connection).prepare(value)
+        # The attribute takes instances of its own registry alone.
+        related = copy_row(field.related_model, value, self.connection.alias)
+        setattr(instance, field.name, related)
+
+    def _has_changed(self, field: AnyField, before: Any, after: Any) -> bool:
+        if after is before or (type(after) is type(before) and after == before):
+            return False
+        # Also an attribute that is only read may put its own object in place of
+        # what the database gave.
+        prepared, again = (
+            field.get_db_prep_save(value, self.connection) for value in (before, after)
+        )
+        return type(prepared) is not type(again) or bool(prepared != again)
+
+    def _refuse_companion(self, field: AnyField) -> None:
+        """
+        Refuse a change that one UPDATE of the table cannot write.
+
+        Raises:
+            ValidationError: It says why.
+        """
+        if field.primary_key or field in self.model._meta.pk_fields:
+            reason = "it is the primary key"
+        elif field.model._meta.db_table != self.model._meta.db_table:
+            reason = f"it is a column of another table, {field.model._meta.db_table}"
+        else:
+            return
+        raise BadValue(
+            f"assigning it also changes {field.name}, which cannot be written: {reason}"
+        )
+
+
+def copy_row(model: type[Model], row: Model, alias: str) -> Model:
+    """
+    Return an instance of `model` with the columns of `row`, a row read from it.
+
+    What can change in place is copied: populate and reverse may change the row.
+    """
+    for name in row.get_deferred_fields():
+        # Which reads it.
+        getattr(row, name)
+    values = vars(row)
+    names = [field.attname for field in model._meta.concrete_fields]
+    found = [snapshot(values.get(name)) for name in names]
+    return model.from_db(alias, names, found)
+
+
+def snapshot(value: Any) -> Any:
+    """Return `value`, or a copy if it can change in place."""
+    return copy.deepcopy(value) if isinstance(value, MUTABLE_TYPES) else value
+
+
+class CompanionWriter(Writer):
+    """
+    Write rows that do not all write the same columns.
+
+    The values of a row are that of the one field and, behind it, a mapping with
+    those of others by their fields, if there are any.
+
+    Args:
+        writer_class (Callable): Makes a Writer, of rows with the same columns.
+        connection (BaseDatabaseWrapper): As of a Writer, like the rest.
+    """
+
+    def __init__(
+        self,
+        writer_class: Callable[..., Writer],
+        connection: BaseDatabaseWrapper,
+        model: type[Model],
+        fields: Sequence[AnyField],
+        *,
+        only_null: AnyField | None = None,
+    ) -> None:
+        super().__init__(connection, model, fields, only_null=only_null)
+        self._writer_class = writer_class
+        self._writers: dict[tuple[AnyField, ...], Writer] = {}
+
+    def write(self, rows: Sequence[Row]) -> int:
+        """Write `rows`, see Writer."""
+        groups: dict[tuple[AnyField, ...], list[Row]] = {}
+        for key, (value, *others) in rows:
+            companions: Mapping[AnyField, Any] = others[0] if others else {}
+            groups.setdefault(tuple(companions), []).append(
+                (key, (value, *companions.values()))
+            )
+        return sum(
+            self._get_writer(fields).write(group) for fields, group in groups.items()
+        )
+
+    def update(self, rows: QuerySet[Any, Any], value: Any) -> int:
+        """Set the one field, see Writer."""
+        return self._get_writer(()).update(rows, value)
+
+    def _get_writer(self, companions: tuple[AnyField, ...]) -> Writer:
+        if companions not in self._writers:
+            self._writers[companions] = self._writer_class(
+                self.connection,
+                self.model,
+                [*self.fields, *companions],
+                only_null=self.only_null,
+            )
+        return self._writers[companions]
+
+
+def refuse_assignment(plan: Plan) -> None:
+    """
+    Refuse a field whose other columns are not there, or would not be set.
+
+    Raises:
+        BackfillError: It names the columns, or the attribute, and says what to do.
+    """
+    there = {field.column for field in plan.model._meta.concrete_fields}
+    missing = ", ".join(
+        field.name
+        for field in plan.new_model._meta.local_concrete_fields
+        if field.column not in there and field.name != plan.field_name
+    )
+    if missing:
+        sentence = (
+            f"with it the model has {missing}, and no operation before this one adds "
+            f"that. Put the operation that adds {missing} before this one"
+        )
+    elif plan.is_expression and (names := get_setters(plan.new_model, plan.field)):
+        sentence = (
+            f"assigning it calls {names[0]}, which may set other columns, and an "
+            f"expression sets this one alone. Write populate as a function of a row"
+        )
+    else:
+        return
+    raise BackfillError(
+        f"{plan.title} cannot be filled: {sentence}, then run migrate again. Nothing "
+        f"was changed.",
+        model=plan.label,
+        field=plan.field_name,
+    )

@@ -1,0 +1,1 @@
+"""Look at the backfills of a project: only commands come here."""

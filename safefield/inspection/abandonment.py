@@ -1,0 +1,148 @@
+"""Remove what a migration that was stopped half-way has left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations import Migration
+
+from safefield.backends import get_backend
+from safefield.exceptions import SafefieldError
+from safefield.inspection.history import Entry, History, find_other_operations
+from safefield.inspection.status import read_column
+from safefield.steps import compare_back, restore
+
+__all__ = ["Abandonment", "Remnant", "find_abandonment", "find_remnants"]
+
+
+@dataclass(frozen=True)
+class Remnant:
+    """
+    What one backfill has left behind.
+
+    Args:
+        entry (Entry): The backfill.
+        plan_text (str): What is to be done, such as "drop column ...".
+        done_text (str): The same when it is done.
+    """
+
+    entry: Entry
+    plan_text: str
+    done_text: str
+
+    def remove(self, connection: BaseDatabaseWrapper) -> None:
+        """
+        Return to the schema from before, waiting for locks as a backfill does.
+
+        Raises:
+            BackfillError: Another migrate is at work on the table, others held
+                locks on it, something else needs the column, or its values would
+                be others in the type from before.
+        """
+        with connection.schema_editor(atomic=False) as editor:
+            schema = self.entry.make_schema(connection, editor)
+            with schema.locks.session.kept(), schema.unit(), schema.alone():
+                schema.check_rights(goes_back=True)
+                if schema.plan.old_field is None:
+                    schema.check_drop()
+                    schema.drop()
+                else:
+                    restore(schema, compare_back(schema))
+
+
+@dataclass(frozen=True)
+class Abandonment:
+    """
+    What abandoning a migration comes to.
+
+    Args:
+        migration (Migration): The migration, which is not applied.
+        remnants (Sequence[Remnant]): What it has left, the last one first.
+        others (Sequence[str]): What else the migration does, which is not
+            undone.
+        waits_for (Sequence[str]): Migrations that it needs and that are not
+            applied, so that it cannot have begun.
+    """
+
+    migration: Migration
+    remnants: Sequence[Remnant] = ()
+    others: Sequence[str] = ()
+    waits_for: Sequence[str] = ()
+
+
+def find_abandonment(
+    connection: BaseDatabaseWrapper, app_label: str, name: str
+) -> Abandonment:
+    """
+    Return what abandoning a migration comes to on a database.
+
+    Args:
+        connection (BaseDatabaseWrapper): The database.
+        app_label (str): App of the migration.
+        name (str): Its name, or how its name begins.
+
+    Raises:
+        SafefieldError: There is no such migration, it has no backfill, or it
+            is applied.
+    """
+    history = History(connection)
+    migration = history.get_migration(app_label, name)
+    if history.is_applied(migration):
+        raise SafefieldError(
+            f"{migration} is applied on the {connection.alias!r} database, so there "
+            f"is nothing half-way to abandon. Undo it with: migrate {app_label} "
+            f"{history.find_previous(migration)}"
+        )
+    step = history.find_step(migration)
+    if step is not None and step.error is not None:
+        raise SafefieldError(
+            f"{migration} cannot be read: {type(step.error).__name__}: {step.error}"
+        ) from step.error
+    if step is None:
+        raise SafefieldError(f"{migration} has no backfill to abandon.")
+    history.loader.check_consistent_history(connection)
+    if waits_for := history.find_unapplied_parents(migration):
+        return Abandonment(migration, waits_for=waits_for)
+    return Abandonment(
+        migration,
+        [
+            remnant
+            for entry in reversed(step.entries)
+            for remnant in find_remnants(entry, connection)
+        ],
+        [
+            operation.describe()
+            for operation in find_other_operations(step.migration.operations)
+        ],
+    )
+
+
+def find_remnants(entry: Entry, connection: BaseDatabaseWrapper) -> Iterator[Remnant]:
+    """Yield what one backfill has left behind on a database, or nothing."""
+    if not entry.is_allowed(connection):
+        return
+    schema = entry.make_schema(connection, connection.schema_editor(atomic=False))
+    plan = schema.plan
+    column = read_column(schema)
+    if column is None:
+        return
+    where = f"column {plan.field.column} of table {plan.table}"
+    if plan.old_field is not None:
+        if not schema.is_restored(column):
+            yield Remnant(
+                entry,
+                f"give {where} its definition from before; the values that were "
+                f"filled stay",
+                f"Gave {where} its definition from before. The values that were "
+                f"filled stay.",
+            )
+        return
+    schema.check_column(column)
+    tally = get_backend(connection).census(schema).count()
+    yield Remnant(
+        entry,
+        f"drop {where}, with the values of {tally}, its indexes and its constraints",
+        f"Dropped {where}.",
+    )

@@ -1,0 +1,166 @@
+"""
+A Python that has imported Django already, and forks for each manage.py it is to run.
+
+Most of what a command of a test takes is the import of Django. Nothing of safefield and
+no settings are imported here: a fork does that anew, as any process.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import types
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+ROOT = Path(__file__).parents[2]
+MODULES = [
+    "django.contrib.postgres.fields",
+    "django.core.checks.urls",
+    "django.core.management.commands.makemigrations",
+    "django.core.management.commands.migrate",
+    "django.core.management.commands.sqlmigrate",
+    "django.db.backends.postgresql.base",
+    "django.db.backends.sqlite3.base",
+    "django.db.migrations.executor",
+    "django.template.backends.django",
+    "django.views.debug",
+    "pymysql",
+]
+
+
+class Result(NamedTuple):
+    """What a command wrote, and its exit code."""
+
+    out: str
+    err: str
+    code: int
+
+
+def run(
+    path: Path, arguments: Sequence[str], environment: Mapping[str, str], stdin: str
+) -> Result:
+    """
+    Run the manage.py in `path` and wait for it.
+
+    Args:
+        path (Path): Directory of the project, which becomes the current one.
+        arguments (Sequence[str]): Command and options.
+        environment (Mapping[str, str]): All environment variables.
+        stdin (str): What is typed.
+    """
+    with ExitStack() as stack:
+        files = [stack.enter_context(tempfile.TemporaryFile("w+")) for _ in range(4)]
+        request, typed, out, err = files
+        json.dump([str(path), [*arguments], {**environment}], request)
+        typed.write(stdin)
+        for file in (request, typed):
+            file.seek(0)
+        # Its end tells that the process has ended.
+        reader, writer = os.pipe()
+        answer = stack.enter_context(open(reader))
+        try:
+            socket.send_fds(
+                start(), [b"+"], [*(file.fileno() for file in files), writer]
+            )
+        finally:
+            os.close(writer)
+        code = int(answer.read())
+        for file in (out, err):
+            file.seek(0)
+        return Result(out.read(), err.read(), code)
+
+
+@functools.cache
+def start() -> socket.socket:
+    """Start the server of this process; return the socket that it listens to."""
+    ours, theirs = socket.socketpair()
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
+    module = "tests.support.interpreter"
+    process = subprocess.Popen(
+        [sys.executable, "-Werror", "-m", module, str(theirs.fileno())],
+        cwd=ROOT,
+        env=environment | {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        pass_fds=[theirs.fileno()],
+    )
+    theirs.close()
+
+    def stop() -> None:
+        ours.close()
+        process.wait()
+
+    atexit.register(stop)
+    return ours
+
+
+def serve(server: socket.socket) -> None:
+    """Fork for each request until the other end is closed."""
+    for name in MODULES:
+        if find_spec(name.partition(".")[0]):
+            import_module(name)
+    # Nobody waits for those that wait for the commands.
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    while True:
+        message, fds, _, _ = socket.recv_fds(server, 1, 5)
+        if not message:
+            return
+        if os.fork() == 0:
+            server.close()
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            *streams, answer = fds
+            os.set_inheritable(answer, False)
+            process = os.fork()
+            if process == 0:
+                os.close(answer)
+                execute(*streams)
+            _, status = os.waitpid(process, 0)
+            os.write(answer, str(os.waitstatus_to_exitcode(status)).encode())
+            os._exit(0)
+        for fd in fds:
+            os.close(fd)
+
+
+def execute(request: int, *streams: int) -> None:
+    """Become the process that was asked for, and end it."""
+    with open(request) as file:
+        path, arguments, environment = json.load(file)
+    for number, fd in enumerate(streams):
+        os.dup2(fd, number)
+        os.close(fd)
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(path)
+    sys.argv = ["manage.py", *arguments]
+    sys.path[0] = path
+    name = os.path.join(path, "manage.py")
+    module: Any = types.ModuleType("__main__")
+    module.__file__ = name
+    sys.modules["__main__"] = module
+    try:
+        exec(
+            compile(Path(name).read_text(encoding="utf-8"), name, "exec"), vars(module)
+        )
+    except Exception as exc:
+        # Without the frame above.
+        traceback = exc.__traceback__
+        sys.excepthook(type(exc), exc, traceback and traceback.tb_next)
+        sys.exit(1)
+    sys.exit()
+
+
+if __name__ == "__main__":
+    with socket.socket(fileno=int(sys.argv[1])) as server:
+        serve(server)
