@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import pkgutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -26,10 +24,9 @@ from django.db.migrations.operations.base import Operation
 
 from safefield.conf import get_configuration
 from safefield.exceptions import escape
-from safefield.populate import is_unwritten, unwritten_message
+from safefield.populate import is_unwritten, is_unwritten_allowed, unwritten_message
 
 __all__ = [
-    "allow_unwritten",
     "check_makemigrations",
     "check_settings",
     "check_written",
@@ -39,18 +36,6 @@ __all__ = [
 # takes a fraction of the time of importing every migration of a big project, and
 # checks run before almost every command.
 _MARK = b"safefield"
-
-_is_unwritten_allowed: ContextVar[bool] = ContextVar("unwritten", default=False)
-
-
-@contextmanager
-def allow_unwritten() -> Iterator[None]:
-    """Leave unwritten functions out of the checks that run meanwhile."""
-    token = _is_unwritten_allowed.set(True)
-    try:
-        yield
-    finally:
-        _is_unwritten_allowed.reset(token)
 
 
 def check_written(
@@ -67,7 +52,7 @@ def check_written(
             except Exception as exc:  # noqa: BLE001
                 messages.append(_report_broken(app_config.label, name, exc))
                 continue
-            if not _is_unwritten_allowed.get():
+            if not is_unwritten_allowed.get():
                 messages += _report_unwritten(module, app_config.label, reported)
     return messages
 

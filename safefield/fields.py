@@ -16,7 +16,15 @@ from django.db.models import (
 )
 from django.utils.functional import cached_property
 
-__all__ = ["NULL", "AnyField", "copy_field", "loosen", "refusal", "strip_default"]
+__all__ = [
+    "NULL",
+    "AnyField",
+    "copy_field",
+    "is_stock_integer",
+    "loosen",
+    "refusal",
+    "strip_default",
+]
 
 
 #: A model field. django-stubs leaves out db_index, db_constraint, target_field
@@ -136,3 +144,18 @@ def copy_field(field: AnyField) -> AnyField:
         if isinstance(getattr(type(duplicate), name, None), cached_property):
             del duplicate.__dict__[name]
     return duplicate
+
+
+def is_stock_integer(field: AnyField) -> bool:
+    """Return whether an int of `field` is itself what the database is given."""
+    while field.remote_field is not None:
+        field = field.target_field
+    kind = type(field)
+    return isinstance(field, IntegerField) and all(
+        any(
+            getattr(kind, name) is getattr(base, name)
+            for base in (IntegerField, AutoField)
+        )
+        and name not in vars(field)
+        for name in ("get_prep_value", "get_db_prep_value")
+    )

@@ -27,7 +27,8 @@ from safefield.backends import get_backend
 from safefield.backends.mysql.writer import MySQLWriter, Settings
 from safefield.backends.postgresql.writer import PostgreSQLWriter, to_array
 from safefield.exceptions import BackfillError
-from safefield.filling.acceptance import get_acceptor, is_stock_integer
+from safefield.fields import is_stock_integer
+from safefield.filling.acceptance import get_acceptor
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
 from tests.support.extensions import require_extension, require_icu, require_xml
 from tests.support.history import History

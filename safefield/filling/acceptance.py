@@ -7,17 +7,15 @@ from typing import Any
 
 from django.core.validators import MaxLengthValidator, RegexValidator
 from django.db.models import (
-    AutoField,
     CharField,
     Field,
-    IntegerField,
     SlugField,
     TextField,
 )
 
 from safefield.fields import AnyField
 
-__all__ = ["get_acceptor", "is_stock_integer"]
+__all__ = ["get_acceptor"]
 
 #: What a field runs between populate and the database.
 METHODS = (
@@ -98,18 +96,3 @@ def is_stock_text(field: AnyField) -> bool:
         ):
             return not field.choices and field.empty_values == Field.empty_values
     return False
-
-
-def is_stock_integer(field: AnyField) -> bool:
-    """Return whether an int of `field` is itself what the database is given."""
-    while field.remote_field is not None:
-        field = field.target_field
-    kind = type(field)
-    return isinstance(field, IntegerField) and all(
-        any(
-            getattr(kind, name) is getattr(base, name)
-            for base in (IntegerField, AutoField)
-        )
-        and name not in vars(field)
-        for name in ("get_prep_value", "get_db_prep_value")
-    )

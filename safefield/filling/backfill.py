@@ -18,8 +18,7 @@ from safefield.backends import get_backend
 from safefield.backends.base.schema import Schema
 from safefield.backends.base.writer import Row, Writer
 from safefield.exceptions import BackfillError, BadRow
-from safefield.fields import AnyField
-from safefield.filling.acceptance import is_stock_integer
+from safefield.fields import AnyField, is_stock_integer
 from safefield.filling.assignment import Assignment, CompanionWriter
 from safefield.filling.attributes import has_own_attribute
 from safefield.filling.filled import FilledKeys

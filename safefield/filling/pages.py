@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db.models import Model, QuerySet
 
-from safefield.filling.acceptance import is_stock_integer
+from safefield.fields import is_stock_integer
 
 __all__ = ["Page", "Pages"]
 

@@ -6,7 +6,7 @@ import time
 from typing import Any, Protocol
 
 from safefield.exceptions import BackfillError
-from safefield.filling.acceptance import is_stock_integer
+from safefield.fields import is_stock_integer
 from safefield.plan import Plan
 
 __all__ = ["Pursuit"]

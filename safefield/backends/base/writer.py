@@ -13,8 +13,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model, QuerySet
 from django.db.models.sql import UpdateQuery
 
-from safefield.fields import AnyField
-from safefield.filling.acceptance import is_stock_integer
+from safefield.fields import AnyField, is_stock_integer
 from safefield.progress import shows_statements, statement
 
 __all__ = ["Row", "Writer"]

@@ -13,8 +13,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.core.management.commands import makemigrations
 from django.db.migrations import Migration
 
-from safefield.checks import allow_unwritten
 from safefield.conf import get_configuration
+from safefield.populate import allow_unwritten
 
 __all__ = ["BackfillCommand", "Command"]
 
