@@ -11,9 +11,16 @@ from typing import Any
 __all__ = ["Stopped", "Terminated", "find_interrupt", "stoppable", "undisturbed"]
 
 
+#: What process managers and deploy tools send, and what comes when a terminal goes
+#: away with the connection to its machine. Windows has no SIGHUP.
+SIGNALS = [
+    getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)
+]
+
+
 class Terminated(KeyboardInterrupt):
     """
-    SIGTERM, which process managers and deploy tools send.
+    One of SIGNALS, whose number is the argument.
 
     A KeyboardInterrupt, so that drivers cancel the statement under way.
     """
@@ -27,51 +34,64 @@ class Stopped(SystemExit, KeyboardInterrupt):
     """
 
 
-#: Whether a run is putting away its things, and SIGTERM has nothing to add.
-_is_clearing_up = False
+#: What a run fails of while it puts away its things; a signal has nothing to add.
+_cause: BaseException | None = None
 
 
 @contextmanager
 def stoppable() -> Iterator[None]:
     """
-    Let SIGTERM raise Terminated in the block.
+    Let SIGNALS raise Terminated in the block.
 
-    Only in the main thread, and not where somebody else handles it.
+    Only in the main thread, and not those that somebody else handles, or ignores as
+    nohup does.
     """
-    is_ours = (
-        threading.current_thread() is threading.main_thread()
-        and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    )
-    if not is_ours:
-        yield
-        return
-    signal.signal(signal.SIGTERM, _terminate)
+    is_main = threading.current_thread() is threading.main_thread()
+    ours = [
+        number
+        for number in SIGNALS
+        if is_main and signal.getsignal(number) is signal.SIG_DFL
+    ]
+    for number in ours:
+        signal.signal(number, _terminate)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _terminate(number: int, frame: Any) -> None:
-    if not _is_clearing_up:
-        # Once: a second one must not interrupt what the first one made begin.
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        raise Terminated
+    if _cause is not None:
+        return
+    # Once: a second one must not interrupt what the first one made begin.
+    for each in SIGNALS:
+        if signal.getsignal(each) is _terminate:
+            signal.signal(each, signal.SIG_IGN)
+    raise Terminated(number)
 
 
 @contextmanager
-def undisturbed() -> Iterator[None]:
-    """Let no SIGTERM interrupt the block; the run ends without it."""
-    global _is_clearing_up  # one process, one handler
-    outer, _is_clearing_up = _is_clearing_up, True
+def undisturbed(cause: BaseException) -> Iterator[None]:
+    """
+    Let none of SIGNALS interrupt the block; the run ends without it.
+
+    Args:
+        cause (BaseException): What the run fails of, and for which it clears up.
+    """
+    global _cause  # one process, one handler
+    outer, _cause = _cause, cause
     try:
         yield
     finally:
-        _is_clearing_up = outer
+        _cause = outer
 
 
 def find_interrupt(exc: BaseException | None) -> KeyboardInterrupt | None:
     """Return the interrupt behind which `exc` was raised, if there is one."""
-    while exc is not None and not isinstance(exc, KeyboardInterrupt):
+    # What is raised while a run clears up has the cause of that behind it, too.
+    while exc is not _cause and exc is not None:
+        if isinstance(exc, KeyboardInterrupt):
+            return exc
         exc = exc.__context__
-    return exc
+    return None

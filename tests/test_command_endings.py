@@ -56,7 +56,7 @@ COMMANDS = {
     "showbackfills": ([], "SELECT"),
 }
 
-CODES = {"SIGINT": 130, "SIGTERM": 143, "cut": 1}
+CODES = {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 129, "cut": 1}
 
 
 @pytest.mark.parametrize("command", COMMANDS)

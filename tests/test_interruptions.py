@@ -7,13 +7,14 @@ import logging
 import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import redirect_stderr, suppress
 from typing import Any
 
 import pytest
 from django.db import DatabaseError, models
 
 from safefield import BackfillError
+from safefield.interrupts import Stopped
 from safefield.operations import AddFieldWithBackfill
 from tests.support.cleanup import reset_connection
 from tests.support.history import History
@@ -150,14 +151,17 @@ def test_interrupted_by_hand_leaves_no_check(postgresql_alias: str) -> None:
     history.rows("Movie").create(title="Late", year=2000)
 
 
-def test_sigterm_is_handled_during_a_run_alone(sqlite_alias: str) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_signals_are_handled_during_a_run_alone(
+    sqlite_alias: str, number: signal.Signals
+) -> None:
     """Fails if the handler stays, or takes the place of somebody else's."""
     history = History(sqlite_alias)
     create_movies(history, 1)
     seen: list[Any] = []
 
     def populate(movie: Any) -> str:
-        seen.append(signal.getsignal(signal.SIGTERM))
+        seen.append(signal.getsignal(number))
         return "a"
 
     def migrate() -> Any:
@@ -169,15 +173,50 @@ def test_sigterm_is_handled_during_a_run_alone(sqlite_alias: str) -> None:
     def handle(number: int, frame: Any) -> None:
         raise AssertionError
 
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    assert migrate() not in (signal.SIG_DFL, None)
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    signal.signal(signal.SIGTERM, handle)
+    before = signal.signal(number, signal.SIG_DFL)
     try:
-        assert migrate() is handle
-        assert signal.getsignal(signal.SIGTERM) is handle
+        assert migrate() not in (signal.SIG_DFL, None)
+        assert signal.getsignal(number) is signal.SIG_DFL
+        # nohup does the latter.
+        for theirs in (handle, signal.SIG_IGN):
+            signal.signal(number, theirs)
+            assert migrate() is theirs
+            assert signal.getsignal(number) is theirs
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(number, before)
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],
+)
+def test_the_terminal_went_away(
+    sqlite_alias: str,
+    number: signal.Signals,
+    code: int,
+) -> None:
+    """Fails if a terminal that takes no text makes a traceback of the end."""
+    history = History(sqlite_alias)
+    create_movies(history, 1)
+    master, slave = os.openpty()
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+    def populate(movie: Any) -> str:
+        os.close(master)
+        os.kill(os.getpid(), number)
+        return "a"
+
+    terminal = os.fdopen(slave, "w")
+    try:
+        with redirect_stderr(terminal), pytest.raises(Stopped) as caught:
+            history.apply(add_slug(populate))
+    finally:
+        signal.signal(signal.SIGHUP, before)
+        with suppress(OSError):
+            terminal.close()
+
+    assert caught.value.code == code
+    assert history.describe("Movie")["columns"].keys() == {"id", "title", "year"}
 
 
 def test_sigterm_in_another_thread(sqlite_alias: str) -> None:

@@ -484,7 +484,7 @@ STOPPED["mysql"] = STOPPED["postgresql"]
 
 @pytest.mark.parametrize("films", ["indexed char"], indirect=True)
 def test_stopped_says_where_it_stands(films: Films) -> None:
-    """Fails if Ctrl-C or SIGTERM ends in a traceback."""
+    """Fails if Ctrl-C, SIGTERM or SIGHUP ends in a traceback."""
     with Client(films.site) as client:
         succeed(client.migrate("films", "0001"))
         films.create_rows()
@@ -496,7 +496,7 @@ def test_stopped_says_where_it_stands(films: Films) -> None:
         ]
         succeed(client.migrate("films", "0001"))
         answers = []
-        for how in ("SIGINT", "SIGTERM"):
+        for how in ("SIGINT", "SIGTERM", "SIGHUP"):
             answers.append(
                 client.migrate("films", "0002", kill_at=updates[2] - 1, how=how)
             )
@@ -512,5 +512,5 @@ def test_stopped_says_where_it_stands(films: Films) -> None:
             "  Applying films.0002_extra...\n"
             f"Stopped. {STOPPED[films.connection.vendor]}\n",
         )
-        for code in (130, 143)
+        for code in (130, 143, 129)
     ]

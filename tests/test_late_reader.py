@@ -10,6 +10,7 @@ from django.db import IntegrityError
 
 from safefield import BackfillError
 from safefield.backends.base import locks, retries
+from safefield.interrupts import Stopped, Terminated
 from tests.support.history import History
 from tests.support.ledger import add_slug, get_rows
 from tests.support.sessions import Session
@@ -66,6 +67,33 @@ def test_the_check_goes_when_the_reader_goes(
     assert len(pauses) == 2
     assert str(caught.value).startswith(HELD)
     assert "could not be dropped" not in str(caught.value)
+    assert history.describe("Movie")["checks"] == []
+    reader.execute(LATE)
+
+
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt(), Terminated(15)], ids=repr)
+def test_the_check_goes_after_a_signal(
+    history: History,
+    reader: Session,
+    monkeypatch: pytest.MonkeyPatch,
+    interrupt: KeyboardInterrupt,
+) -> None:
+    """Fails if the signal that ends the run ends the tries to drop the check, too."""
+    pauses: list[float] = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 1:
+            raise interrupt
+        if len(pauses) == 4:
+            reader.execute("COMMIT")
+
+    monkeypatch.setattr(locks.Locks, "sleep", staticmethod(pause))
+
+    with pytest.raises(Stopped):
+        history.apply(add_slug())
+
+    assert len(pauses) == 4
     assert history.describe("Movie")["checks"] == []
     reader.execute(LATE)
 

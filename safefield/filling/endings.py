@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,19 +19,21 @@ from safefield.plan import Plan
 
 __all__ = ["CommandEnding", "Ending"]
 
-#: Exit codes as shells have them: 128 and the number of the signal.
-SIGINT_CODE = 130
-SIGTERM_CODE = 143
+#: Exit codes as shells have them: this and the number of the signal.
+SIGNAL_CODE = 128
 
 LOST = "the connection to the database was lost or closed."
 
 
 def stop(interrupt: KeyboardInterrupt, text: str) -> Stopped:
     """Say what there is to say, and return the end of a process told to stop."""
-    sys.stderr.write(f"{text}\n")
-    sys.stderr.flush()
-    is_term = isinstance(interrupt, Terminated)
-    return Stopped(SIGTERM_CODE if is_term else SIGINT_CODE)
+    # The terminal may be what went away.
+    with suppress(OSError, ValueError):
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
+    is_terminated = isinstance(interrupt, Terminated)
+    number = interrupt.args[0] if is_terminated else signal.SIGINT
+    return Stopped(SIGNAL_CODE + number)
 
 
 class CommandEnding:
@@ -56,7 +59,7 @@ class CommandEnding:
         Turn signals, a lost connection and missing rights into one sentence.
 
         Raises:
-            Stopped: Ctrl-C or SIGTERM.
+            Stopped: Ctrl-C, SIGTERM or SIGHUP.
             SafefieldError: The connection was lost, or the database lets this user, or
                 anybody, not do it.
         """
@@ -107,7 +110,7 @@ class Ending:
         Turn signals and a lost connection into one text in the block.
 
         Raises:
-            Stopped: Ctrl-C or SIGTERM.
+            Stopped: Ctrl-C, SIGTERM or SIGHUP.
             BackfillError: The connection was lost, or what the run failed of left
                 rows without a value refused.
         """

@@ -60,9 +60,9 @@ class Guard:
         """Drop it if the block fails, whatever it fails of."""
         try:
             yield
-        except BaseException:
+        except BaseException as exc:
             if self._may_stand:
-                with undisturbed():
+                with undisturbed(exc):
                     self._clear_up()
             raise
 

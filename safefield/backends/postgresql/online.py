@@ -99,10 +99,10 @@ class OnlineSchema(Schema):
         def build() -> None:
             try:
                 self.editor.execute(statement, None)
-            except BaseException:
+            except BaseException as exc:
                 # Invalid as it is, it may go on refusing what others write. But the
                 # connection may be what was lost.
-                with undisturbed(), suppress(Error):
+                with undisturbed(exc), suppress(Error):
                     self._is_built(name)
                 raise
 
