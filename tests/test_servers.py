@@ -109,7 +109,7 @@ class TestGetConnectionSettings:
         settings = servers.get_connection_settings(connections[alias])
         code = (
             "import json, sys, django\n"
-            "from tests import servers\n"
+            "from tests.support import servers\n"
             "servers.install_mysql_driver()\n"
             "from django.conf import settings\n"
             "from django.db import connection\n"

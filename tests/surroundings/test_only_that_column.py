@@ -218,9 +218,9 @@ def test_what_comes_is_what_django_makes(
         return set(added)
 
     loose = case.field.clone()
-    loose.null, loose._unique = True, False
-    loose.db_index = loose.db_constraint = False
-    loose.db_default = models.NOT_PROVIDED
+    # With its index and its constraints, for AddField names them otherwise than
+    # AlterField.
+    loose.null, loose.db_default = True, models.NOT_PROVIDED
     column = f"{case.name}_id" if case.field.is_relation else case.name
     djangos = get_added(
         migrations.AddField("Movie", case.name, loose),
