@@ -268,6 +268,56 @@ def test_check_constraint_is_no_collision(history: History) -> None:
     assert calls == []
 
 
+#: Makes the database keep the year of each row that is written, once.
+KEEP_YEARS = {
+    "sqlite": [
+        "CREATE TRIGGER keep AFTER UPDATE ON films_movie "
+        "BEGIN INSERT INTO films_change VALUES (NEW.year); END",
+    ],
+    "postgresql": [
+        "CREATE FUNCTION pg_temp.keep() RETURNS trigger LANGUAGE plpgsql AS $$ "
+        "BEGIN INSERT INTO films_change VALUES (NEW.year); RETURN NEW; END $$",
+        "CREATE TRIGGER keep AFTER UPDATE ON films_movie FOR EACH ROW "
+        "EXECUTE FUNCTION pg_temp.keep()",
+    ],
+    "mysql": [
+        "CREATE TRIGGER keep AFTER UPDATE ON films_movie FOR EACH ROW "
+        "INSERT INTO films_change VALUES (NEW.year)",
+    ],
+}
+
+
+def test_unique_key_of_another_table_is_no_collision(history: History) -> None:
+    # Fails if what a trigger does counts as a value that is taken: deduplicate is
+    # asked for a million answers, for each row.
+    calls = []
+
+    def deduplicate(movie: Any, value: str, n: int) -> str:
+        calls.append(n)
+        assert n < 9
+        return f"{value}-{n}"
+
+    create(history, "a", "a", "b")
+    history.apply(
+        migrations.CreateModel(
+            "Change", [("year", models.IntegerField(primary_key=True))]
+        )
+    )
+    history.rows("Change").create(year=1902)
+    with history.connection.cursor() as cursor:
+        for sql in KEEP_YEARS[history.connection.vendor]:
+            cursor.execute(sql)
+
+    with pytest.raises(BackfillError) as caught:
+        add_slug(history, deduplicate)
+
+    assert [(row.pk, row.reason) for row in caught.value.rows] == [
+        (2, "the database refused it: a value is there twice (UNIQUE)")
+    ]
+    # A row has "a", and none has "a-2".
+    assert calls == [2]
+
+
 def test_row_that_had_its_value_first_keeps_it_in_each_round(history: History) -> None:
     # Fails if the rows of a later round give way by key alone (D2).
     create(history, "x", "x", "y", "Ý-2")

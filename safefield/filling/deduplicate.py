@@ -378,7 +378,8 @@ class Deduplication(Backfill):
             _NoAnswer: There is no other value.
         """
         row, pk, (key, values) = computed
-        loser = _Numbering(self.given.pop(pk))
+        value = self.given.pop(pk)
+        loser = _Numbering(value)
         # The value itself is tried first.
         answers = self._answers(row, loser)
         while True:
@@ -387,13 +388,26 @@ class Deduplication(Backfill):
                     self.writer.write([(key, values)])
                 return
             except IntegrityError as exc:
-                if find_violation(exc) is not Violation.UNIQUE:
+                is_unique = find_violation(exc) is Violation.UNIQUE
+                if not is_unique or self._is_about_others(value):
                     raise
             try:
                 _, answer = next(answers)
             except Exception as exc:
                 raise _NoAnswer from exc
-            values = answer.prepared
+            value, values = answer.value, answer.prepared
+
+    def _is_about_others(self, value: Any) -> bool:
+        """
+        Return whether a refusal is not about this value, but that of a trigger.
+
+        A new column that is not unique yet may have an index that is invalid, and
+        refuses only what another row has.
+        """
+        if self.plan.old_field is not None or self.schema.has_unique():
+            return False
+        rows = self._valued_rows().filter(**{self.plan.field.attname: value})
+        return not rows.exists()
 
     def note_refused(self, pk: Any, exc: Exception) -> None:
         """Take note of the row; deduplicate may be what refused it."""
