@@ -246,3 +246,40 @@ def test_nothing_of_rows_that_come_in_between(
         cursor.execute("DROP FUNCTION forget")
     assert isinstance(error, BackfillError)
     assert MARKER not in said
+
+
+@pytest.mark.parametrize("shows_values", [False, True])
+def test_nothing_of_an_error_that_leaves_a_check(
+    postgresql_alias: str, settings: Any, shows_values: bool
+) -> None:
+    """Fails if the text of any error is quoted, or more of it than its first line."""
+    settings.SAFEFIELD = {"SHOW_VALUES": shows_values}
+    history = make_movies(postgresql_alias)
+    with history.connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE FUNCTION refuse() RETURNS event_trigger LANGUAGE plpgsql AS $$ "
+            "BEGIN IF current_query() ~ 'SET NOT NULL|DROP CONSTRAINT' THEN "
+            f"RAISE 'not {MARKER}' USING HINT = 'Ask.'; END IF; END $$"
+        )
+        cursor.execute(
+            "CREATE EVENT TRIGGER refuse ON ddl_command_start EXECUTE FUNCTION refuse()"
+        )
+    try:
+        said, error = observe(lambda: history.apply(add(text(), title_of)))
+    finally:
+        with history.connection.cursor() as cursor:
+            cursor.execute("DROP EVENT TRIGGER refuse")
+            cursor.execute("DROP FUNCTION refuse")
+
+    quoted = f": not {MARKER}" if shows_values else ""
+    assert isinstance(error, BackfillError)
+    # The two drivers have different ones.
+    kind = type(error.__cause__).__name__
+    assert str(error) == (
+        f"films.Movie.slug: {kind}{quoted}. Check constraint "
+        "films_movie_slug_e73823af_notnull could not be dropped: until it is gone, "
+        "table films_movie refuses each INSERT that leaves out column slug. Run "
+        "migrate to go on, or abandonbackfill --database postgresql with this "
+        "migration to undo: both drop it first."
+    )
+    assert (MARKER in said) is shows_values

@@ -12,10 +12,12 @@ from django.db import DEFAULT_DB_ALIAS, Error
 
 from safefield.backends import get_backend
 from safefield.backends.base.schema import Schema
+from safefield.conf import get_configuration
 from safefield.exceptions import BackfillError, SafefieldError
 from safefield.filling.origins import find_migration, shorten
 from safefield.interrupts import Stopped, Terminated, find_interrupt, stoppable
 from safefield.plan import Plan
+from safefield.reports import quote_error
 
 __all__ = ["CommandEnding", "Ending"]
 
@@ -149,7 +151,9 @@ class Ending:
     def _add_guard(self, exc: BackfillError | Error) -> BackfillError:
         """Return the error with what else there is to know."""
         if not isinstance(exc, BackfillError):
-            said = f"{type(exc).__name__}: {exc}"
+            said = type(exc).__name__
+            if get_configuration().SHOW_VALUES:
+                said += f": {quote_error(exc)}"
             return self._make_error(
                 f"{self.plan.title}: {said}. {self._describe_guard()}"
             )
