@@ -522,7 +522,8 @@ def test_many_to_many_becomes_a_column() -> None:
         "0004_remove_movie_old_cast: Remove field old_cast from movie",
     ]
     assert changes["films"][1].operations[0].populate.notes == (
-        "Movie.cast is called old_cast until it is removed.",
+        "Movie.cast leads back as old_movie_set and is called old_cast until it is "
+        "removed.",
     )
 
 

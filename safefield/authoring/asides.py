@@ -48,9 +48,8 @@ def set_aside(models: Models, spot: Spot, clashes: AbstractSet[str]) -> Aside | 
     operations: list[Operation] = []
     name, sentence = spot.name, ""
     if REVERSE in clashes:
-        target = models.find_target(spot)
-        assert target is not None
-        accessor = models.find_free_name(models.find_accessor(spot) or "", target)
+        assert spot.target is not None
+        accessor = models.find_free_name(spot.accessor or "", spot.target)
         field = rebuild_field(field, related_name=accessor, related_query_name=None)
         sentence = f"{title} leads back as {accessor}"
     if NAME in clashes:
@@ -73,7 +72,7 @@ def set_aside(models: Models, spot: Spot, clashes: AbstractSet[str]) -> Aside | 
         kept = rebuild_field(field, db_table=table)
         operations.append(AlterField(model_name, name, kept))
     if sentence:
-        sentence += " until it is removed."
+        sentence += f" until it is {'removed' if spot.names else 'altered'}."
     return Aside(operations, name, sentence)
 
 

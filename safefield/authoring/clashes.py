@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.db.migrations.operations import (
@@ -40,6 +40,9 @@ class Spot:
         field (Field): The field.
         names (frozenset[str]): What it takes of the names of the model.
         column (str | None): The column that it has or takes, in lower case.
+        target (Key | None): The model that it leads to; None if it leads nowhere.
+        accessor (str | None): The name by which a related object leads back, in
+            lower case; None if it does not.
     """
 
     key: Key
@@ -47,6 +50,8 @@ class Spot:
     field: Any
     names: frozenset[str] = frozenset()
     column: str | None = None
+    target: Key | None = None
+    accessor: str | None = None
 
 
 class Models:
@@ -99,75 +104,94 @@ class Models:
             self._ancestors[key] = parents.union(*map(self._find_ancestors, parents))
         return self._ancestors[key]
 
-    def find_target(self, spot: Spot) -> Key | None:
-        """Return the model that a field leads to; None for one that leads nowhere."""
-        remote = spot.field.remote_field
-        if remote is None or not remote.model:
-            return None
-        return self._rename(resolve_relation(remote.model, *spot.key))
-
-    def find_accessor(self, spot: Spot) -> str | None:
-        """Return the name by which a related object leads back; None if it does not."""
-        field, model = spot.field, self.before[spot.key]
-        if self.find_target(spot) is None:
-            return None
-        # A relation to itself leads back by the name of the field.
-        if field.many_to_many and field.remote_field.symmetrical:
-            return None
-        name = field.remote_field.related_name
-        name = name or model.options.get("default_related_name")
-        if name is None:
-            return model.name_lower + ("" if field.one_to_one else "_set")
-        if name.endswith("+"):
-            return None
-        return str(
-            name
-            % {
-                "class": model.name_lower,
-                "model_name": model.name_lower,
-                "app_label": spot.key[0].lower(),
-            }
+    def _make_spot(self, key: Key, name: str, field: Any, model: ModelState) -> Spot:
+        """Return a field that has its name, its column and its reverse name."""
+        # Lower case: to SQLite, MySQL and Django's optimizer the case makes no
+        # difference.
+        names = {name.lower()}
+        if isinstance(field, ForeignKey):
+            names.add(f"{name}_id".lower())
+        column = get_column(field, name)
+        target = None
+        if field.remote_field is not None and field.remote_field.model:
+            target = resolve_relation(field.remote_field.model, *key)
+            if model is not self.after.get(key):
+                target = self._rename(target)
+        return Spot(
+            key,
+            name,
+            field,
+            frozenset(names),
+            column and column.lower(),
+            target,
+            find_accessor(key, field, model) if target is not None else None,
         )
 
     # What operations take and give
 
     def list_removed(self, app_label: str, operation: Operation) -> list[Spot]:
-        """Return the fields that an operation takes away."""
-        if isinstance(operation, RemoveField):
+        """Return the fields, or only their reverse names, that an operation takes."""
+        if isinstance(operation, (RemoveField, AlterField)):
             key = app_label, operation.model_name_lower
             field = self.find_old_field(key, operation.name)
-            return [] if field is None else [make_spot(key, operation.name, field)]
+            if field is None:
+                return []
+            old = self._make_spot(key, operation.name, field, self.before[key])
+            if isinstance(operation, RemoveField):
+                return [old]
+            new = self._make_altered(key, operation)
+            return [replace(old, names=frozenset(), column=None)] if new else []
         key = app_label, getattr(operation, "name_lower", "")
         if isinstance(operation, DeleteModel) and key in self.before:
             # Relations have a RemoveField of their own.
             return [
-                make_spot(key, name, field)
+                self._make_spot(key, name, field, self.before[key])
                 for name, field in self.before[key].fields.items()
                 if not field.is_relation
             ]
         return []
 
+    def _make_altered(self, key: Key, operation: Any) -> Spot | None:
+        """Return an altered field; None if it leads back as before."""
+        old = self.find_old_field(key, operation.name)
+        if old is None or key not in self.after:
+            return None
+        before = self._make_spot(key, operation.name, old, self.before[key])
+        new = self._make_spot(key, operation.name, operation.field, self.after[key])
+        is_same = (before.target, before.accessor) == (new.target, new.accessor)
+        return None if is_same else new
+
     def list_given(self, app_label: str, operation: Operation) -> list[Spot]:
         """Return the fields for which an operation takes a name or a column."""
         if isinstance(operation, CreateModel):
             key = app_label, operation.name_lower
-            return [make_spot(key, name, field) for name, field in operation.fields]
+            return [
+                self._make_spot(key, name, field, self.after[key])
+                for name, field in operation.fields
+            ]
         if not isinstance(operation, (AddField, AlterField, RenameField)):
             return []
         key = app_label, operation.model_name_lower
         if isinstance(operation, AddField):
-            return [make_spot(key, operation.name, operation.field)]
+            added: Any = operation.field
+            return [self._make_spot(key, operation.name, added, self.after[key])]
         if isinstance(operation, RenameField):
             model = self.after.get(key)
             field = model.fields.get(operation.new_name) if model else None
-            name = operation.new_name
-            return [] if field is None else [make_spot(key, name, field)]
+            if model is None or field is None:
+                return []
+            new = self._make_spot(key, operation.new_name, field, model)
+            return [replace(new, target=None, accessor=None)]
         old_field = self.find_old_field(key, operation.name)
         column = get_column(operation.field, operation.name)
         old_column = old_field and get_column(old_field, operation.name)
         if not column or not old_column or column.lower() == old_column.lower():
+            column = None
+        altered = self._make_altered(key, operation)
+        if column is None and altered is None:
             return []
-        return [Spot(key, operation.name, operation.field, column=column.lower())]
+        spot = altered or Spot(key, operation.name, operation.field)
+        return [replace(spot, names=frozenset(), column=column and column.lower())]
 
     # What clashes
 
@@ -178,10 +202,14 @@ class Models:
             clashes.add(NAME)
         if old.key == new.key and old.column and old.column == new.column:
             clashes.add(COLUMN)
-        target = self.find_target(old)
-        if target is not None and new.key in self.find_kin(target):
-            accessor = self.find_accessor(old)
-            if accessor is not None and accessor.lower() in new.names:
+        # The new one leads back by the name of the old one.
+        if new.accessor in old.names and new.target in self.find_kin(old.key):
+            clashes.add(NAME)
+        if old.accessor is not None and old.target is not None:
+            kin = self.find_kin(old.target)
+            if new.key in kin and old.accessor in new.names:
+                clashes.add(REVERSE)
+            if new.target in kin and old.accessor == new.accessor:
                 clashes.add(REVERSE)
         return clashes
 
@@ -197,26 +225,33 @@ class Models:
 
     def _find_names(self, *keys: Key) -> Iterator[str]:
         kin = set().union(*map(self.find_kin, keys))
-        for key in kin:
-            for models in (self.before, self.after):
-                if key in models:
-                    for name, field in models[key].fields.items():
-                        yield from make_spot(key, name, field).names
-        for key, model in self.before.items():
-            for name, field in model.fields.items():
-                spot = make_spot(key, name, field)
-                if self.find_target(spot) in kin:
-                    yield (self.find_accessor(spot) or "").lower()
+        for models in (self.before, self.after):
+            for key, model in models.items():
+                for name, field in model.fields.items():
+                    spot = self._make_spot(key, name, field, model)
+                    if key in kin:
+                        yield from spot.names
+                    if spot.target in kin:
+                        yield spot.accessor or ""
 
 
-def make_spot(key: Key, name: str, field: Any) -> Spot:
-    """Return a field that has its name and its column."""
-    # Lower case: to SQLite, MySQL and Django's optimizer the case makes no difference.
-    names = {name.lower()}
-    if isinstance(field, ForeignKey):
-        names.add(f"{name}_id".lower())
-    column = get_column(field, name)
-    return Spot(key, name, field, frozenset(names), column and column.lower())
+def find_accessor(key: Key, field: Any, model: ModelState) -> str | None:
+    """Return the name by which a related object leads back; None if it does not."""
+    # A relation to itself leads back by the name of the field.
+    if field.many_to_many and field.remote_field.symmetrical:
+        return None
+    name = field.remote_field.related_name
+    name = name or model.options.get("default_related_name")
+    if name is None:
+        return model.name_lower + ("" if field.one_to_one else "_set")
+    if name.endswith("+"):
+        return None
+    replacements = {
+        "class": model.name_lower,
+        "model_name": model.name_lower,
+        "app_label": key[0].lower(),
+    }
+    return str(name % replacements).lower()
 
 
 def get_column(field: Any, name: str) -> str | None:

@@ -208,6 +208,8 @@ class Ordering:
             for old in self.models.list_removed(node.app_label, node.operation):
                 clashes: dict[Node, set[str]] = defaultdict(set)
                 for other, new in given:
+                    if other is node:
+                        continue
                     if found := self.models.find_clashes(old, new):
                         clashes[other] |= found
                         other.needs.add(node)
@@ -233,11 +235,34 @@ class Ordering:
     def _set_aside(self) -> None:
         needed = find_needed(node for node in self.nodes if node.is_backfill)
         for node, spot, clashes in self.clashes:
-            kinds = [found for other, found in clashes.items() if other in needed]
+            if not (self.takes_away(node) or node.is_backfill):
+                continue
+            kinds = [
+                found
+                for other, found in clashes.items()
+                # A new model is whole for a function that makes rows of it.
+                if other in needed or get_key(other) not in self.models.before
+            ]
             if kinds:
+                spot = self._follow_column(node, spot)
                 aside = set_aside(self.models, spot, set().union(*kinds))
                 if aside is not None:
-                    self._make_room(node, spot, aside, clashes)
+                    made = set().union(*kinds)
+                    helped = [n for n, found in clashes.items() if found <= made]
+                    self._make_room(node, spot, aside, helped)
+
+    def _follow_column(self, node: Node, spot: Spot) -> Spot:
+        """Return an altered field as it is when its column has moved already."""
+        if node.is_backfill:
+            for other in node.needs:
+                move = other.operation
+                if (
+                    isinstance(move, AlterField)
+                    and get_key(other) == spot.key
+                    and move.name == spot.name
+                ):
+                    return replace(spot, field=move.field)
+        return spot
 
     def _make_room(
         self, node: Node, spot: Spot, aside: Aside, clashes: Iterable[Node]
@@ -248,7 +273,7 @@ class Ordering:
             if get_key(other) == spot.key
             and isinstance(other.operation, _BEFORE_REMOVAL)
         }
-        if isinstance(node.operation, RemoveField):
+        if isinstance(node.operation, RemoveField) or node.is_backfill:
             needs |= node.needs
         needs = {n for n in needs if find_needed([n]).isdisjoint(clashes)}
         place = self.nodes.index(node)
