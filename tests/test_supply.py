@@ -206,9 +206,9 @@ def test_what_is_not_supplied(history: History) -> None:
         ),
         (
             migrations.AlterModelTable("Movie", "other"),
-            "films.Movie.slug cannot be rehearsed yet, because these columns are not "
-            "there: other.id, other.title, other.year. An operation before it in the "
-            "same migration is to make them.",
+            "films.Movie.slug cannot be rehearsed yet, because films.0002_test is to "
+            "rename a table: Rename table for Movie to other. Apply films.0002_test "
+            "first.",
         ),
     ],
     ids=["type", "table"],
