@@ -10,6 +10,7 @@ The settings of safefield: one optional dict, SAFEFIELD.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -36,7 +37,9 @@ class Configuration:
 
     def __post_init__(self) -> None:
         ratio: Any = self.PAUSE_RATIO
-        if isinstance(ratio, bool) or not isinstance(ratio, (int, float)) or ratio < 0:
+        is_number = isinstance(ratio, (int, float)) and not isinstance(ratio, bool)
+        # Of nan, each comparison is false.
+        if not (is_number and 0 <= ratio < math.inf):
             raise ImproperlyConfigured(
                 f"SAFEFIELD['PAUSE_RATIO'] must be a number of at least 0, not "
                 f"{ratio!r}."
@@ -59,7 +62,7 @@ def get_configuration() -> Configuration:
     known = [field.name for field in fields(Configuration)]
     if not isinstance(given, dict):
         raise ImproperlyConfigured(f"SAFEFIELD must be a dict, not {given!r}.")
-    unknown = sorted(set(given) - set(known))
+    unknown = sorted(set(given) - set(known), key=repr)
     if unknown:
         raise ImproperlyConfigured(
             f"SAFEFIELD has unknown keys {unknown!r}; the known ones are {known!r}."

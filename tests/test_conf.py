@@ -35,6 +35,21 @@ def test_given() -> None:
             {"PAUSE_RATIO": -1},
             "SAFEFIELD['PAUSE_RATIO'] must be a number of at least 0, not -1.",
         ),
+        # Which time.sleep() refuses, after the first batch.
+        (
+            {"PAUSE_RATIO": float("nan")},
+            "SAFEFIELD['PAUSE_RATIO'] must be a number of at least 0, not nan.",
+        ),
+        (
+            {"PAUSE_RATIO": float("inf")},
+            "SAFEFIELD['PAUSE_RATIO'] must be a number of at least 0, not inf.",
+        ),
+        # Which cannot be compared.
+        (
+            {"PAUSE": 1, 2: 3},
+            "SAFEFIELD has unknown keys ['PAUSE', 2]; the known ones are "
+            "['PAUSE_RATIO', 'SHOW_VALUES', 'TWO_PHASE'].",
+        ),
         (
             {"SHOW_VALUES": "no"},
             "SAFEFIELD['SHOW_VALUES'] must be True or False, not 'no'.",
