@@ -74,6 +74,7 @@ class Profile(models.Model):
 USER = "class User(models.Model):\n    name = models.CharField(max_length=50)\n"
 MOVIE = "class Movie(models.Model):\n    title = models.CharField(max_length=50)\n"
 STUDIO = "class Studio(models.Model):\n    name = models.CharField(max_length=50)\n"
+LABEL = "class Label(models.Model):\n    tag = models.CharField(max_length=50)\n"
 LEADS_BACK = """\
     {} = models.ForeignKey(Studio, models.CASCADE, related_name='films')
 """
@@ -676,6 +677,38 @@ NAMES: dict[str, Case] = {
     ),
 }
 
+#: What stands of the order among backfills.
+TURNS: dict[str, Case] = {
+    "altered_reads_altered": Case(
+        before=STUDIO
+        + LABEL
+        + MOVIE
+        + "    studio = models.ForeignKey(Studio, models.CASCADE, null=True)\n"
+        + "    year = models.IntegerField(null=True)\n",
+        after=STUDIO
+        + LABEL
+        + MOVIE
+        + "    studio = models.ForeignKey(Label, models.CASCADE)\n"
+        + "    year = models.IntegerField()\n",
+        functions={
+            "populate_movie_studio": "return 1",
+            "populate_movie_year": "return len(movie.studio.name)",
+        },
+        rows=STUDIOS
+        + "for n in 'abc': Label.objects.create(tag=n)\n"
+        + "for n in 1, 2: Movie.objects.create(title=n, studio_id=n)\n"
+        + "Movie.objects.create(title=3, year=1925)\n",
+        files=[
+            "0002_alter_movie_year.py",
+            "~ Alter field year on movie, backfilled by populate_movie_year",
+            "0003_alter_movie_studio.py",
+            "~ Alter field studio on movie, backfilled by populate_movie_studio",
+        ],
+        show='list(Movie.objects.order_by("pk").values_list("studio__tag", "year"))',
+        shown="[('a', 1), ('b', 1), ('a', 1925)]",
+    ),
+}
+
 
 def key_case(
     old: str, new: str, *, rows: str, function: str, files: Sequence[str] = ()
@@ -960,7 +993,7 @@ TOGETHER: dict[str, Case] = {
     ),
 }
 
-CASES = {**KEYS, **NAMES, **COLUMNS, **TOGETHER}
+CASES = {**KEYS, **NAMES, **COLUMNS, **TURNS, **TOGETHER}
 
 
 #: In the others only the files and the states matter.
@@ -1095,6 +1128,50 @@ def test_change(site: Site, case: Case) -> None:
                 run(site, "migrate", "-v", "0", app, "0001")
         write_models(site, case.before)
         assert run_python(site, f"print({case.back})") == f"{case.shown_back}\n"
+
+
+@pytest.mark.parametrize("site", ["default"], indirect=True)
+def test_second_phase_reads_what_is_retargeted(site: Site) -> None:
+    """Fails if a key leads elsewhere before the second phase reads it for new rows."""
+    key = "    studio = models.ForeignKey({}, models.CASCADE{}, related_name='films')\n"
+    films = "    films = models.IntegerField()\n"
+    old_key = key.format("Studio", ", null=True")
+    write_models(site, STUDIO + LABEL + MOVIE + old_key)
+    run(site, "makemigrations")
+    rows = STUDIOS + "Label.objects.create(tag='a')\n"
+    run_python(site, MIGRATE + rows + "Movie.objects.create(title='m', studio_id=1)\n")
+    new_key = key.format("Label", "")
+    write_models(site, STUDIO + films + LABEL + MOVIE + new_key)
+
+    out = run(site, "makemigrations", "--two-phase")
+
+    assert list_files(out) == [
+        "0002_alter_movie_studio.py",
+        "~ Alter field studio on movie",
+        "0003_studio_films.py",
+        "+ Add field films to studio, backfilled by populate_studio_films",
+        "0004_alter_studio_films.py",
+        "~ Alter field films on studio, backfilled by populate_studio_films",
+        "0005_alter_movie_studio.py",
+        "~ Alter field studio on movie, backfilled by populate_movie_studio",
+    ]
+    functions = {
+        "populate_studio_films": "return studio.old_films.count()",
+        "populate_movie_studio": "return 1",
+    }
+    write_functions(site, Case("", "", functions, "", [], "", ""))
+    run(site, "migrate", "-v", "0", "films", "0003")
+    insert = "INSERT INTO films_studio (name) VALUES ('new')"
+    show = 'print(list(Studio.objects.values_list("name", "films")))\n'
+    out = run_python(
+        site,
+        f"from django.db import connection\n"
+        f'connection.cursor().execute("{insert}")\n{MIGRATE}{show}'
+        f'print(Movie.objects.get().studio.tag)\ncall_command("makemigrations", '
+        f"check_changes=True)\n",
+    )
+    shown = "[('x', 1), ('y', 0), ('z', 0), ('new', 0)]"
+    assert out == f"{shown}\na\nNo changes detected\n"
 
 
 UP_FILES = {

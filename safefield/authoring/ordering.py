@@ -5,7 +5,8 @@ A function may read any model. So nothing goes before the backfills but what has
 and what is new and asks nothing of the rows comes before them:
 
 1. What comes: new models and fields, renames.
-2. The backfills, those that add a field first, for the others may be a second phase.
+2. The backfills: those that add a field, for the others may be a second phase; those
+   that only fill what is empty; those after which values or reverse names are others.
 3. What goes, and what may name a new field: removals, alterations in which values would
    be others, constraints, indexes and options.
 
@@ -45,7 +46,7 @@ from safefield.authoring.clashes import Key, Models, Spot
 from safefield.authoring.needs import Needs
 from safefield.authoring.stubs import Stub
 from safefield.authoring.widening import keeps_values
-from safefield.operations import BACKFILLS, AlterFieldWithBackfill
+from safefield.operations import BACKFILLS, AddFieldWithBackfill
 
 if TYPE_CHECKING:
     from django.db.migrations.autodetector import MigrationAutodetector
@@ -54,7 +55,7 @@ __all__ = ["OnOperation", "sort_operations"]
 
 #: Ranks. What a backfill needs that should be late stands behind the others of its
 #: kind, which can do without it.
-_EARLY, _ADDITION, _, _ALTERATION, _, _LATE = range(6)
+_EARLY, _ADDITION, _, _ALTERATION, _, _CHANGE, _, _LATE = range(8)
 
 # They may name the new field: as a constraint, as the ordering of every query.
 # AlterModelTable may need the name of a table that DeleteModel frees.
@@ -294,27 +295,37 @@ class Ordering:
     def takes_away(self, node: Node) -> bool:
         """Return whether something that a function may read is gone afterwards."""
         operation = node.operation
-        if node.is_backfill:
+        if isinstance(operation, AddFieldWithBackfill):
             return False
         if isinstance(operation, (DeleteModel, RemoveField, AlterOrderWithRespectTo)):
             return True
         if not isinstance(operation, AlterField):
             return get_key(node) in self.deleted
         old = self.models.find_old_field(get_key(node), operation.name)
-        return old is not None and not keeps_values(old, operation.field)
+        if old is None:
+            return False
+        new: Any = operation.field
+        if not node.is_backfill:
+            return not keeps_values(old, new)
+        # It only fills what is empty, if nothing but the null is another.
+        new = new.clone()
+        new.null = old.null
+        leads_elsewhere = self.models.list_removed(node.app_label, operation)
+        return bool(leads_elsewhere) or not keeps_values(old, new)
 
     def _rank(self) -> None:
         for node in self.nodes:
-            if node.is_backfill:
-                is_alteration = isinstance(node.operation, AlterFieldWithBackfill)
-                node.rank = _ALTERATION if is_alteration else _ADDITION
+            if isinstance(node.operation, AddFieldWithBackfill):
+                node.rank = _ADDITION
+            elif node.is_backfill:
+                node.rank = _CHANGE if self.takes_away(node) else _ALTERATION
             elif (
                 isinstance(node.operation, _NAMING)
                 or self.takes_away(node)
                 or _is_post_deployment(node.operation)
             ):
                 node.rank = _LATE
-        for rank in (_ALTERATION, _ADDITION):
+        for rank in (_CHANGE, _ALTERATION, _ADDITION):
             for node in find_needed(n for n in self.nodes if n.rank == rank):
                 node.rank = min(node.rank, rank + 1)
 
