@@ -74,6 +74,13 @@ class Profile(models.Model):
 USER = "class User(models.Model):\n    name = models.CharField(max_length=50)\n"
 MOVIE = "class Movie(models.Model):\n    title = models.CharField(max_length=50)\n"
 STUDIO = "class Studio(models.Model):\n    name = models.CharField(max_length=50)\n"
+DOUBLED = """\
+    doubled = models.GeneratedField(
+        expression=models.F("{}") * 2,
+        output_field=models.IntegerField(),
+        db_persist=True,
+    )
+"""
 LABEL = "class Label(models.Model):\n    tag = models.CharField(max_length=50)\n"
 LEADS_BACK = """\
     {} = models.ForeignKey(Studio, models.CASCADE, related_name='films')
@@ -707,6 +714,67 @@ TURNS: dict[str, Case] = {
         show='list(Movie.objects.order_by("pk").values_list("studio__tag", "year"))',
         shown="[('a', 1), ('b', 1), ('a', 1925)]",
     ),
+    # Rehearsed with the first one unapplied: what is generated is to be as it makes it.
+    "altered_reads_generated": Case(
+        before=MOVIE
+        + "    year = models.IntegerField(null=True)\n"
+        + "    years = models.IntegerField(null=True)\n"
+        + DOUBLED.format("year"),
+        after=MOVIE
+        + "    year = models.IntegerField()\n"
+        + "    years = models.IntegerField()\n"
+        + DOUBLED.format("year"),
+        functions={
+            "populate_movie_year": "return 5",
+            "populate_movie_years": "return movie.doubled",
+        },
+        rows=TITLES + "Movie.objects.filter(title='a').update(year=1)\n",
+        files=[
+            "0002_alter_movie_year.py",
+            "~ Alter field year on movie, backfilled by populate_movie_year",
+            "0003_alter_movie_years.py",
+            "~ Alter field years on movie, backfilled by populate_movie_years",
+        ],
+        show='list(Movie.objects.order_by("pk").values_list("year", "years"))',
+        shown="[(1, 2), (5, 10), (5, 10)]",
+    ),
+    "added_reads_new_generated": Case(
+        before=MOVIE + "    year = models.IntegerField()\n",
+        after=MOVIE
+        + "    year = models.IntegerField()\n"
+        + "    years = models.IntegerField()\n"
+        + DOUBLED.format("year"),
+        functions={"populate_movie_years": "return movie.doubled"},
+        rows="for n in 1, 2: Movie.objects.create(title=n, year=n)\n",
+        files=[
+            "0002_movie_doubled.py",
+            "+ Add field doubled to movie",
+            "0003_movie_years.py",
+            "+ Add field years to movie, backfilled by populate_movie_years",
+        ],
+        show='list(Movie.objects.order_by("pk").values_list("year", "years"))',
+        shown="[(1, 2), (2, 4)]",
+    ),
+    "generated_from_what_moves": Case(
+        before=STUDIO
+        + MOVIE
+        + "    studio = models.IntegerField(null=True)\n"
+        + DOUBLED.format("studio"),
+        after=STUDIO
+        + MOVIE
+        + "    studio = models.ForeignKey(Studio, models.CASCADE)\n"
+        + DOUBLED.format("studio"),
+        functions={"populate_movie_studio": "return 2"},
+        rows=STUDIOS + TITLES + "Movie.objects.filter(title='a').update(studio=1)\n",
+        files=[
+            "0002_alter_movie_studio.py",
+            "~ Alter field studio on movie",
+            "0003_alter_movie_studio.py",
+            "~ Alter field studio on movie, backfilled by populate_movie_studio",
+        ],
+        show='list(Movie.objects.order_by("pk").values_list("studio", "doubled"))',
+        shown="[(1, 2), (2, 4), (2, 4)]",
+    ),
 }
 
 
@@ -998,7 +1066,9 @@ CASES = {**KEYS, **NAMES, **COLUMNS, **TURNS, **TOGETHER}
 
 #: In the others only the files and the states matter.
 FOR_EACH_DATABASE = {
+    "added_reads_new_generated",
     "all_over_a_new_key",
+    "altered_reads_generated",
     "another_column",
     "another_column_and_unique",
     "child_and_field_into_parent",

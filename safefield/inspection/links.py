@@ -123,7 +123,11 @@ class Link:
                 for column, field in fields.items()
                 # A plain one, if it is needed: what it is made of may be left out.
                 if column in live
-                and (not field.generated or field.name in self.plan.unique_with)
+                and (
+                    not field.generated
+                    or supply.is_needed
+                    or field.name in self.plan.unique_with
+                )
             ],
             made=[
                 field

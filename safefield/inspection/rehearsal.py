@@ -205,7 +205,8 @@ class Stage:
             link = last
             for action in [*self.supply.actions, self.entry]:
                 if isinstance(action, ColumnValue):
-                    action.run(self.connection, shadow.layout.name)
+                    if not shadow.generates(action.column):
+                        action.run(self.connection, shadow.layout.name)
                     continue
                 link = next(waiting)
                 link.run(shadow, may_write=may_write)

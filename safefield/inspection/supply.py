@@ -105,6 +105,8 @@ class Supply:
         model: Any = plan.new_model
         for field in model._meta.local_concrete_fields:
             self.fields[field.column] = field
+        if self.is_needed:
+            self._generate(plan.model)
 
     @property
     def is_needed(self) -> bool:
@@ -235,12 +237,20 @@ class Supply:
             field = self._field(change.after, operation.name)
             if self._make(field) and isinstance(operation, AddFieldWithBackfill):
                 self.filled.add(field.column)
+            self._generate(change.before.apps.get_model(*self.key))
             self.actions.append(entry)
+
+    def _generate(self, model: Any) -> None:
+        """Have what is generated be as the columns of its row make it by then."""
+        for field in model._meta.local_concrete_fields:
+            if field.generated:
+                self.fields.setdefault(field.column, field)
+                self._assign(field, *field.generated_sql(self.connection))
 
     def _add(self, change: Change) -> None:
         operation: Any = change.operation
         field = self._field(change.after, operation.name)
-        if field.column is None or not self._make(field):
+        if field.column is None or not self._make(field) or field.generated:
             return
         if field.db_default is not NOT_PROVIDED:
             self._assign(field, *self.editor.db_default_sql(field))

@@ -131,6 +131,11 @@ class Shadow:
         """Return the names of what the table does by itself when rows are updated."""
         return []
 
+    def generates(self, column: str) -> bool:
+        """Return whether the database itself makes what is in a column."""
+        wanted = {field.column for field in self.layout.copied}
+        return column in wanted.difference(self.columns)
+
     # Making it
 
     def _create(self, limit: int | None) -> None:
