@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from django.apps import apps
 from django.core.exceptions import ValidationError
 from django.db.models import NOT_PROVIDED
 
@@ -23,6 +24,7 @@ from safefield.plan import Plan
 
 __all__ = [
     "MAX_BAD_ROWS",
+    "NOT_DEPENDED_ON",
     "Finding",
     "count_rows",
     "group_rows",
@@ -53,6 +55,12 @@ _WHITESPACE = re.compile(r"\s+")
 
 #: The end of a reason whose detail is the text of an exception.
 _RAISED = re.compile(r" raised \w+$")
+
+#: What Django says of an app that the migration does not know.
+_NO_APP = re.compile(r"No installed app with label '(\w+)'")
+
+#: The end of a reason: the app is in the project.
+NOT_DEPENDED_ON = "and the migration does not depend on it"
 
 
 class Finding(NamedTuple):
@@ -92,6 +100,9 @@ def make_bad_row(pk: Any, source: str, exc: Exception, value: Any) -> BadRow:
         if shows_values and isinstance(exc, FailedAssignment) and exc.__cause__:
             shown = quote_error(exc.__cause__)
         return BadRow(pk, f"{source} gave a bad value: {describe_refusal(exc)}", shown)
+    missing = _NO_APP.match(str(exc)) if isinstance(exc, LookupError) else None
+    if missing is not None and missing[1] in apps.app_configs:
+        return BadRow(pk, f"{source} asked for app {missing[1]}, {NOT_DEPENDED_ON}")
     detail = quote_error(exc) if shows_values else ""
     return BadRow(pk, f"{source} raised {type(exc).__name__}", detail)
 

@@ -777,6 +777,81 @@ TURNS: dict[str, Case] = {
     ),
 }
 
+SHARED = "    class Meta:\n        db_table = 'shared'\n"
+TAKE = """\
+class Take(models.Model):
+    movie = models.ForeignKey(Movie, models.CASCADE)
+"""
+
+#: A new field has the column, or the table, of what is no field that is removed.
+TAKEN: dict[str, Case] = {
+    "column_of_the_order": Case(
+        before=MOVIE
+        + TAKE
+        + "    class Meta:\n        order_with_respect_to = 'movie'\n",
+        after=MOVIE + TAKE + "    number = models.IntegerField(db_column='_order')\n",
+        functions={"populate_take_number": "return take.pk * 10"},
+        rows=TITLES + "for n in 1, 1, 2: Take.objects.create(movie_id=n)\n",
+        files=[
+            "0002_alter_take_order_with_respect_to.py",
+            "~ Set order_with_respect_to on take to None",
+            "0003_take_number.py",
+            "+ Add field number to take, backfilled by populate_take_number",
+        ],
+        not_yet="films.Take.number cannot be rehearsed yet, because "
+        "films.0002_alter_take_order_with_respect_to is to change column "
+        "films_take._order. Apply films.0002_alter_take_order_with_respect_to first.",
+        show='list(Take.objects.order_by("pk").values_list("number", flat=True))',
+        shown="[10, 20, 30]",
+    ),
+    "column_of_what_moves_and_is_cut": Case(
+        before=MOVIE + "    code = models.CharField(max_length=20, db_column='no')\n",
+        after=MOVIE
+        + "    code = models.CharField(max_length=5)\n"
+        + "    number = models.CharField(max_length=20, db_column='no')\n",
+        functions={"populate_movie_number": "return movie.code * 2"},
+        rows="for n in 'ab': Movie.objects.create(title=n, code=n * 5)\n",
+        files=[
+            "0002_alter_movie_code.py",
+            "~ Alter field code on movie",
+            "0003_movie_number.py",
+            "+ Add field number to movie, backfilled by populate_movie_number",
+            "0004_alter_movie_code.py",
+            "~ Alter field code on movie",
+        ],
+        not_yet="films.Movie.number cannot be rehearsed yet, because "
+        "films.0002_alter_movie_code is to change column films_movie.no. "
+        "Apply films.0002_alter_movie_code first.",
+        show='list(Movie.objects.order_by("pk").values_list("code", "number"))',
+        shown="[('aaaaa', 'aaaaaaaaaa'), ('bbbbb', 'bbbbbbbbbb')]",
+    ),
+    "table_of_a_deleted_model": Case(
+        before=MOVIE
+        + "class Old(models.Model):\n"
+        + "    movie = models.OneToOneField(Movie, models.CASCADE)\n"
+        + "    code = models.CharField(max_length=9)\n"
+        + SHARED,
+        after=MOVIE
+        + "    code = models.CharField(max_length=9)\n"
+        + "class Fresh(models.Model):\n"
+        + "    number = models.IntegerField()\n"
+        + SHARED,
+        functions={"populate_movie_code": "return movie.old.code"},
+        rows=TITLES + "for movie in Movie.objects.all(): "
+        "Old.objects.create(movie=movie, code=movie.title * 2)\n",
+        files=[
+            "0002_movie_code.py",
+            "+ Add field code to movie, backfilled by populate_movie_code",
+            "0003_delete_old_fresh.py",
+            "- Delete model Old",
+            "+ Create model Fresh",
+        ],
+        show='list(Movie.objects.order_by("pk").values_list("code", flat=True)), '
+        "Fresh.objects.count()",
+        shown="['aa', 'bb', 'cc'] 0",
+    ),
+}
+
 
 def key_case(
     old: str, new: str, *, rows: str, function: str, files: Sequence[str] = ()
@@ -1061,7 +1136,7 @@ TOGETHER: dict[str, Case] = {
     ),
 }
 
-CASES = {**KEYS, **NAMES, **COLUMNS, **TURNS, **TOGETHER}
+CASES = {**KEYS, **NAMES, **COLUMNS, **TAKEN, **TURNS, **TOGETHER}
 
 
 #: In the others only the files and the states matter.
@@ -1242,6 +1317,66 @@ def test_second_phase_reads_what_is_retargeted(site: Site) -> None:
     )
     shown = "[('x', 1), ('y', 0), ('z', 0), ('new', 0)]"
     assert out == f"{shown}\na\nNo changes detected\n"
+
+
+def test_table_that_a_backfill_needs(tmp_path: Path) -> None:
+    """Fails if the rows of a model are deleted before a function can read them."""
+    site = Site(tmp_path)
+    write_models(site, MOVIE + "class Old(models.Model):\n" + SHARED)
+    run(site, "makemigrations")
+    key = "    fresh = models.ForeignKey('Fresh', models.CASCADE)\n"
+    write_models(site, MOVIE + key + "class Fresh(models.Model):\n" + SHARED)
+
+    result = site.manage("makemigrations", stdin="n\n")
+
+    assert (result.code, result.err) == (
+        1,
+        "SafefieldError: No migration was written. Model Fresh has the table of model "
+        "Old, which is deleted, and a backfill needs Fresh: the rows of Old would be "
+        "gone before it reads them. Keep Old and give it another table (db_table), run "
+        "makemigrations, then delete it and run makemigrations again.\n",
+    )
+    assert site.list_migrations() == ["0001_initial.py"]
+
+
+def test_app_that_the_migration_does_not_depend_on(tmp_path: Path) -> None:
+    """Fails if the text does not say what is missing, or advises it for a typo."""
+    site = Site(tmp_path, apps=["films", "shops"])
+    write_models(site, MOVIE)
+    run(site, "makemigrations")
+    run_python(site, MIGRATE + "Movie.objects.create(title='a')\n")
+    code = "    code = models.CharField(max_length=9)\n"
+    write_models(site, {"films": MOVIE + code, "shops": LABEL})
+    run(site, "makemigrations")
+    head = (
+        "BackfillError: films.Movie.code cannot be filled. populate_movie_code() was "
+        "tried on the first rows and works on none of them:\n  1 row: "
+        "populate_movie_code() "
+    )
+    name = "films/migrations/0002_movie_code.py"
+    stub = site.read(name)
+    for app, reason, advice in [
+        (
+            "shops",
+            "asked for app shops, and the migration does not depend on it (primary "
+            "key 1)",
+            "Add a migration of that app to the dependencies of this migration",
+        ),
+        (
+            "shop",
+            "raised LookupError: No installed app with label 'shop'. (primary key 1)",
+            "Fix populate_movie_code()",
+        ),
+    ]:
+        site.write(name, stub)
+        body = f"apps.get_model('{app}', 'Label').objects.create(tag='t')"
+        case = Case("", "", {"populate_movie_code": body}, "", [], "", "")
+        write_functions(site, case)
+
+        result = site.manage("migrate", "films")
+
+        text = f"{head}{reason}\nNothing was changed. {advice} and run migrate again.\n"
+        assert (result.code, result.err) == (1, text)
 
 
 UP_FILES = {

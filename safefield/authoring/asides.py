@@ -8,6 +8,7 @@ from typing import Any
 
 from django.db.migrations.operations import AlterField, RemoveField, RenameField
 from django.db.migrations.operations.base import Operation
+from django.db.models.fields.proxy import OrderWrt
 
 from safefield.authoring.clashes import COLUMN, NAME, REVERSE, Models, Spot, get_column
 
@@ -40,7 +41,7 @@ def set_aside(models: Models, spot: Spot, clashes: AbstractSet[str]) -> Aside | 
         clashes (Set[str]): In what it clashes with what comes.
     """
     field: Any = spot.field
-    is_fixed = field.primary_key or field.generated
+    is_fixed = field.primary_key or field.generated or isinstance(field, OrderWrt)
     if is_fixed and clashes - {REVERSE}:
         return None
     model_name = spot.key[1]

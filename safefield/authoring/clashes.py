@@ -9,6 +9,7 @@ from typing import Any
 from django.db.migrations.operations import (
     AddField,
     AlterField,
+    AlterOrderWithRespectTo,
     CreateModel,
     DeleteModel,
     RemoveField,
@@ -18,6 +19,9 @@ from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ModelState
 from django.db.migrations.utils import resolve_relation
 from django.db.models import CompositePrimaryKey, ForeignKey, ForeignObject
+from django.db.models.fields.proxy import OrderWrt
+
+from safefield.operations import BACKFILLS
 
 __all__ = ["COLUMN", "NAME", "REVERSE", "Key", "Models", "Spot", "get_column"]
 
@@ -130,7 +134,7 @@ class Models:
     # What operations take and give
 
     def list_removed(self, app_label: str, operation: Operation) -> list[Spot]:
-        """Return the fields, or only their reverse names, that an operation takes."""
+        """Return the fields that an operation takes, or what it takes of them."""
         if isinstance(operation, (RemoveField, AlterField)):
             key = app_label, operation.model_name_lower
             field = self.find_old_field(key, operation.name)
@@ -139,9 +143,15 @@ class Models:
             old = self._make_spot(key, operation.name, field, self.before[key])
             if isinstance(operation, RemoveField):
                 return [old]
-            new = self._make_altered(key, operation)
-            return [replace(old, names=frozenset(), column=None)] if new else []
+            if self._make_altered(key, operation) is None:
+                old = replace(old, target=None, accessor=None)
+            if self._find_new_column(key, operation) is None:
+                old = replace(old, column=None)
+            is_other = old.target or old.column
+            return [replace(old, names=frozenset())] if is_other else []
         key = app_label, getattr(operation, "name_lower", "")
+        if isinstance(operation, AlterOrderWithRespectTo):
+            return [self._make_order(key)] if self._is_ordered(key) == (1, 0) else []
         if isinstance(operation, DeleteModel) and key in self.before:
             # Relations have a RemoveField of their own.
             return [
@@ -161,6 +171,27 @@ class Models:
         is_same = (before.target, before.accessor) == (new.target, new.accessor)
         return None if is_same else new
 
+    def _find_new_column(self, key: Key, operation: Any) -> str | None:
+        """Return the column that an altered field moves to; None if it has its own."""
+        column = get_column(operation.field, operation.name)
+        old_field = self.find_old_field(key, operation.name)
+        old_column = old_field and get_column(old_field, operation.name)
+        # The column of a backfill has been moved already.
+        if not column or not old_column or isinstance(operation, BACKFILLS):
+            return None
+        return column.lower() if column.lower() != old_column.lower() else None
+
+    def _is_ordered(self, key: Key) -> tuple[bool, bool]:
+        """Return whether a model has _order, before and after."""
+        before, after = (
+            key in models and bool(models[key].options.get("order_with_respect_to"))
+            for models in (self.before, self.after)
+        )
+        return before, after
+
+    def _make_order(self, key: Key) -> Spot:
+        return Spot(key, "_order", OrderWrt(), frozenset({"_order"}), "_order")
+
     def list_given(self, app_label: str, operation: Operation) -> list[Spot]:
         """Return the fields for which an operation takes a name or a column."""
         if isinstance(operation, CreateModel):
@@ -169,6 +200,9 @@ class Models:
                 self._make_spot(key, name, field, self.after[key])
                 for name, field in operation.fields
             ]
+        if isinstance(operation, AlterOrderWithRespectTo):
+            key = app_label, operation.name_lower
+            return [self._make_order(key)] if self._is_ordered(key) == (0, 1) else []
         if not isinstance(operation, (AddField, AlterField, RenameField)):
             return []
         key = app_label, operation.model_name_lower
@@ -182,16 +216,12 @@ class Models:
                 return []
             new = self._make_spot(key, operation.new_name, field, model)
             return [replace(new, target=None, accessor=None)]
-        old_field = self.find_old_field(key, operation.name)
-        column = get_column(operation.field, operation.name)
-        old_column = old_field and get_column(old_field, operation.name)
-        if not column or not old_column or column.lower() == old_column.lower():
-            column = None
+        column = self._find_new_column(key, operation)
         altered = self._make_altered(key, operation)
         if column is None and altered is None:
             return []
         spot = altered or Spot(key, operation.name, operation.field)
-        return [replace(spot, names=frozenset(), column=column and column.lower())]
+        return [replace(spot, names=frozenset(), column=column)]
 
     # What clashes
 

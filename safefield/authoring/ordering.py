@@ -46,6 +46,7 @@ from safefield.authoring.clashes import Key, Models, Spot
 from safefield.authoring.needs import Needs
 from safefield.authoring.stubs import Stub
 from safefield.authoring.widening import keeps_values
+from safefield.exceptions import SafefieldError
 from safefield.operations import BACKFILLS, AddFieldWithBackfill
 
 if TYPE_CHECKING:
@@ -183,7 +184,7 @@ class Ordering:
         }
         #: Fields that go, each with what wants its name or its column.
         self.clashes: list[tuple[Node, Spot, dict[Node, set[str]]]] = []
-        needs = Needs(
+        self.needs = needs = Needs(
             autodetector,
             self.models,
             [(node.app_label, node.operation) for node in self.nodes],
@@ -220,6 +221,7 @@ class Ordering:
     def sort(self) -> list[Node]:
         """Return the operations in order, some of them set aside."""
         self._set_aside()
+        self._refuse_taken_tables()
         self._rank()
         remaining = list(self.nodes)
         ordered: list[Node] = []
@@ -230,6 +232,28 @@ class Ordering:
             remaining.remove(node)
             ordered.append(node)
         return ordered
+
+    def _refuse_taken_tables(self) -> None:
+        """
+        Refuse to delete the rows of a table before a function can read them.
+
+        Raises:
+            SafefieldError: A backfill needs a new model that has such a table.
+        """
+        for new in find_needed(node for node in self.nodes if node.is_backfill):
+            for old in new.needs:
+                if self.needs.takes_table(
+                    new.app_label, new.operation, old.app_label, old.operation
+                ):
+                    raise SafefieldError(
+                        f"No migration was written. Model {new.operation.name} has the "
+                        f"table of model {old.operation.name}, which is deleted, and a "
+                        f"backfill needs {new.operation.name}: the rows of "
+                        f"{old.operation.name} would be gone before it reads them. "
+                        f"Keep {old.operation.name} and give it another table "
+                        f"(db_table), run makemigrations, then delete it and run "
+                        f"makemigrations again."
+                    )
 
     # What stays under another name
 

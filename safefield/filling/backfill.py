@@ -36,7 +36,7 @@ from safefield.filling.verify import find_problems, tell
 from safefield.filling.violations import Violation, find_violation
 from safefield.plan import Plan
 from safefield.progress import is_heard, note, warn
-from safefield.reports import Finding
+from safefield.reports import NOT_DEPENDED_ON, Finding
 
 __all__ = ["Backfill"]
 
@@ -221,6 +221,8 @@ class Backfill(Pass):
             return "Remove the cause"
         if all(row.reason.endswith(EXPRESSION) for row in self.bad_rows):
             return f"Give the expression itself as populate, in place of {source},"
+        if all(row.reason.endswith(NOT_DEPENDED_ON) for row in self.bad_rows):
+            return "Add a migration of that app to the dependencies of this migration"
         return f"Fix {source}"
 
     def find_others(self) -> list[Finding]:

@@ -181,10 +181,12 @@ class Supply:
         """
         operation: Any = change.operation
         name = getattr(operation, "old_name", getattr(operation, "name", ""))
-        model = change.before.models.get(self.key)
-        if model is not None and name in model.fields:
-            old = self._field(change.before, name)
-            if old.column is not None and old.column == self.plan.field.column:
+        if isinstance(operation, operations.AlterOrderWithRespectTo):
+            name = "_order"
+        if self.key not in change.before.models:
+            return
+        for old in change.before.apps.get_model(*self.key)._meta.local_concrete_fields:
+            if old.name == name and old.column == self.plan.field.column:
                 raise self._refuse(change, old)
 
     def _refuse_renamed_table(self, change: Change) -> None:
