@@ -252,7 +252,7 @@ class Supply:
     def _add(self, change: Change) -> None:
         operation: Any = change.operation
         field = self._field(change.after, operation.name)
-        if field.column is None or not self._make(field) or field.generated:
+        if not self._has_column(field) or not self._make(field) or field.generated:
             return
         if field.db_default is not NOT_PROVIDED:
             self._assign(field, *self.editor.db_default_sql(field))
@@ -279,7 +279,7 @@ class Supply:
         )
 
     def _move(self, old: AnyField, new: AnyField) -> None:
-        if old.column != new.column and new.column and self._make(new):
+        if old.column != new.column and self._has_column(new) and self._make(new):
             self._assign(new, self.connection.ops.quote_name(old.column), [])
             self.fields[old.column] = old
 
@@ -287,6 +287,10 @@ class Supply:
 
     def _field(self, state: ProjectState, name: str) -> AnyField:
         return state.apps.get_model(*self.key)._meta.get_field(name)
+
+    def _has_column(self, field: AnyField) -> bool:
+        """Return whether there is a column: before Django 6.1, also others name one."""
+        return field.db_parameters(self.connection)["type"] is not None
 
     def _make(self, field: AnyField) -> bool:
         """Take note of a column; return whether the table has not got it."""
