@@ -825,6 +825,45 @@ TAKEN: dict[str, Case] = {
         show='list(Movie.objects.order_by("pk").values_list("code", "number"))',
         shown="[('aaaaa', 'aaaaaaaaaa'), ('bbbbb', 'bbbbbbbbbb')]",
     ),
+    "order_with_the_column_of_a_field": Case(
+        before=MOVIE + TAKE + "    place = models.IntegerField(db_column='_order')\n",
+        after=MOVIE
+        + TAKE
+        + "    number = models.IntegerField()\n"
+        + "    class Meta:\n        order_with_respect_to = 'movie'\n",
+        functions={"populate_take_number": "return take.place"},
+        rows=TITLES + "for n in 1, 1, 2: Take.objects.create(movie_id=n, place=7)\n",
+        answers="n\n",
+        files=[
+            "0002_take_number.py",
+            "+ Add field number to take, backfilled by populate_take_number",
+            "0003_remove_take_place_alter_take_order_with_respect_to.py",
+            "- Remove field place from take",
+            "~ Set order_with_respect_to on take to movie",
+        ],
+        show='list(Take.objects.order_by("pk").values_list("number", "_order"))',
+        shown="[(7, 0), (7, 0), (7, 0)]",
+    ),
+    "primary_key_becomes_a_number": Case(
+        before="class Movie(models.Model):\n"
+        "    code = models.AutoField(primary_key=True)\n"
+        "    title = models.CharField(max_length=50)\n",
+        after="class Movie(models.Model):\n"
+        "    code = models.IntegerField(null=True)\n"
+        "    title = models.CharField(max_length=50, primary_key=True)\n"
+        "    slug = models.SlugField()\n",
+        functions={"populate_movie_slug": "return movie.title * movie.code"},
+        rows=TITLES,
+        files=[
+            "0002_movie_slug.py",
+            "+ Add field slug to movie, backfilled by populate_movie_slug",
+            "0003_alter_movie_code_alter_movie_title.py",
+            "~ Alter field code on movie",
+            "~ Alter field title on movie",
+        ],
+        show='list(Movie.objects.order_by("code").values_list("title", "slug"))',
+        shown="[('a', 'a'), ('b', 'bb'), ('c', 'ccc')]",
+    ),
     "table_of_a_deleted_model": Case(
         before=MOVIE
         + "class Old(models.Model):\n"

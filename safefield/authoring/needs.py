@@ -82,6 +82,14 @@ class Needs:
         # another, and has the removal of a field wait for both.
         if isinstance(operation, RemoveField) and self._names_added(other_label, other):
             return False
+        # And it has the removal of each field wait until the order is by another one.
+        if isinstance(operation, RemoveField) and isinstance(
+            other, AlterOrderWithRespectTo
+        ):
+            model = self.models.before.get((other_label, other.name_lower))
+            ordered_by = model and model.options.get("order_with_respect_to")
+            if ordered_by != operation.name:
+                return False
         return any(
             dependency.app_label == other_label
             and self.autodetector.check_dependency(other, dependency)
@@ -138,14 +146,16 @@ class Needs:
         return isinstance(other, AddField) and other.name in names
 
     def _replaces(self, app_label: str, operation: Any, other: Operation) -> bool:
-        """Return whether a field cannot stand beside the one that is removed."""
-        if not isinstance(other, RemoveField) or not isinstance(
+        """Return whether a field cannot stand beside what another one was."""
+        if not isinstance(other, (AlterField, RemoveField)) or not isinstance(
             operation, (AddField, AlterField)
         ):
             return False
         key = app_label, other.model_name_lower
         old = self.models.find_old_field(key, other.name)
         if old is None:
+            return False
+        if isinstance(other, AlterField) and other.field.primary_key:
             return False
         if old.generated and isinstance(operation, AlterField):
             # A column that another is generated from cannot be altered.
