@@ -317,8 +317,9 @@ class BackfillAutodetector(_Base):
         if isinstance(dependency, OnOperation):
             return operation is dependency.operation
         return bool(super().check_dependency(operation, dependency)) or (
-            # Its name_lower is equal to nothing.
-            dependency.type == OperationDependency.Type.ALTER
+            # Its name_lower is equal to nothing. Packages have dependencies of
+            # their own, without a type.
+            getattr(dependency, "type", None) == OperationDependency.Type.ALTER
             and isinstance(operation, AlterFieldWithBackfill)
             and operation.model_name_lower == dependency.model_name_lower
             and operation.name.lower() == dependency.field_name_lower

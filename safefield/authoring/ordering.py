@@ -355,9 +355,9 @@ class Ordering:
 
 
 def get_key(node: Node) -> Key:
-    """Return the model of an operation."""
-    name = getattr(node.operation, "model_name_lower", None)
-    return node.app_label, str(name or node.operation.name_lower)
+    """Return the model of an operation; one of a package may have none."""
+    name = getattr(node.operation, "model_name_lower", "")
+    return node.app_label, name or getattr(node.operation, "name_lower", "")
 
 
 def find_needed(nodes: Iterable[Node]) -> set[Node]:
