@@ -72,7 +72,7 @@ LABELS = {
 #: An insert in so many statements of the writer.
 INSERT_EVERY = 10
 
-#: A wait that is counted as a stall. Source: the target of issue 4.
+#: A wait that is counted as a stall, which somebody at work would notice.
 STALL_SECONDS = 0.05
 
 #: Inserted rows start behind all others.

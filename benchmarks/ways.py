@@ -21,7 +21,7 @@ Seconds = dict[str, float]
 BULK_UPDATE_ROWS = 1_000
 
 #: What a function takes that asks another service, and how heavy a row with a
-#: picture in it is. Source: issue 6.
+#: picture in it is.
 SLOW_SECONDS = 0.05
 HEAVY_BYTES = 1_000_000
 HEAVY_SQL = "repeat('x', %s)"

@@ -1,4 +1,4 @@
-"""The benchmarks of issue 6 run; what they measure is not for a test to say."""
+"""The benchmarks run; what they measure is not for a test to say."""
 
 from __future__ import annotations
 

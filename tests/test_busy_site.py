@@ -1,4 +1,4 @@
-"""The benchmarks of issue 4 run; what they measure is not for a test to say."""
+"""The benchmark of a busy site runs; what it measures is not for a test to say."""
 
 from __future__ import annotations
 

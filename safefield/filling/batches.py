@@ -13,8 +13,7 @@ __all__ = ["BatchSize"]
 #: beside the trips to the server that any batch takes. A row is locked for as long
 #: as its batch, so both together, and one call of a slow populate, are what the
 #: running application waits for at the most.
-#: Source: design.md, section 4; how long a busy site waits at this target is what
-#: benchmarks/busy_site.py measures.
+#: How long a busy site waits at this target is what benchmarks/busy_site.py measures.
 BATCH_SECONDS = 0.03
 
 #: Seconds that a batch should take where nobody waits for its rows: everything
