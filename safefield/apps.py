@@ -9,8 +9,6 @@ from django.db.models.signals import post_migrate, pre_migrate
 from safefield.checks import check_makemigrations, check_settings, check_written
 from safefield.progress import begin_command, end_command
 
-__all__ = ["SafefieldConfig"]
-
 
 class SafefieldConfig(AppConfig):
     """Registers the system checks, and listens to migrate."""

@@ -26,12 +26,6 @@ from safefield.conf import get_configuration
 from safefield.exceptions import escape
 from safefield.populate import is_unwritten, is_unwritten_allowed, unwritten_message
 
-__all__ = [
-    "check_makemigrations",
-    "check_settings",
-    "check_written",
-]
-
 # What the source of a migration with a backfill cannot do without. Looking for it
 # takes a fraction of the time of importing every migration of a big project, and
 # checks run before almost every command.

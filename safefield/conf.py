@@ -17,8 +17,6 @@ from typing import Any
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
-__all__ = ["Configuration", "get_configuration"]
-
 
 @dataclass(frozen=True)
 class Configuration:

@@ -12,8 +12,6 @@ from typing import Any, TextIO
 
 from safefield.exceptions import escape
 
-__all__ = ["Console", "fit_bar", "spell_seconds"]
-
 #: Seconds between two looks of a step that has no rows to count.
 TICK_SECONDS = 1.0
 

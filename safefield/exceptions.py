@@ -16,15 +16,6 @@ from typing import Any, NamedTuple
 from django.core.exceptions import ValidationError
 from django.core.management import CommandError
 
-__all__ = [
-    "BackfillError",
-    "BadRow",
-    "BadValue",
-    "FailedAssignment",
-    "SafefieldError",
-    "escape",
-]
-
 #: Categories of characters that a terminal obeys instead of showing them, or that
 #: change what is shown beside them.
 #: Source: https://www.unicode.org/reports/tr44/#General_Category_Values

@@ -16,17 +16,6 @@ from django.db.models import (
 )
 from django.utils.functional import cached_property
 
-__all__ = [
-    "NULL",
-    "AnyField",
-    "copy_field",
-    "is_stock_integer",
-    "loosen",
-    "refusal",
-    "strip_default",
-]
-
-
 #: A model field. django-stubs leaves out db_index, db_constraint, target_field
 #: and others that every column, or every foreign key, has.
 AnyField: TypeAlias = Any

@@ -8,9 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["Stopped", "Terminated", "find_interrupt", "stoppable", "undisturbed"]
-
-
 #: What process managers and deploy tools send, and what comes when a terminal goes
 #: away with the connection to its machine. Windows has no SIGHUP.
 SIGNALS = [

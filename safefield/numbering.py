@@ -6,8 +6,6 @@ from typing import Any
 
 from safefield.exceptions import BadValue
 
-__all__ = ["numbered"]
-
 
 def numbered(row: Any, value: Any, n: int, *, max_length: int | None = None) -> str:
     """

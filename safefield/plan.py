@@ -14,8 +14,6 @@ from django.db.models import Model
 from safefield.fields import AnyField, loosen, strip_default
 from safefield.populate import bind, function_name
 
-__all__ = ["Plan"]
-
 
 @dataclass(frozen=True)
 class Plan:

@@ -13,17 +13,6 @@ from typing import Any
 from asgiref.sync import iscoroutinefunction
 from django.apps.registry import Apps
 
-__all__ = [
-    "allow_unwritten",
-    "bind",
-    "check_callable",
-    "check_deduplicate",
-    "function_name",
-    "is_unwritten",
-    "is_unwritten_allowed",
-    "unwritten_message",
-]
-
 _RETURNS = {"RETURN_VALUE", "RETURN_CONST", "RETURN_GENERATOR"}
 
 #: Whether the checks leave out functions that are still to be written.

@@ -19,22 +19,6 @@ from safefield.console import Console, fit_bar, spell_seconds
 from safefield.exceptions import escape
 from safefield.reports import count_rows
 
-__all__ = [
-    "Progress",
-    "Run",
-    "begin_command",
-    "end_command",
-    "is_heard",
-    "note",
-    "show_progress",
-    "show_statements",
-    "shows_statements",
-    "statement",
-    "step",
-    "track",
-    "warn",
-]
-
 logger = logging.getLogger("safefield")
 
 #: Seconds between two lines in a log.

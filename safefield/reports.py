@@ -22,19 +22,6 @@ from safefield.exceptions import (
 )
 from safefield.plan import Plan
 
-__all__ = [
-    "MAX_BAD_ROWS",
-    "NOT_DEPENDED_ON",
-    "Finding",
-    "count_rows",
-    "group_rows",
-    "list_keys",
-    "make_bad_row",
-    "make_error",
-    "may_show_key",
-    "shorten",
-]
-
 #: Bad rows after which a fill stops early, and that BackfillError.rows holds.
 MAX_BAD_ROWS = 1_000
 

@@ -32,8 +32,6 @@ from safefield.populate import is_unwritten, unwritten_message
 from safefield.progress import Run, note, show_progress, show_statements, step
 from safefield.reports import MAX_BAD_ROWS, count_rows, list_keys
 
-__all__ = ["backwards", "forwards"]
-
 
 def forwards(plan: Plan, editor: BaseDatabaseSchemaEditor) -> None:
     """

@@ -12,8 +12,6 @@ from django.db.models.fields.proxy import OrderWrt
 
 from safefield.authoring.clashes import COLUMN, NAME, REVERSE, Models, Spot, get_column
 
-__all__ = ["Aside", "move_column", "rename_removal", "set_aside"]
-
 
 @dataclass(frozen=True)
 class Aside:

@@ -29,8 +29,6 @@ from safefield.operations import (
     AlterFieldWithBackfill,
 )
 
-__all__ = ["BackfillAutodetector", "wrap_autodetector"]
-
 if TYPE_CHECKING:
 
     class _Base(MigrationAutodetector):

@@ -23,8 +23,6 @@ from django.db.models.fields.proxy import OrderWrt
 
 from safefield.operations import BACKFILLS
 
-__all__ = ["COLUMN", "NAME", "REVERSE", "Key", "Models", "Spot", "get_column"]
-
 #: App label and lower-case name of a model.
 Key = tuple[str, str]
 

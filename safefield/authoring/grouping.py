@@ -19,8 +19,6 @@ from django.db.models import UniqueConstraint
 from safefield.authoring.migration_file import get_backfills
 from safefield.authoring.unasked import get_constraints, get_names
 
-__all__ = ["describe_keys", "find_unique_with"]
-
 
 def find_unique_with(
     model_state: ModelState, name: str, row_fields: Iterable[str]

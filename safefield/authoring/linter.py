@@ -11,8 +11,6 @@ from django.db.migrations import Migration
 
 from safefield.authoring.migration_file import get_backfills
 
-__all__ = ["spare_from_linter"]
-
 
 def spare_from_linter(migrations: Iterable[Migration]) -> None:
     """

@@ -25,15 +25,6 @@ from safefield.operations import (
     AlterFieldWithBackfill,
 )
 
-__all__ = [
-    "StubWriter",
-    "change_backfills",
-    "get_backfills",
-    "is_first_phase",
-    "set_stubs",
-    "write_stubs",
-]
-
 Backfill = AddFieldWithBackfill | AlterFieldWithBackfill
 
 

@@ -27,8 +27,6 @@ from django.db.models import AutoField, Model
 from safefield.authoring.clashes import Key, Models
 from safefield.operations import BACKFILLS
 
-__all__ = ["Needs"]
-
 _TOGETHER = (AlterUniqueTogether, AlterIndexTogether)
 
 

@@ -16,8 +16,6 @@ from safefield.authoring.stubs import ImportedStub, Stub
 from safefield.operations import AlterFieldWithBackfill
 from safefield.populate import function_name, is_unwritten
 
-__all__ = ["describe_next_steps"]
-
 
 def describe_next_steps(
     changes: dict[str, list[Migration]], get_relative_path: Callable[[str], str]

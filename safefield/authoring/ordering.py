@@ -52,7 +52,6 @@ from safefield.operations import BACKFILLS, AddFieldWithBackfill
 if TYPE_CHECKING:
     from django.db.migrations.autodetector import MigrationAutodetector
 
-__all__ = ["OnOperation", "sort_operations"]
 
 #: Ranks. What a backfill needs that should be late stands behind the others of its
 #: kind, which can do without it.

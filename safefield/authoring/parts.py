@@ -23,8 +23,6 @@ from safefield.authoring.migration_file import (
 from safefield.authoring.stubs import ImportedStub, Stub
 from safefield.operations import BACKFILLS
 
-__all__ = ["describe_rows", "link_phases", "split_migration"]
-
 
 def split_migration(migration: Migration) -> list[Migration]:
     """Return the parts of a migration, in order; the first has its dependencies."""

@@ -10,8 +10,6 @@ from django.db.migrations import Migration
 from safefield.authoring.migration_file import get_backfills, is_first_phase
 from safefield.operations import AlterFieldWithBackfill
 
-__all__ = ["find_first_phases"]
-
 
 def find_first_phases(changes: Mapping[str, Sequence[Migration]]) -> list[Migration]:
     """

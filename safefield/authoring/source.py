@@ -7,8 +7,6 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["Block", "CarriedSource", "join_blocks", "sort_imports"]
-
 
 class Block(NamedTuple):
     """A piece of a file, without blank lines around it."""

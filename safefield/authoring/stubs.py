@@ -11,8 +11,6 @@ from typing import Any
 from django.db.migrations import Migration
 from django.db.migrations.serializer import BaseSerializer
 
-__all__ = ["ImportedStub", "Stub", "StubSerializer"]
-
 #: Columns of a docstring (house style, PEP 8) and of code (black's default).
 DOCSTRING_COLUMNS = 79
 CODE_COLUMNS = 88

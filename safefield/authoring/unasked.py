@@ -9,8 +9,6 @@ from typing import Any
 from django.db.migrations.state import ModelState
 from django.db.models import Model, UniqueConstraint
 
-__all__ = ["Values", "find_addition", "find_alteration"]
-
 
 class Values(Enum):
     """What gives each row its value."""

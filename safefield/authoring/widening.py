@@ -9,8 +9,6 @@ from django.db.migrations.state import ProjectState
 from django.db.migrations.utils import resolve_relation
 from django.db.models import CharField, Field, ForeignKey, IntegerField, TextField
 
-__all__ = ["holds_no_keys", "keeps_values"]
-
 #: Arguments of a field that change no value; its null is looked at by itself.
 _HARMLESS = {
     *Field.non_db_attrs,

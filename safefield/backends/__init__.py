@@ -35,8 +35,6 @@ from safefield.backends.sqlite.schema import SQLiteSchema
 from safefield.backends.sqlite.shadow import SQLiteShadow
 from safefield.fields import AnyField
 
-__all__ = ["Backend", "get_backend"]
-
 
 class Backend(NamedTuple):
     """What safefield does its own way on one database."""

@@ -12,8 +12,6 @@ from django.db.models import Model, QuerySet
 from safefield.filling.assignment import snapshot
 from safefield.filling.backfill import Backfill
 
-__all__ = ["QUESTION_VALUES", "Answer", "Answers", "freeze"]
-
 #: Colliding rows numbered together, and answers in one question to the
 #: database. Each question reads the column once, for there is no index yet.
 #: Below the 32,766 parameters that SQLite takes, the least of all. Source:

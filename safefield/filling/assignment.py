@@ -20,13 +20,6 @@ from safefield.filling.nonvalues import find_nonvalue
 from safefield.filling.values import Values
 from safefield.plan import Plan
 
-__all__ = [
-    "Assignment",
-    "CompanionWriter",
-    "refuse_assignment",
-    "snapshot",
-]
-
 #: Whose content may change while the object stays the same.
 MUTABLE_TYPES = (bytearray, dict, list, set)
 

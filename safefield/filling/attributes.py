@@ -8,8 +8,6 @@ from django.db.models import Model
 
 from safefield.fields import AnyField
 
-__all__ = ["get_setters", "has_own_attribute"]
-
 
 def has_own_attribute(model: type[Model], field: AnyField) -> bool:
     """

@@ -38,14 +38,11 @@ from safefield.plan import Plan
 from safefield.progress import is_heard, note, warn
 from safefield.reports import NOT_DEPENDED_ON, Finding
 
-__all__ = ["Backfill"]
-
 #: Rows on which populate is tried before anything is changed.
 PREFLIGHT_ROWS = 5
 
 #: Parts that a batch is computed in, and rows in one at the least. As soon as the
-#: database has written what it was given, it gets what was computed meanwhile. 8 and 16
-#: parts came out alike, 4 a little slower (2026-11-21). The least is not measured: a
+#: database has written what it was given, it gets what was computed meanwhile. A
 #: batch of fewer rows is one statement.
 OVERLAPPED_PARTS = 8
 FEWEST_OVERLAPPED = 100

@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 
 from django.db.models import Model
 
-__all__ = ["BatchSize"]
-
 #: Seconds that the rows of a batch should take where it is committed on its own,
 #: beside the trips to the server that any batch takes. A row is locked for as long
 #: as its batch, so both together, and one call of a slow populate, are what the

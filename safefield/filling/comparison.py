@@ -16,8 +16,6 @@ from safefield.backends.base.conversion import Conversion
 from safefield.fields import AnyField
 from safefield.plan import Plan
 
-__all__ = ["LIMITED_TEXTS", "Comparison"]
-
 #: Internal types whose columns have a length that databases enforce.
 LIMITED_TEXTS = {
     "CharField",

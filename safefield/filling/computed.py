@@ -21,8 +21,6 @@ from safefield.filling.verify import BLANK
 from safefield.plan import Plan
 from safefield.reports import shorten
 
-__all__ = ["ComputedValues"]
-
 #: What a value is called in a query: the hyphen keeps it from meeting a field.
 RAW = "safefield-raw"
 

@@ -33,8 +33,6 @@ from safefield.plan import Plan
 from safefield.populate import function_name
 from safefield.reports import MAX_BAD_ROWS, Finding
 
-__all__ = ["Deduplication"]
-
 #: Colliding rows written in one transaction: about as many as a batch of the
 #: fill comes to, see BATCH_SECONDS in batches.py.
 PAGE_ROWS = 500

@@ -19,8 +19,6 @@ from safefield.interrupts import Stopped, Terminated, find_interrupt, stoppable
 from safefield.plan import Plan
 from safefield.reports import quote_error
 
-__all__ = ["CommandEnding", "Ending"]
-
 #: Exit codes as shells have them: this and the number of the signal.
 SIGNAL_CODE = 128
 

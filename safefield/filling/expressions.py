@@ -34,8 +34,6 @@ from safefield.filling.violations import is_about_values
 from safefield.plan import Plan
 from safefield.reports import MAX_BAD_ROWS
 
-__all__ = ["DeduplicatedExpression", "ExpressionBackfill"]
-
 #: Rows in one UPDATE at the most: they take no memory here, so that only time
 #: limits them.
 MAX_UPDATED_ROWS = 1_000_000

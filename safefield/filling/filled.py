@@ -8,8 +8,6 @@ from collections.abc import Collection, Iterable, Iterator
 from itertools import chain
 from typing import Any
 
-__all__ = ["FilledKeys"]
-
 #: Keys other than integers that are kept, of about 100 bytes each.
 MAX_OTHER_KEYS = 100_000
 

@@ -12,8 +12,6 @@ from django.db.backends.signals import connection_created
 
 from safefield.backends import get_backend
 
-__all__ = ["Trial"]
-
 #: How a statement begins that writes nothing.
 READING = frozenset(
     {"BEGIN", "DECLARE", "EXPLAIN", "FETCH", "PRAGMA", "RELEASE", "ROLLBACK"}

@@ -11,8 +11,6 @@ from django.db.models import BooleanField
 from safefield.backends.base.schema import Schema
 from safefield.plan import Plan
 
-__all__ = ["Marker"]
-
 #: Characters that the names of columns may have everywhere.
 MAX_NAME_LENGTH = 60
 

@@ -19,8 +19,6 @@ from safefield.plan import Plan
 from safefield.progress import step
 from safefield.reports import MAX_BAD_ROWS, group_rows, make_error, shorten
 
-__all__ = ["Narrowing", "make_refusal", "turn_round"]
-
 #: Rows that are converted at once. Not measured: a page of this size is read in a few
 #: milliseconds, and where one row of it is refused, each is asked about.
 PAGE_ROWS = 1_000

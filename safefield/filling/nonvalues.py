@@ -15,8 +15,6 @@ from uuid import UUID
 from django.db.models import Model, QuerySet
 from django.db.models.manager import BaseManager
 
-__all__ = ["EXPRESSION", "find_nonvalue", "find_stray_object"]
-
 #: What is said of an expression: whatever function gave it, it is no value.
 EXPRESSION = "it is an expression, which only the database can compute"
 

@@ -14,8 +14,6 @@ from django.db.migrations.recorder import MigrationRecorder
 from safefield.exceptions import BackfillError
 from safefield.plan import Plan
 
-__all__ = ["find_migration", "refuse_applied", "shorten"]
-
 
 def find_migration(operation: Any) -> Migration | None:
     """Return the migration of the project that an operation is in; None if in none."""

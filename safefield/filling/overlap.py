@@ -14,12 +14,8 @@ from typing import Any
 
 from safefield.backends.base.writer import Row, Writer
 
-__all__ = ["Overlap"]
-
 #: Seconds that a thread may go on while another one is waiting. With Python's own
-#: 0.005 each step of a statement waits for a part of the batch, and nothing is gained:
-#: in halves of a batch a row took 10.1 µs on PostgreSQL, without overlap 10.3, and 9.4
-#: with 0.0002; from there down to 0.00002 the noise was more (2026-11-21).
+#: 0.005 each step of a statement waits for a part of the batch, and nothing is gained.
 SWITCH_SECONDS = 0.0001
 
 #: What Django and its users get a cursor from.

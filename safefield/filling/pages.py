@@ -10,8 +10,6 @@ from django.db.models import Model, QuerySet
 
 from safefield.fields import is_stock_integer
 
-__all__ = ["Page", "Pages"]
-
 #: Keys that are looked up at once: so many are read in a few milliseconds, and
 #: with batches of about 1,500 rows most pages cost no query. For pages that are
 #: nearly as large, the last key alone is looked up.
@@ -100,8 +98,7 @@ class Pages:
         behind = self._behind(after)
         if self._is_dense and after is not None:
             # So many integers have no gap if the last is where it then has to be: the
-            # database counts them and sends one, which takes 0.05 to 0.2 µs a row,
-            # and sending all 0.3 to 0.6 (SQLite, servers; 2026-11-22).
+            # database counts them and sends one.
             last = next(iter(behind[KEYS_AHEAD - 1 : KEYS_AHEAD]), None)
             if last == after + KEYS_AHEAD:
                 return list(range(after + 1, last + 1))

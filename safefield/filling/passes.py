@@ -31,8 +31,6 @@ from safefield.reports import (
     make_error,
 )
 
-__all__ = ["Pass"]
-
 Result = TypeVar("Result")
 
 #: Rows in a batch before a BatchSize has measured one.

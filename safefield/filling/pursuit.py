@@ -9,8 +9,6 @@ from safefield.exceptions import BackfillError
 from safefield.fields import is_stock_integer
 from safefield.plan import Plan
 
-__all__ = ["Pursuit"]
-
 #: A sweep of so many seconds is short enough to be done once more by the last steps,
 #: while rows without a value are refused.
 SHORT_SECONDS = 0.5

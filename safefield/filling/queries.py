@@ -13,8 +13,6 @@ from django.db.models import Model
 
 from safefield.progress import warn
 
-__all__ = ["QueryWatch", "not_kept"]
-
 #: Rows that a batch must have for its queries to say something.
 FEWEST_ROWS = 10
 

@@ -26,8 +26,6 @@ from safefield.filling.violations import find_violation
 from safefield.plan import Plan
 from safefield.populate import bind, function_name
 
-__all__ = ["Reversal"]
-
 
 class Reversal(Pass):
     """

@@ -14,17 +14,6 @@ from django.db.models.lookups import In
 
 from safefield.backends import get_backend
 
-__all__ = [
-    "Found",
-    "Loser",
-    "find_losers",
-    "has_sharing_rows",
-    "key_names",
-    "lock_rows",
-    "read_values",
-    "sharing_rows",
-]
-
 #: What is found: the primary key of a row and its value.
 Found = tuple[Any, Any]
 
@@ -75,9 +64,6 @@ def key_names(rows: QuerySet[Any, Any]) -> list[str]:
 def has_sharing_rows(rows: QuerySet[Any, Any], columns: Sequence[str]) -> bool:
     """
     Return whether two rows share the values of all `columns`.
-
-    Measured on 200,000 slugs on 2026-11-20, µs a row, grouped or counted:
-    MariaDB 4.2 or 0.8, PostgreSQL 1.2 or 0.6, SQLite 0.4 or 1.0.
     """
     schema = get_backend(connections[rows.db]).schema
     # Of several columns not every database counts the different ones.

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["Saved", "has_subquery"]
-
 
 class Saved:
     """An expression whose values are prepared for a column, as UPDATE has them."""

@@ -23,8 +23,6 @@ from django.utils import timezone
 from safefield.fields import AnyField
 from safefield.filling.nonvalues import find_nonvalue, find_stray_object
 
-__all__ = ["get_type_check", "get_value_check", "is_djangos"]
-
 #: Takes a field and a value; returns a clause that says what is wrong, or None.
 Check = Callable[[AnyField, Any], "str | None"]
 

@@ -10,8 +10,6 @@ from django.db.models import Model, QuerySet
 from safefield.backends.base.writer import Row
 from safefield.exceptions import BadRow
 
-__all__ = ["BY_THE_DATABASE", "UNKEPT", "Computed", "Unfilled", "Written"]
-
 #: Reasons that no value of populate is the cause of.
 UNKEPT = "the database kept no value: a trigger or rule undoes the UPDATE"
 BY_THE_DATABASE = (UNKEPT, "the database raised ")

@@ -28,8 +28,6 @@ from safefield.fields import AnyField
 from safefield.filling.acceptance import get_acceptor
 from safefield.filling.strictness import get_type_check, get_value_check, is_djangos
 
-__all__ = ["Values", "is_json"]
-
 
 class Values:
     """

@@ -38,18 +38,6 @@ from safefield.filling.rows import (
 from safefield.plan import Plan
 from safefield.reports import MAX_BAD_ROWS, Finding, make_error
 
-__all__ = [
-    "BLANK",
-    "Problem",
-    "empty_rows",
-    "find_problems",
-    "must_not_be_blank",
-    "rows_with_values",
-    "tell",
-    "tell_group",
-    "verify",
-]
-
 #: Internal types of fields whose texts safefield.numbered can number.
 NUMBERED_TYPES = {"CharField", "SlugField", "TextField"}
 
@@ -95,9 +83,11 @@ class Sharing(Problem):
     filled: Collection[Any] = ()
 
     def exists(self) -> bool:
+        """Return whether there are such rows."""
         return has_sharing_rows(self.rows, self.columns)
 
     def read(self) -> Iterator[Found]:
+        """Return those of them that give way, by key, in one query."""
         if self.filled:
             losers = find_losers(self.rows, self.columns, self.filled.__contains__)
             found = [(loser.key, loser.value) for loser in losers]

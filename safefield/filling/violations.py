@@ -7,8 +7,6 @@ from typing import NamedTuple
 
 from django.db import DatabaseError, DataError, IntegrityError
 
-__all__ = ["Violation", "find_violation", "is_about_values"]
-
 
 class _Signs(NamedTuple):
     """

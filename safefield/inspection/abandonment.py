@@ -14,8 +14,6 @@ from safefield.inspection.history import Entry, History, find_other_operations
 from safefield.inspection.status import read_column
 from safefield.steps import compare_back, restore
 
-__all__ = ["Abandonment", "Remnant", "find_abandonment", "find_remnants"]
-
 
 @dataclass(frozen=True)
 class Remnant:

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 from safefield.filling.batches import BATCH_SECONDS, MAX_ROWS
 
-__all__ = ["Batch", "Estimate", "estimate"]
-
 #: How many times less, or more, an estimate may be of less than so many rows.
 LATITUDES = {1_000: 4.0, 10_000: 2.0}
 

@@ -35,8 +35,6 @@ from safefield.operations import (
 )
 from safefield.plan import Plan
 
-__all__ = ["Change", "Entry", "History", "Step", "find_other_operations"]
-
 #: The options of a model that keep it away from some databases.
 PLACES = {"managed", "required_db_features", "required_db_vendor", "swappable"}
 

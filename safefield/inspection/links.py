@@ -34,8 +34,6 @@ from safefield.steps import (
     refused,
 )
 
-__all__ = ["Link"]
-
 #: The model of the temporary table, among the historical ones.
 SHADOW_MODEL = "SafefieldRehearsal"
 

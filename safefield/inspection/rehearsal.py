@@ -24,8 +24,6 @@ from safefield.inspection.history import Change, Entry, History
 from safefield.inspection.links import Link
 from safefield.inspection.supply import ColumnValue, Supply
 
-__all__ = ["Rehearsal", "Stage", "rehearse"]
-
 #: Values and renumbered rows that a rehearsal keeps to be shown.
 SAMPLES = 5
 

@@ -18,8 +18,6 @@ from safefield.backends.base.schema import Schema
 from safefield.exceptions import SafefieldError, escape
 from safefield.inspection.history import Entry, History, Step
 
-__all__ = ["State", "Status", "read_column", "read_statuses"]
-
 
 class State(Enum):
     """How far a backfill is."""

@@ -19,8 +19,6 @@ from safefield.inspection.history import STATE_OPERATIONS, Change, Entry
 from safefield.operations import BACKFILLS, AddFieldWithBackfill
 from safefield.plan import Plan
 
-__all__ = ["ColumnValue", "Supply", "clone", "redirect"]
-
 #: Operations on the table itself that do nothing to its columns.
 HARMLESS = (
     *STATE_OPERATIONS,

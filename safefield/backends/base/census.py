@@ -9,8 +9,6 @@ from django.db.models import Count, Max, Min, QuerySet
 
 from safefield.backends.base.schema import Schema
 
-__all__ = ["Census", "Tally"]
-
 #: Rows up to which every row is counted: a fraction of a second everywhere.
 EXACT_ROWS = 100_000
 

@@ -17,8 +17,6 @@ from safefield.exceptions import BackfillError
 from safefield.fields import AnyField
 from safefield.plan import Plan
 
-__all__ = ["Conversion", "TableConversion"]
-
 
 class Conversion:
     """

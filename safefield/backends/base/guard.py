@@ -11,8 +11,6 @@ from safefield.backends.base.locks import Locks
 from safefield.exceptions import SafefieldError
 from safefield.interrupts import undisturbed
 
-__all__ = ["Guard"]
-
 
 class Guard:
     """

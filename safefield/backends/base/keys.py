@@ -13,8 +13,6 @@ from django.db.models import Index
 from safefield.fields import AnyField
 from safefield.plan import Plan
 
-__all__ = ["Key", "Keys", "Kind"]
-
 #: How the names end that Django gives to what a field has: a hash, and a suffix for
 #: PostgreSQL's LIKE, for PostGIS, and for the index that MySQL makes for a foreign key.
 DJANGOS_NAME = re.compile(r"_[0-9a-f]{8}(_like|_id|_fk.*)?\Z")

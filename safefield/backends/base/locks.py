@@ -21,8 +21,6 @@ from safefield.backends.base.waits import Wait
 from safefield.exceptions import BackfillError
 from safefield.plan import Plan
 
-__all__ = ["Locks"]
-
 Result = TypeVar("Result")
 
 #: How often a table is claimed, and the pause in between: the server takes a

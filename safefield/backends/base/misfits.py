@@ -9,8 +9,6 @@ from django.db.models import Q
 
 from safefield.fields import AnyField
 
-__all__ = ["ALWAYS", "find_misfits", "is_stock"]
-
 #: Every row: only Python can tell of its value.
 ALWAYS = ~Q(pk__in=())
 

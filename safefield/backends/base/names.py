@@ -9,8 +9,6 @@ from typing import Any, NamedTuple
 from safefield.exceptions import BackfillError
 from safefield.plan import Plan
 
-__all__ = ["TakenName", "WantedName", "find_wanted_names", "refuse_taken_names"]
-
 #: How Django's CREATE INDEX names another method than the usual one.
 METHOD = re.compile(r" USING (\w+)")
 

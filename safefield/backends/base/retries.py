@@ -10,8 +10,6 @@ from typing import TypeVar
 
 from django.db import DatabaseError
 
-__all__ = ["BATCH", "LONG_WORK", "STRONG_LOCK", "Patience", "retry"]
-
 Result = TypeVar("Result")
 
 

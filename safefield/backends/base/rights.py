@@ -6,8 +6,6 @@ from typing import Any
 
 from django.db import Error
 
-__all__ = ["Rights"]
-
 
 class Rights:
     """

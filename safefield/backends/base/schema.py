@@ -22,8 +22,6 @@ from safefield.backends.base.names import (
 from safefield.exceptions import BackfillError
 from safefield.fields import AnyField, copy_field
 
-__all__ = ["Schema"]
-
 
 def _nothing() -> None:
     """Do nothing."""

@@ -10,8 +10,6 @@ from django.db import Error, InterfaceError
 
 from safefield.interrupts import find_interrupt
 
-__all__ = ["Session"]
-
 
 class Session:
     """

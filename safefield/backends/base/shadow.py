@@ -16,8 +16,6 @@ from safefield.backends.base.schema import Schema
 from safefield.exceptions import SafefieldError
 from safefield.fields import AnyField
 
-__all__ = ["SHADOW_TABLE", "Layout", "Shadow"]
-
 #: How the name of the temporary table begins. No other session sees it, and what
 #: comes behind is new each time: it must not hide a table of this name.
 SHADOW_TABLE = "safefield_rehearsal"

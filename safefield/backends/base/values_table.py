@@ -11,8 +11,6 @@ from django.db.models import QuerySet
 from safefield.backends.base.writer import Writer
 from safefield.fields import AnyField
 
-__all__ = ["ValuesTable"]
-
 
 class ValuesTable:
     """

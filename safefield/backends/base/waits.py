@@ -12,8 +12,6 @@ from safefield.console import spell_seconds
 from safefield.plan import Plan
 from safefield.progress import is_heard, note
 
-__all__ = ["FIRST_SECONDS", "Wait"]
-
 #: Seconds after which a wait is told, and after which it is told again.
 FIRST_SECONDS = 2.0
 NEXT_SECONDS = 10.0

@@ -16,8 +16,6 @@ from django.db.models.sql import UpdateQuery
 from safefield.fields import AnyField, is_stock_integer
 from safefield.progress import shows_statements, statement
 
-__all__ = ["Row", "Writer"]
-
 #: Key and values of one row, ready for the database: a key is a tuple with a
 #: part for each column of the primary key.
 Row = tuple[tuple[Any, ...], tuple[Any, ...]]

@@ -12,8 +12,6 @@ from typing import Any
 from safefield.fields import AnyField
 from safefield.plan import Plan
 
-__all__ = ["find_check_by_hand", "get_check", "spell_check_changes"]
-
 
 def get_check(connection: Any, field: AnyField) -> str | None:
     """Return the check that Django makes with a column of this field."""

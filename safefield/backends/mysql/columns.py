@@ -6,8 +6,6 @@ from typing import NamedTuple
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-__all__ = ["LiveColumn", "find_live_columns"]
-
 
 class LiveColumn(NamedTuple):
     """

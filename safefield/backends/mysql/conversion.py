@@ -10,8 +10,6 @@ from django.db.models.functions import Cast
 from safefield.backends.base.conversion import TableConversion
 from safefield.backends.mysql.rights import MySQLRights
 
-__all__ = ["MySQLConversion"]
-
 
 class MySQLConversion(TableConversion):
     """What the values of an altered column become."""

@@ -9,8 +9,6 @@ from django.db import DatabaseError
 from safefield.exceptions import BackfillError
 from safefield.plan import Plan
 
-__all__ = ["refuse_too_long"]
-
 #: Error numbers: "Specified key was too long", "Column length too big", "Row size too
 #: large", "BLOB/TEXT column used in key specification without a key length". Source:
 #: mysqld_error.h.

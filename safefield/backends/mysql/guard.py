@@ -11,8 +11,6 @@ from safefield.backends.base.guard import Guard
 from safefield.backends.base.locks import Locks
 from safefield.plan import Plan
 
-__all__ = ["NullGuard"]
-
 #: Error numbers of a trigger that this user may not create: "command denied",
 #: "access denied; you need SUPER", "you do not have SUPER and binary logging
 #: is enabled". Source: mysqld_error.h.

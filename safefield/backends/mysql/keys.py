@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from safefield.backends.base.keys import Key, Keys, Kind
 
-__all__ = ["MySQLKeys"]
-
 #: Name, whether it may hold a value twice, and method: ascending indexes of whole
 #: values on one column alone. A spatial one is always of a part.
 INDEXES = """

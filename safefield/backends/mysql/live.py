@@ -19,8 +19,6 @@ from safefield.backends.mysql.rights import MySQLRights
 from safefield.backends.mysql.session import fresh_statistics
 from safefield.fields import AnyField
 
-__all__ = ["MySQLLiveSchema"]
-
 
 class MySQLLiveSchema(Schema):
     """The column on MySQL and MariaDB, as it is there."""

@@ -11,8 +11,6 @@ from safefield.backends.base.locks import Locks
 from safefield.backends.mysql.session import MySQLSession, set_variables, setting
 from safefield.conf import get_configuration
 
-__all__ = ["MySQLLocks"]
-
 #: Error numbers of what passes: "Lock wait timeout exceeded" and "Deadlock
 #: found". Source: mysqld_error.h, ER_LOCK_WAIT_TIMEOUT and ER_LOCK_DEADLOCK.
 PASSING = {1205, 1213}

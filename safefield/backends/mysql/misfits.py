@@ -9,8 +9,6 @@ from django.db.models import BooleanField, F, Func
 from safefield.backends.base.misfits import ALWAYS, is_stock
 from safefield.fields import AnyField
 
-__all__ = ["find_misfits"]
-
 
 def find_misfits(connection: Any, field: AnyField) -> Any:
     """Return the condition on rows whose value may be none of the field's."""

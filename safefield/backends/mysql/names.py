@@ -8,8 +8,6 @@ from typing import Any
 from safefield.backends.base.names import TakenName, WantedName
 from safefield.plan import Plan
 
-__all__ = ["find_taken_names"]
-
 
 def find_taken_names(
     connection: Any, plan: Plan, wanted: Sequence[WantedName]

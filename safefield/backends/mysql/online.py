@@ -12,8 +12,6 @@ from django.db import DatabaseError
 from safefield.plan import Plan
 from safefield.progress import note
 
-__all__ = ["beside_writers"]
-
 #: Error numbers: "… is not supported for this operation", and the same with a reason.
 #: Source: mysqld_error.h, ER_ALTER_OPERATION_NOT_SUPPORTED and …_REASON.
 NOT_ONLINE = {1845, 1846}

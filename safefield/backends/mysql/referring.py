@@ -15,8 +15,6 @@ from safefield.exceptions import BackfillError
 from safefield.fields import AnyField, copy_field
 from safefield.plan import Plan
 
-__all__ = ["Referring"]
-
 #: Foreign keys to one column, by what they are and what they do.
 KEYS = """
 SELECT u.TABLE_NAME, u.COLUMN_NAME, u.CONSTRAINT_NAME, u.REFERENCED_TABLE_NAME,

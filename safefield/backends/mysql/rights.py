@@ -6,8 +6,6 @@ from django.db import Error
 
 from safefield.backends.base.rights import Rights
 
-__all__ = ["MySQLRights"]
-
 #: Error numbers of what a user may not do: with a database, a table, a column, without
 #: a right of the server, with a routine. Source: mysqld_error.h.
 REFUSALS = {1044, 1142, 1143, 1227, 1370}

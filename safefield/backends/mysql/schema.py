@@ -29,8 +29,6 @@ from safefield.backends.mysql.session import strict_mode, without_foreign_key_ch
 from safefield.exceptions import BackfillError
 from safefield.fields import AnyField, copy_field
 
-__all__ = ["MySQLSchema"]
-
 #: How often enforce() is tried when the application inserts rows between the
 #: sweep and the ALTER. From the second on they cannot come, but NULLs of updates.
 ENFORCE_TRIES = 5

@@ -10,15 +10,6 @@ from django.db import Error
 
 from safefield.backends.base.session import Session
 
-__all__ = [
-    "MySQLSession",
-    "fresh_statistics",
-    "set_variables",
-    "setting",
-    "strict_mode",
-    "without_foreign_key_checks",
-]
-
 #: Seconds that a session may be idle, where 0 is not "without end": the default.
 LIFTED = {"wait_timeout": "28800"}
 

@@ -13,8 +13,6 @@ from safefield.backends.base.schema import Schema
 from safefield.backends.base.shadow import Layout, Shadow
 from safefield.backends.mysql.rights import MySQLRights
 
-__all__ = ["MySQLShadow"]
-
 #: Statements behind which nothing can be rolled back. Source:
 #: https://dev.mysql.com/doc/refman/8.4/en/implicit-commit.html
 COMMITTING = re.compile(

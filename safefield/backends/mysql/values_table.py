@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from safefield.backends.base.values_table import ValuesTable
 
-__all__ = ["MySQLValuesTable"]
-
 
 class MySQLValuesTable(ValuesTable):
     """The temporary table on MySQL and MariaDB."""

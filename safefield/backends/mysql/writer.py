@@ -14,8 +14,6 @@ from django.db.models.expressions import Col
 from safefield.backends.base.writer import Row, Writer
 from safefield.backends.mysql.columns import LiveColumn, find_live_columns
 
-__all__ = ["MySQLWriter"]
-
 #: Bytes that a row adds to a statement beside its values, at the most.
 ROW_BYTES = 64
 

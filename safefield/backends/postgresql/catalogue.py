@@ -6,18 +6,6 @@ from typing import Any
 
 from safefield.backends.base.column import LiveColumn
 
-__all__ = [
-    "estimate_rows",
-    "find_check_name",
-    "find_column",
-    "find_immediate_constraints",
-    "find_index",
-    "has_constraint",
-    "has_name",
-    "is_bare",
-    "may_have_rows",
-]
-
 
 def may_have_rows(connection: Any, table: str) -> bool:
     """Return whether a table has rows, or row security may hide some."""

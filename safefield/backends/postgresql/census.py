@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from safefield.backends.base.census import Census, Tally, extrapolate
 
-__all__ = ["PostgreSQLCensus"]
-
 #: Pages of a table that are read at the most. The share is exact to about two
 #: percent: 1 / (2 * sqrt(SAMPLE_PAGES)), for a page is filled as a whole.
 SAMPLE_PAGES = 1_000

@@ -9,8 +9,6 @@ from django.db import DatabaseError, Error
 from safefield.exceptions import BackfillError
 from safefield.plan import Plan
 
-__all__ = ["Claim", "is_pooled", "make_claim"]
-
 #: How Django is told of a pooler that hands out a connection for each transaction.
 POOLED = "DISABLE_SERVER_SIDE_CURSORS"
 

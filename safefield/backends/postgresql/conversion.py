@@ -9,8 +9,6 @@ from django.db.models.expressions import RawSQL
 
 from safefield.backends.base.conversion import Conversion
 
-__all__ = ["PostgreSQLConversion"]
-
 #: What a row keeps of the number of the transaction that wrote it.
 XID_LIMIT = 2**32
 

@@ -11,8 +11,6 @@ from safefield.backends.base.locks import Locks
 from safefield.backends.postgresql import catalogue
 from safefield.plan import Plan
 
-__all__ = ["NotNullCheck"]
-
 
 class NotNullCheck(Guard):
     """

@@ -10,8 +10,6 @@ from django.db.models import BooleanField, F, Func, IntegerField, Q
 from django.db.models.expressions import RawSQL
 from django.db.models.lookups import GreaterThan
 
-__all__ = ["is_too_long"]
-
 #: Bytes of a value as it is stored, compressed, for which a B-tree has room: a third
 #: of a page of 8 kB, less what is around it. Source: BTMaxItemSize in
 #: src/include/access/nbtree.h.

@@ -7,8 +7,6 @@ from typing import Any
 from safefield.backends.base.keys import DJANGOS_NAME, Key, Keys, Kind
 from safefield.fields import AnyField
 
-__all__ = ["PostgreSQLKeys"]
-
 #: Name, method, whether the operators are the type's own, whether it is unique, and
 #: whether that is a constraint: valid indexes of all rows on one column alone.
 INDEXES = """

@@ -16,8 +16,6 @@ from safefield.backends.postgresql.session import PostgreSQLSession
 from safefield.conf import get_configuration
 from safefield.progress import is_heard, statement, warn
 
-__all__ = ["PostgreSQLLocks"]
-
 #: Milliseconds that a statement waits for a strong lock, and a batch for a
 #: row. Everybody who comes meanwhile waits behind a strong lock, so this is a
 #: stall of the site.

@@ -9,8 +9,6 @@ from typing import Any
 from safefield.backends.base.names import TakenName, WantedName
 from safefield.plan import Plan
 
-__all__ = ["find_taken_names", "get_inline_names"]
-
 #: Bytes of a name. Source: NAMEDATALEN in pg_config_manual.h, less the end.
 MAX_BYTES = 63
 

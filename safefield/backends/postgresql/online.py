@@ -30,8 +30,6 @@ from safefield.backends.postgresql.surroundings import is_partitioned
 from safefield.interrupts import undisturbed
 from safefield.progress import step, warn
 
-__all__ = ["OnlineSchema"]
-
 #: The templates of the statements that are put together here.
 TEMPLATES = ("sql_create_index", "sql_create_fk")
 

@@ -8,8 +8,6 @@ from safefield.backends.base.rights import Rights
 from safefield.exceptions import BackfillError
 from safefield.plan import Plan
 
-__all__ = ["PostgreSQLRights", "get_state"]
-
 #: SQLSTATEs of insufficient_privilege and read_only_sql_transaction. Source:
 #: PostgreSQL's appendix A.
 REFUSAL = "42501"

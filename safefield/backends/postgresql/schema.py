@@ -27,8 +27,6 @@ from safefield.backends.postgresql.surroundings import (
 from safefield.fields import AnyField
 from safefield.progress import warn
 
-__all__ = ["PostgreSQLSchema"]
-
 #: Rows that an atomic migration fills in a second, about: the slowest of the
 #: whole operations in benchmarks/. Only for the warning.
 ROWS_PER_SECOND = 40_000

@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from safefield.backends.base.session import Session
 from safefield.backends.postgresql.claims import is_pooled
 
-__all__ = ["LOCK_LIMITS", "PostgreSQLSession"]
-
 #: For statements that wait for the transactions of others and keep nobody waiting:
 #: CREATE INDEX CONCURRENTLY and VALIDATE.
 LOCK_LIMITS = ("lock_timeout",)

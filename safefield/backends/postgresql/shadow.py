@@ -12,8 +12,6 @@ from safefield.backends.base.shadow import Shadow
 from safefield.backends.postgresql.rights import PostgreSQLRights
 from safefield.fields import AnyField
 
-__all__ = ["PostgreSQLShadow"]
-
 #: Where the catalogue has what needs a column, and how the server says it.
 DEPENDENTS = {
     "pg_rewrite": "used by a view or rule",

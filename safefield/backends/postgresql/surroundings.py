@@ -7,13 +7,6 @@ from typing import Any
 from safefield.exceptions import BackfillError
 from safefield.plan import Plan
 
-__all__ = [
-    "is_partitioned",
-    "refuse_dependents",
-    "refuse_row_security",
-    "refuse_unique_over_partitions",
-]
-
 
 def is_partitioned(connection: Any, table: str) -> bool:
     """Return whether `table`, quoted, is partitioned."""

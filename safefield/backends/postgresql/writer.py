@@ -12,8 +12,6 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from safefield.backends.base.writer import Row, Writer
 
-__all__ = ["PostgreSQLWriter"]
-
 #: Parameters in a statement at the most when they are bound by the server.
 #: Source: the protocol's Bind message counts them in 16 bits.
 MAX_PARAMETERS = 65_535

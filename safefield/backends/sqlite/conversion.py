@@ -9,8 +9,6 @@ from django.db.models import AutoField
 
 from safefield.backends.base.conversion import TableConversion
 
-__all__ = ["SQLiteConversion"]
-
 
 class SQLiteConversion(TableConversion):
     """What the values of an altered column become."""

@@ -9,8 +9,6 @@ from typing import Any, NamedTuple
 
 from django.db.backends.utils import strip_quotes
 
-__all__ = ["Definition", "checks_of", "name_of", "quote", "words"]
-
 #: A name, a text, a comment, a word, blanks, or one other character.
 TOKEN = re.compile(
     r'"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\]|\'(?:[^\']|\'\')*\''

@@ -10,8 +10,6 @@ from django.db.backends.utils import strip_quotes
 from safefield.backends.base.keys import Key, Keys, Kind
 from safefield.backends.sqlite.definition import Definition
 
-__all__ = ["SQLiteKeys"]
-
 
 class SQLiteKeys(Keys):
     """The keys on the column of a plan."""

@@ -10,8 +10,6 @@ from django.db.models import BooleanField, F, Func
 from safefield.backends.base.misfits import ALWAYS, is_stock
 from safefield.fields import AnyField
 
-__all__ = ["find_misfits"]
-
 IS_NO_TEXT = "typeof({0}) <> 'text'"
 
 #: A fraction of a second, or nothing, behind so many characters.

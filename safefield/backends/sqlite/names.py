@@ -10,8 +10,6 @@ from django.db.backends.utils import strip_quotes
 from safefield.backends.base.names import TakenName, WantedName
 from safefield.plan import Plan
 
-__all__ = ["find_taken_names"]
-
 
 def find_taken_names(
     connection: Any, plan: Plan, wanted: Sequence[WantedName]

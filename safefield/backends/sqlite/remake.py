@@ -21,8 +21,6 @@ from django.db.backends.utils import strip_quotes
 from safefield.backends.sqlite.definition import Definition, name_of, quote
 from safefield.fields import AnyField, strip_default
 
-__all__ = ["remake_from_definition"]
-
 #: Tables in which SQLite keeps what it knows of others, by the column with their
 #: name. What it knows of a table is dropped with it.
 NOTES = {"sqlite_sequence": "name", "sqlite_stat1": "tbl", "sqlite_stat4": "tbl"}

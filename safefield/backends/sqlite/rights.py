@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from safefield.backends.base.rights import Rights
 
-__all__ = ["SQLiteRights"]
-
 
 class SQLiteRights(Rights):
     """SQLite has no users, but files that nobody may write to."""

@@ -30,8 +30,6 @@ from safefield.backends.sqlite.surroundings import (
 from safefield.exceptions import BackfillError
 from safefield.fields import AnyField
 
-__all__ = ["SQLiteSchema"]
-
 #: The types of a STRICT table. Source: https://www.sqlite.org/stricttables.html.
 STRICT_TYPES = ("INT", "INTEGER", "REAL", "TEXT", "BLOB", "ANY")
 

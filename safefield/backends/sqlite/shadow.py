@@ -15,8 +15,6 @@ from safefield.backends.base.shadow import Shadow
 from safefield.backends.sqlite.definition import Definition, checks_of, name_of, words
 from safefield.fields import AnyField
 
-__all__ = ["SQLiteShadow"]
-
 WRITING = {sqlite3.SQLITE_DELETE, sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE}
 
 

@@ -14,8 +14,6 @@ from safefield.exceptions import BackfillError, BadRow
 from safefield.plan import Plan
 from safefield.reports import MAX_BAD_ROWS, group_rows, make_error
 
-__all__ = ["keep_surroundings", "refuse_broken_references", "refuse_dangling_keys"]
-
 #: What fires triggers.
 EVENTS = ("INSERT", "UPDATE", "DELETE")
 

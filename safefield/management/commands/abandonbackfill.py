@@ -10,8 +10,6 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from safefield.filling.endings import CommandEnding
 from safefield.inspection.abandonment import Abandonment, find_abandonment
 
-__all__ = ["Command"]
-
 
 class Command(BaseCommand):
     """Removes what an unapplied migration has left behind half-way."""

@@ -16,8 +16,6 @@ from django.db.migrations import Migration
 from safefield.conf import get_configuration
 from safefield.populate import allow_unwritten
 
-__all__ = ["BackfillCommand", "Command"]
-
 APP_NAME = "safefield"
 
 

@@ -21,8 +21,6 @@ from safefield.inspection.rehearsal import Rehearsal, rehearse
 from safefield.progress import show_progress
 from safefield.reports import may_show_key, shorten
 
-__all__ = ["Command"]
-
 
 class Command(BaseCommand):
     """Prints what migrate would do with the backfills of a migration."""

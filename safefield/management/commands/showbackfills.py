@@ -16,8 +16,6 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from safefield.filling.endings import CommandEnding
 from safefield.inspection.status import Status, read_statuses
 
-__all__ = ["Command"]
-
 
 class Command(BaseCommand):
     """Prints a line for each backfill in the project's migrations."""
