@@ -25,9 +25,9 @@ from tests.support.walk import make_walk
 #: main example of the README.
 WHEEL_TESTS = (
     "tests/test_contract.py",
-    "tests/test_autodetector.py",
-    "tests/test_makemigrations.py",
-    "tests/test_readme.py::test_there_and_back_as_shown",
+    "tests/authoring/test_autodetector.py",
+    "tests/authoring/test_makemigrations.py",
+    "tests/project/test_readme.py::test_there_and_back_as_shown",
 )
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from django.db import connections
 
+from tests.inspection.test_status import SLUG, make_site
 from tests.support.catalogue import describe_table
 from tests.support.site import Site
-from tests.test_status import SLUG, make_site
 
 #: What stops a process before its first statement that begins so.
 STOP = """

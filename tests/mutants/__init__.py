@@ -3,8 +3,8 @@ Changes to safefield that a test has to notice, one file for each module.
 
 A file has the path of its module, the tests that are run, the databases they run on
 (names as in SAFEFIELD_DATABASES), and the mutants, each of which may have tests and
-databases of its own. `python -m tests.mutants` runs them; tests/test_mutants.py looks
-whether they still fit the code.
+databases of its own. `python -m tests.mutants` runs them;
+tests/project/test_mutants.py looks whether they still fit the code.
 """
 
 from __future__ import annotations

@@ -20,11 +20,11 @@ from safefield import BackfillError
 from safefield.inspection.abandonment import find_remnants
 from safefield.inspection.history import find_entries
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
+from tests.inspection.test_rehearsal import rehearse
 from tests.support import cleanup
 from tests.support.history import History
 from tests.surroundings import scenery
 from tests.surroundings.witness import Snapshot, take_snapshot
-from tests.test_rehearsal import rehearse
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from django.db.models.functions import Lower, RowNumber
 import safefield
 from safefield import BackfillError
 from safefield.operations import AddFieldWithBackfill
+from tests.inspection.test_rehearsal import rehearse
 from tests.support.history import History
 from tests.surroundings.witness import take_snapshot
-from tests.test_rehearsal import rehearse
 
 #: Whatever the package calls something in SQL, and has called so.
 WORDS = [

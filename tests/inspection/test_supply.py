@@ -1,0 +1,292 @@
+"""A rehearsal supplies what earlier operations, which have not run, are to make."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import migrations, models
+from django.db.models import F, Value
+from django.db.models.expressions import Window
+from django.db.models.functions import Concat, RowNumber
+
+import safefield
+from safefield import BackfillError
+from safefield.exceptions import SafefieldError
+from safefield.inspection.history import find_changes, find_entries
+from safefield.inspection.rehearsal import Rehearsal, Stage
+from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
+from tests.inspection.test_rehearsal import NoParents, create, dump, without_ending
+from tests.support.history import History
+from tests.support.site import Site
+
+
+@pytest.fixture
+def history(alias: str) -> History:
+    return History(alias)
+
+
+def rehearse(history: History, *operations: Any, limit: int | None = None) -> Rehearsal:
+    """Rehearse the last of some operations, none of which has run."""
+    migration = history.make(*operations)
+    changes = list(find_changes(migration, history.state.clone()))
+    *_, entry = find_entries(migration, history.state.clone())
+    parents: Any = NoParents()
+    return Stage(history.connection, parents, entry, limit, changes[:-1]).rehearse()
+
+
+def check(history: History, *operations: Any) -> Rehearsal:
+    """Rehearse, run all of the operations, and compare."""
+    before = dump(history)
+
+    rehearsal = rehearse(history, *operations)
+
+    assert dump(history) == before
+    failure = None
+    try:
+        history.apply(*operations)
+    except BackfillError as exc:
+        failure = exc
+    assert without_ending(rehearsal.error) == without_ending(failure)
+    if failure is None:
+        name = operations[-1].name
+        field = history.model("Movie")._meta.get_field(name)
+        values = dict(history.rows("Movie").values_list("pk", field.attname))
+        assert dict(rehearsal.samples) == values
+        for pk, _, new in rehearsal.renumbered_samples:
+            assert values[pk] == new
+    return rehearsal
+
+
+def text(**options: Any) -> models.CharField[Any, Any]:
+    return models.CharField(**{"max_length": 60, **options})
+
+
+def adding(name: str, field: Any, populate: Any, **options: Any) -> Any:
+    return AddFieldWithBackfill("Movie", name, field, populate, **options)
+
+
+def slug_of(movie: Any) -> str:
+    return str(movie.title).lower()
+
+
+CHAINS: dict[str, Any] = {
+    "backfills": lambda: [
+        adding("slug", text(unique=True), slug_of, deduplicate=safefield.numbered),
+        adding("path", text(), lambda movie: f"/{movie.year}/{movie.slug}"),
+        adding("url", text(), lambda movie: f"https:/{movie.path}"),
+    ],
+    "the earlier one fails": lambda: [
+        adding("slug", text(unique=True), slug_of),
+        adding("path", text(), lambda movie: f"/{movie.year}/{movie.slug}"),
+    ],
+    "expressions": lambda: [
+        adding("place", models.IntegerField(), Window(
+            RowNumber(), order_by=F("year").asc())),
+        adding("path", text(), Concat(Value("/"), "title", output_field=text())),
+        adding("url", text(), lambda movie: f"{movie.path}?{movie.place}"),
+    ],
+    "an expression over a backfill": lambda: [
+        adding("slug", text(), slug_of),
+        adding("url", text(), Concat(Value("/"), "slug", output_field=text())),
+    ],
+    "plain fields": lambda: [
+        migrations.AddField("Movie", "a", text(default="A")),
+        migrations.AddField("Movie", "b", text(null=True)),
+        migrations.AddField("Movie", "c", text(db_default="C")),
+        migrations.AddField("Movie", "d", models.IntegerField(default=4)),
+        adding("z", text(), lambda m: f"{m.a} {m.b} {m.c} {m.d}"),
+    ],
+    "renamed": lambda: [
+        migrations.RenameField("Movie", "title", "name"),
+        adding("slug", text(), lambda movie: movie.name.lower()),
+        migrations.RenameField("Movie", "slug", "handle"),
+        adding("url", text(), lambda movie: f"/{movie.handle}"),
+    ],
+    "another column": lambda: [
+        migrations.AlterField("Movie", "year", models.IntegerField(db_column="y")),
+        adding("url", text(), lambda movie: f"/{movie.year}"),
+    ],
+    "two phases": lambda: [
+        adding("slug", text(null=True, unique=True), slug_of,
+               deduplicate=safefield.numbered),
+        AlterFieldWithBackfill("Movie", "slug", text(unique=True), slug_of,
+                               deduplicate=safefield.numbered),
+    ],
+    "filled and then required": lambda: [
+        migrations.AddField("Movie", "slug", text(null=True)),
+        AlterFieldWithBackfill("Movie", "slug", text(max_length=80), slug_of),
+        adding("url", text(), lambda movie: f"/{movie.slug}"),
+    ],
+    "required before": lambda: [
+        migrations.AddField("Movie", "a", text(null=True)),
+        migrations.AlterField("Movie", "a", text(default="A")),
+        adding("z", text(), lambda movie: movie.a),
+    ],
+    "rows of the same table": lambda: [
+        adding("slug", text(), slug_of),
+        adding("others", text(), lambda movie, apps: " ".join(
+            apps.get_model("films", "Movie").objects.using(movie._state.db)
+            .exclude(pk=movie.pk).order_by("pk").values_list("slug", flat=True))),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_predicts_what_migrate_does(history: History, name: str) -> None:
+    # Fails if an operation before the backfill is not supplied, or not in order.
+    create(history, "A", "b", "a", "C")
+
+    rehearsal = check(history, *CHAINS[name]())
+
+    assert (rehearsal.error is not None) is (name == "the earlier one fails")
+
+
+def test_half_filled(history: History) -> None:
+    # Fails if what an earlier run has filled is computed anew.
+    create(history, "a", "B", "c")
+    operation = adding("slug", text(), lambda movie: int("x" * (movie.pk == 2) or 1))
+    with pytest.raises(BackfillError):
+        history.apply(operation)
+
+    rehearsal = rehearse(
+        history,
+        adding("slug", text(), lambda movie: "new"),
+        adding("url", text(), lambda movie: f"/{movie.slug}"),
+    )
+
+    is_there = history.connection.vendor != "sqlite"
+    old = "/1" if is_there else "/new"
+    assert rehearsal.samples == [(1, old), (2, "/new"), (3, old)]
+
+
+def test_limit(history: History) -> None:
+    # Fails if a copy of some rows is not told as such.
+    create(history, *[f"Film {number}" for number in range(50)])
+    first = adding("slug", text(), slug_of)
+    second = adding("url", text(unique=True), lambda movie: f"/{movie.slug}")
+
+    rehearsal = rehearse(history, first, second, limit=20)
+
+    assert (rehearsal.rows, rehearsal.rehearsed) == (50, 20)
+    assert rehearsal.notes == [
+        "What films.0002_test is to fill was filled first, in a copy of the table.",
+        "That values are unique was looked for among the rehearsed rows alone.",
+        "<lambda>() found only the rehearsed rows in the table.",
+    ]
+
+
+def test_what_is_not_supplied(history: History) -> None:
+    # Fails if what is left out is not told.
+    create(history, "a")
+
+    rehearsal = rehearse(
+        history,
+        migrations.RunPython(migrations.RunPython.noop),
+        migrations.AddField("Studio", "city", text(null=True)),
+        migrations.AddIndex("Movie", models.Index(fields=["year"], name="by_year")),
+        adding("slug", text(), slug_of),
+    )
+
+    assert rehearsal.notes == [
+        "films.0002_test is not applied, and this was not done: Raw Python operation; "
+        "Add field city to Studio."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("operation", "message"),
+    [
+        (
+            migrations.AlterField("Movie", "year", models.TextField()),
+            "films.Movie.slug cannot be rehearsed yet, because films.0002_test is to "
+            "change column films_movie.year. Apply films.0002_test first.",
+        ),
+        (
+            migrations.AlterModelTable("Movie", "other"),
+            "films.Movie.slug cannot be rehearsed yet, because films.0002_test is to "
+            "rename a table: Rename table for Movie to other. Apply films.0002_test "
+            "first.",
+        ),
+    ],
+    ids=["type", "table"],
+)
+def test_what_cannot_be_supplied(
+    history: History, operation: Any, message: str
+) -> None:
+    create(history, "a")
+
+    with pytest.raises(SafefieldError) as caught:
+        rehearse(history, operation, adding("slug", text(), slug_of))
+
+    assert str(caught.value) == message
+
+
+MIGRATION = """\
+import safefield.operations
+from django.db import migrations, models
+
+
+def populate_movie_{name}(movie):
+    return {value}
+
+
+class Migration(migrations.Migration):
+    atomic = False
+    dependencies = [("films", "{before}")]
+    operations = [
+        safefield.operations.AddFieldWithBackfill(
+            model_name="movie",
+            name="{name}",
+            field=models.CharField(max_length=40),
+            populate=populate_movie_{name},
+        ),
+    ]
+"""
+
+
+def test_migrations_of_a_project(tmp_path: Path) -> None:
+    # Fails if only the first backfill of a table can be rehearsed.
+    site = Site(tmp_path)
+    fields = "class Movie(models.Model):\n    title = models.CharField(max_length=40)\n"
+    site.write_models(fields)
+    site.manage("makemigrations", "films")
+    site.manage("migrate")
+    site.manage(
+        "shell", "-c", "from films.models import *; Movie.objects.create(title='Dune')"
+    )
+    values = {"slug": "movie.title.lower()", "url": "'/' + movie.slug"}
+    before = "0001_initial"
+    for number, (name, value) in enumerate(values.items(), 2):
+        migration = f"{number:04}_movie_{name}"
+        site.write(
+            f"films/migrations/{migration}.py",
+            MIGRATION.format(name=name, value=value, before=before),
+        )
+        fields += f"    {name} = models.CharField(max_length=40)\n"
+        before = migration
+    site.write_models(fields)
+
+    result = site.manage("rehearsebackfill", "films", "0003")
+
+    assert result == (
+        "films.Movie.url, filled by populate_movie_url(): rehearsed with 1 rows, and "
+        "nothing was changed.\n"
+        "Some values:\n"
+        "  primary key 1: '/dune'\n"
+        "migrate takes about 0.1 s.\n"
+        "What films.0002_movie_slug is to fill was filled first, in a copy of the "
+        "table.\n",
+        "",
+        0,
+    )
+    (found,) = json.loads(
+        site.manage("rehearsebackfill", "films", "0003", "--json").out
+    )
+    assert found["notes"] == [
+        "What films.0002_movie_slug is to fill was filled first, in a copy of the "
+        "table."
+    ]
+    assert "0002_movie_slug\n" in site.manage("showmigrations", "films").out

@@ -1,0 +1,91 @@
+"""The benchmarks run; what they measure is not for a test to say."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from tests.project.test_busy_site import run
+from tests.support.servers import LABELS
+from tests.support.site import REPOSITORY
+
+WAYS = [
+    "bulk_update",
+    "floor_compute",
+    "floor_update",
+    "safefield",
+    "safefield_beside",
+    "safefield_expression",
+    "save",
+    "save_committed",
+]
+
+
+def test_backfill(alias: str, tmp_path: Path) -> None:
+    figures, plot = tmp_path / "figures.json", tmp_path / "plot.svg"
+    options = [
+        "--rows",
+        "200",
+        "--sample",
+        "10",
+        "--sizes",
+        "50",
+        "--rounds",
+        "1",
+        "--seed",
+        "1",
+        "--beside",
+        str(REPOSITORY),
+    ]
+
+    out = run(
+        "backfill.py",
+        "--database",
+        LABELS[alias],
+        *options,
+        f"--json={figures}",
+        f"--svg={plot}",
+    )
+
+    runs = json.loads(figures.read_text())["runs"]
+    assert sorted({run["way"] for run in runs}) == WAYS
+    assert all(seconds > 0 for run in runs for seconds in run["seconds"].values())
+    assert all(run["peak_mb"] > 0 for run in runs)
+    assert "| bulk_update(), 1,000 rows |" in out
+    assert "| safefield of --beside, populate in Python |" in out
+    assert "| 50 |" in out
+    assert "Fill against the floor" in out
+    assert ElementTree.parse(plot).getroot().tag == "{http://www.w3.org/2000/svg}svg"
+
+
+@pytest.mark.parametrize("count", [2])
+def test_empty_table(alias: str, count: int) -> None:
+    options = [f"--migrations={count}", "--rounds=1"]
+    out = run("empty_table.py", "--database", LABELS[alias], *options)
+
+    assert "AddFieldWithBackfill takes " in out
+    assert f"migrate over {count} migrations: " in out
+
+
+def test_extremes(alias: str) -> None:
+    options = ["--slow-rows=3", "--heavy-rows=2"]
+    out = run("extremes.py", "--database", LABELS[alias], *options)
+
+    assert "2 rows of 1 MB each: peak " in out
+    assert ("3 rows of 50 ms each: " in out) == (alias != "default")
+
+
+def test_deduplicate(alias: str) -> None:
+    out = run("deduplicate.py", "--database", LABELS[alias], "--rows=300", "--rounds=1")
+
+    assert "one shared value, groups of two: " in out
+
+
+def test_big_project() -> None:
+    out = run("big_project.py", "--apps=1", "--migrations=11", "--rounds=1")
+
+    assert "makemigrations --check: " in out
+    assert "check: " in out
