@@ -1,4 +1,4 @@
-"""Which fields can be backfilled, and the forms they take on the way."""
+"""The forms that a field takes on the way, and what they can be asked."""
 
 from __future__ import annotations
 
@@ -8,9 +8,6 @@ from typing import Any, TypeAlias
 from django.db.models import (
     NOT_PROVIDED,
     AutoField,
-    Field,
-    ForeignKey,
-    ForeignObject,
     IntegerField,
     Value,
 )
@@ -23,55 +20,6 @@ AnyField: TypeAlias = Any
 #: NULL for an UPDATE. Of None a field may make something else, such as
 #: JSON's null or an empty text. JSONField asks a Value for its type.
 NULL = Value(None, IntegerField())
-
-
-def refusal(field: Any, *, needs_values: bool) -> str | None:
-    """
-    Return why `field` cannot be backfilled and what to use; None if it can.
-
-    `needs_values` says that its own default is all there is to fill it with.
-    """
-    kind = type(field).__name__
-    if isinstance(field, type) and issubclass(field, Field):
-        return (
-            f"field must be a model field, not {field!r}. Give an instance: "
-            f"{field.__name__}(...)."
-        )
-    if not isinstance(field, Field) and not hasattr(field, "many_to_many"):
-        return f"field must be a model field, not {field!r}."
-    # Not by class: contenttypes can only be imported where it is installed.
-    if hasattr(field, "ct_field"):
-        return (
-            f"{kind} has no column to fill. Use this operation for its two fields, "
-            f"the content type and the key."
-        )
-    if field.many_to_many:
-        return (
-            f"{kind} has no column to fill. Use migrations.AddField, then "
-            f"migrations.RunPython to add the related rows."
-        )
-    if isinstance(field, ForeignObject) and not isinstance(field, ForeignKey):
-        return f"{kind} has no column to fill. Use migrations.AddField."
-    if field.remote_field and field.remote_field.parent_link:
-        return (
-            "a parent link is the key of a row in another table. Create that row "
-            "and the link in a migration of your own."
-        )
-    if getattr(field, "generated", False):
-        return f"{kind} is computed by the database. Use migrations.AddField."
-    if getattr(field, "primary_key", False):
-        return (
-            "a primary key cannot be backfilled. Add a unique field with this "
-            "operation, then make it the primary key with migrations.AlterField."
-        )
-    if isinstance(field, AutoField):
-        return f"{kind} gets its values from the database. Use migrations.AddField."
-    if needs_values and not field.has_default():
-        return (
-            "populate is missing, and the field has no default to be called once "
-            "a row. Give populate=, a function of one row."
-        )
-    return None
 
 
 def loosen(field: AnyField, old_field: AnyField | None) -> AnyField:

@@ -20,9 +20,16 @@ from django.db.migrations.operations.models import DeleteModel
 from django.db.migrations.state import ProjectState
 from django.db.models.expressions import Combinable
 
-from safefield.fields import refusal
+from safefield.arguments import (
+    check_batch_size,
+    check_callable,
+    check_deduplicate,
+    check_flag,
+    check_names,
+    refusal,
+)
 from safefield.plan import Plan
-from safefield.populate import check_callable, check_deduplicate, function_name
+from safefield.populate import function_name
 
 __all__ = ["BACKFILLS", "AddFieldWithBackfill", "AlterFieldWithBackfill"]
 
@@ -85,45 +92,22 @@ class _BackfillOperation(_Base):
             check_callable(reverse, "reverse", operation)
         if deduplicate is not None:
             check_deduplicate(deduplicate, operation)
+        check_names(select_related, "select_related", operation)
+        check_names(prefetch_related, "prefetch_related", operation)
+        check_names(unique_with, "unique_with", operation)
         if deduplicate is not None and not (field.unique or unique_with):
             raise ValueError(
                 f"{operation}: deduplicate is for a field with unique=True, or for "
                 f"unique_with; this one may hold a value twice. Leave deduplicate out."
             )
-        for argument, names in (
-            ("select_related", select_related),
-            ("prefetch_related", prefetch_related),
-            ("unique_with", unique_with),
-        ):
-            if isinstance(names, str):
-                raise TypeError(
-                    f"{operation}: {argument} must be a list or tuple of names, "
-                    f"not the string {names!r}."
-                )
-            if not all(isinstance(name, str) for name in names):
-                raise TypeError(
-                    f"{operation}: {argument} must be a list or tuple of names, "
-                    f"not {names!r}."
-                )
         if unique_with and field.unique:
             raise ValueError(
                 f"{operation}: unique_with is for a field without unique=True; this "
                 f"one is unique by itself. Leave unique_with out."
             )
-        if batch_size is not None:
-            sentence = (
-                f"{operation}: batch_size must be a whole number of rows, at least "
-                f"1, not {batch_size!r}."
-            )
-            if type(batch_size) is not int:
-                raise TypeError(sentence)
-            if batch_size < 1:
-                raise ValueError(sentence)
-        for argument, value in (("allow_blank", allow_blank), ("elidable", elidable)):
-            if not isinstance(value, bool):
-                raise TypeError(
-                    f"{operation}: {argument} must be True or False, not {value!r}."
-                )
+        check_batch_size(batch_size, operation)
+        check_flag(allow_blank, "allow_blank", operation)
+        check_flag(elidable, "elidable", operation)
         self.populate = populate
         self.reverse = reverse
         self.deduplicate = deduplicate

@@ -1,4 +1,4 @@
-"""What populate and reverse may be, and how they are called."""
+"""How populate and reverse are called, and what is not written yet."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from asgiref.sync import iscoroutinefunction
 from django.apps.registry import Apps
 
 _RETURNS = {"RETURN_VALUE", "RETURN_CONST", "RETURN_GENERATOR"}
@@ -27,81 +26,9 @@ def function_name(function: Any) -> str:
     return f"{name}()"
 
 
-def check_callable(function: Any, argument: str, operation: str) -> None:
-    """
-    Refuse what can be called neither with a row nor with a row and apps.
-
-    Raises:
-        TypeError: `function` is not callable, takes other arguments, or answers
-            with something that has to be awaited or iterated.
-    """
-    if not callable(function):
-        raise TypeError(
-            f"{operation}: {argument} must be a function of one row, not {function!r}."
-        )
-    refuse_delayed(function, argument, operation)
-    if _arity(function) is None:
-        raise TypeError(
-            f"{operation}: {argument}={function_name(function)} must take one "
-            f"argument (row) or two (row, apps); its signature is "
-            f"{inspect.signature(function)}."
-        )
-
-
-def check_deduplicate(function: Any, operation: str) -> None:
-    """
-    Refuse what cannot be called with a row, a value and a number.
-
-    Raises:
-        TypeError: As of check_callable().
-    """
-    if not callable(function):
-        raise TypeError(
-            f"{operation}: deduplicate must be a function of row, value and n, "
-            f"not {function!r}."
-        )
-    refuse_delayed(function, "deduplicate", operation)
-    signature = _get_signature(function)
-    if signature is not None and not _takes(signature, 3):
-        raise TypeError(
-            f"{operation}: deduplicate={function_name(function)} must take three "
-            f"arguments (row, value, n); its signature is {signature}."
-        )
-
-
-def refuse_delayed(function: Any, argument: str, operation: str) -> None:
-    """
-    Refuse a function whose answer is not there when it returns.
-
-    Raises:
-        TypeError: It is a coroutine function or a generator function.
-    """
-    while isinstance(function, functools.partial):
-        function = function.func
-    # An instance is called by a method of its class.
-    called = function if inspect.isroutine(function) else type(function).__call__
-    if isinstance(function, type):
-        return
-    named = f"{operation}: {argument}={function_name(function)}"
-    if any(
-        iscoroutinefunction(candidate) or inspect.isasyncgenfunction(candidate)
-        for candidate in (function, called)
-    ):
-        raise TypeError(
-            f"{named} is a coroutine function, and nothing would await what it "
-            f"returns. Write it with def, without async; asgiref's async_to_sync() "
-            f"makes one of it."
-        )
-    if any(map(inspect.isgeneratorfunction, (function, called))):
-        raise TypeError(
-            f"{named} is a generator function. Return one value for the row, and "
-            f"yield none."
-        )
-
-
 def bind(function: Callable[..., Any], apps: Apps) -> Callable[[Any], Any]:
     """Return `function` as a function of one row, `apps` filled in if wanted."""
-    if _arity(function) == 2:
+    if get_arity(function) == 2:
         return lambda row: function(row, apps)
     return function
 
@@ -145,14 +72,14 @@ def unwritten_message(function: Callable[..., Any]) -> str:
     )
 
 
-def _arity(function: Callable[..., Any]) -> int | None:
+def get_arity(function: Callable[..., Any]) -> int | None:
     """
     Return 1 for `function(row)`, 2 for `function(row, apps)`, otherwise None.
 
     An optional second argument is used only if it is called "apps": a default
     such as `separator="-"` is not a place for the registry.
     """
-    signature = _get_signature(function)
+    signature = get_signature(function)
     if signature is None:
         return 1
     positional = [
@@ -163,12 +90,12 @@ def _arity(function: Callable[..., Any]) -> int | None:
     ]
     takes_apps = len(positional) > 1 and positional[1].name == "apps"
     for arity in (2,) if takes_apps else (1, 2):
-        if _takes(signature, arity):
+        if takes(signature, arity):
             return arity
     return None
 
 
-def _get_signature(function: Callable[..., Any]) -> inspect.Signature | None:
+def get_signature(function: Callable[..., Any]) -> inspect.Signature | None:
     """Return the signature of `function`; some built-in functions have none to read."""
     try:
         return inspect.signature(function)
@@ -176,7 +103,7 @@ def _get_signature(function: Callable[..., Any]) -> inspect.Signature | None:
         return None
 
 
-def _takes(signature: inspect.Signature, count: int) -> bool:
+def takes(signature: inspect.Signature, count: int) -> bool:
     """Return whether a function of `signature` can be called with `count` arguments."""
     try:
         signature.bind(*[None] * count)

@@ -14,6 +14,7 @@ from django.db.migrations.operations import AlterField
 from django.db.migrations.operations.base import Operation
 from django.db.models import NOT_PROVIDED
 
+from safefield.arguments import refusal
 from safefield.authoring.asides import move_column
 from safefield.authoring.clashes import get_column
 from safefield.authoring.migration_file import get_backfills
@@ -22,7 +23,6 @@ from safefield.authoring.parts import describe_rows, link_phases, split_migratio
 from safefield.authoring.stubs import ImportedStub, Stub
 from safefield.authoring.unasked import Values, find_addition, find_alteration
 from safefield.authoring.widening import holds_no_keys
-from safefield.fields import refusal
 from safefield.operations import (
     BACKFILLS,
     AddFieldWithBackfill,
