@@ -10,7 +10,8 @@ from django.db.migrations import Migration
 
 from safefield.backends import get_backend
 from safefield.exceptions import SafefieldError
-from safefield.inspection.history import Entry, History, find_other_operations
+from safefield.inspection.entries import Entry, find_other_operations
+from safefield.inspection.history import History
 from safefield.inspection.status import read_column
 from safefield.steps import compare_back, restore
 
@@ -93,13 +94,7 @@ def find_abandonment(
             f"is nothing half-way to abandon. Undo it with: migrate {app_label} "
             f"{history.find_previous(migration)}"
         )
-    step = history.find_step(migration)
-    if step is not None and step.error is not None:
-        raise SafefieldError(
-            f"{migration} cannot be read: {type(step.error).__name__}: {step.error}"
-        ) from step.error
-    if step is None:
-        raise SafefieldError(f"{migration} has no backfill to abandon.")
+    found = history.get_backfills(migration)
     history.loader.check_consistent_history(connection)
     if waits_for := history.find_unapplied_parents(migration):
         return Abandonment(migration, waits_for=waits_for)
@@ -107,12 +102,12 @@ def find_abandonment(
         migration,
         [
             remnant
-            for entry in reversed(step.entries)
+            for entry in reversed(found.entries)
             for remnant in find_remnants(entry, connection)
         ],
         [
             operation.describe()
-            for operation in find_other_operations(step.migration.operations)
+            for operation in find_other_operations(found.migration.operations)
         ],
     )
 

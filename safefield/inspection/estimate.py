@@ -64,28 +64,31 @@ def estimate(
         slowdown (float): How many times as long as its rehearsal a run takes.
     """
     tried = sum(batch.rows for batch in batches)
-    total = sum(batch.seconds for batch in batches)
-    if tried >= rows:
-        seconds = total
-    else:
-        largest = max((batch.rows for batch in batches), default=1)
-        # The first ones are small, and slow for other reasons too.
-        settled = [batch for batch in batches if batch.rows * 2 >= largest]
-        for_each_batch = min(
-            (batch.seconds - batch.computing_seconds for batch in batches), default=0.0
-        )
-        # The quickest: few were tried, and something else may have held one up.
-        for_each_row = min(
-            (max(each.seconds - for_each_batch, 0.0) / each.rows for each in settled),
-            default=0.0,
-        )
-        fitting = BATCH_SECONDS / for_each_row if for_each_row else MAX_ROWS
-        size = batch_rows or max(largest, min(fitting, MAX_ROWS))
-        # A few rows more or less are not another batch.
-        seconds = rows * for_each_row + rows / size * for_each_batch
+    seconds = sum(batch.seconds for batch in batches)
+    if tried < rows:
+        seconds = _extrapolate(batches, rows, batch_rows)
     seconds += other_seconds
     seconds *= slowdown
     latitude = next(
         (each for limit, each in LATITUDES.items() if tried < min(rows, limit)), 1.0
     )
     return Estimate(seconds, seconds / latitude, seconds * latitude)
+
+
+def _extrapolate(batches: list[Batch], rows: int, batch_rows: int | None) -> float:
+    """Return the seconds of so many rows, from those of some batches."""
+    largest = max((batch.rows for batch in batches), default=1)
+    # The first ones are small, and slow for other reasons too.
+    settled = [batch for batch in batches if batch.rows * 2 >= largest]
+    for_each_batch = min(
+        (batch.seconds - batch.computing_seconds for batch in batches), default=0.0
+    )
+    # The quickest: few were tried, and something else may have held one up.
+    for_each_row = min(
+        (max(each.seconds - for_each_batch, 0.0) / each.rows for each in settled),
+        default=0.0,
+    )
+    fitting = BATCH_SECONDS / for_each_row if for_each_row else MAX_ROWS
+    size = batch_rows or max(largest, min(fitting, MAX_ROWS))
+    # A few rows more or less are not another batch.
+    return rows * for_each_row + rows / size * for_each_batch

@@ -1,167 +1,31 @@
-"""The backfills of a project's migrations, each with the states around it."""
+"""The migrations of a project, and what a database has recorded of them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
 
-from django.apps.registry import Apps
-from django.db import router
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations import Migration
 from django.db.migrations.exceptions import AmbiguityError
 from django.db.migrations.executor import MigrationExecutor
-from django.db.migrations.operations import (
-    AlterModelManagers,
-    AlterModelOptions,
-    AlterModelTable,
-    DeleteModel,
-    RenameModel,
-    SeparateDatabaseAndState,
+from django.db.migrations.state import ProjectState
+
+from safefield.exceptions import SafefieldError
+from safefield.inspection.entries import (
+    Change,
+    Entry,
+    find_changes,
+    find_entries,
+    find_names,
+    has_backfill,
 )
-from django.db.migrations.operations.base import Operation
-from django.db.migrations.operations.fields import FieldOperation, RenameField
-from django.db.migrations.state import ModelState, ProjectState
-from django.db.models import Model
-
-from safefield.backends import get_backend
-from safefield.backends.base.schema import Schema
-from safefield.exceptions import BackfillError, SafefieldError
-from safefield.operations import (
-    BACKFILLS,
-    AddFieldWithBackfill,
-    AlterFieldWithBackfill,
-)
-from safefield.plan import Plan
-
-#: The options of a model that keep it away from some databases.
-PLACES = {"managed", "required_db_features", "required_db_vendor", "swappable"}
-
-#: They change nothing in the database.
-STATE_OPERATIONS = (AlterModelManagers, AlterModelOptions)
-
-Backfill = AddFieldWithBackfill | AlterFieldWithBackfill
-
-
-class Change(NamedTuple):
-    """
-    One operation of a migration, and the states around it.
-
-    Args:
-        migration (Migration): The migration.
-        operation (Operation): The operation.
-        before (ProjectState): The state before it.
-        after (ProjectState): The state after it.
-    """
-
-    migration: Migration
-    operation: Operation
-    before: ProjectState
-    after: ProjectState
 
 
 @dataclass(frozen=True)
-class Entry:
+class BackfillMigration:
     """
-    One backfill of a migration.
-
-    Args:
-        migration (Migration): The migration.
-        operation (Backfill): One of its operations.
-        start (ProjectState): The state before the migration.
-        before (ProjectState): The state before the operation.
-        after (ProjectState): The state after it.
-    """
-
-    migration: Migration
-    operation: Backfill
-    start: ProjectState
-    before: ProjectState
-    after: ProjectState
-
-    @property
-    def model_label(self) -> str:
-        """Label of the model, such as "films.Movie"."""
-        key = self.migration.app_label, self.operation.model_name_lower
-        return f"{key[0]}.{self.after.models[key].name}"
-
-    @property
-    def title(self) -> str:
-        """How messages name the field: "films.Movie.slug"."""
-        return f"{self.model_label}.{self.operation.name}"
-
-    def make_plan(self) -> Plan:
-        """Return what the backfill asks for."""
-        return self.operation.make_plan(
-            self.migration.app_label, self.before, self.after
-        )
-
-    def is_allowed(self, connection: BaseDatabaseWrapper) -> bool:
-        """Return whether the model is on a database."""
-        key = self.migration.app_label, self.operation.model_name_lower
-        state = self.after.models[key]
-        if state.options.get("proxy"):
-            return False
-        if not router.routers and not PLACES & state.options.keys():
-            return True
-        return self.operation.allow_migrate_model(connection.alias, make_alone(state))
-
-    def is_changed_later(self) -> bool:
-        """Return whether the rest of the migration changes the column or its table."""
-        operations = iter(flatten(self.migration.operations))
-        for operation in operations:
-            if operation is self.operation:
-                break
-        return any(map(self._is_changed_by, operations))
-
-    def _is_changed_by(self, operation: Operation) -> bool:
-        app_label, backfill = self.migration.app_label, self.operation
-        if isinstance(operation, RenameField):
-            name = operation.old_name_lower
-            return (
-                operation.model_name_lower == backfill.model_name_lower
-                and name == backfill.name_lower
-            )
-        if isinstance(operation, FieldOperation):
-            # A backfill itself says that it may refer to any field.
-            return operation.is_same_field_operation(backfill)
-        if isinstance(operation, RenameModel | DeleteModel | AlterModelTable):
-            return operation.references_model(backfill.model_name, app_label)
-        return False
-
-    def make_schema(self, connection: BaseDatabaseWrapper, editor: Any) -> Schema:
-        """
-        Return the column of the backfill on a database.
-
-        Raises:
-            BackfillError: The catalogue cannot tell whose column it is.
-        """
-        plan = self.make_plan()
-        if self.before is not self.start and plan.old_field is None:
-            self._refuse_reuse(plan)
-        return get_backend(connection).schema(editor, plan)
-
-    def _refuse_reuse(self, plan: Plan) -> None:
-        """Refuse a column whose name another one had when the migration began."""
-        for model in self.start.apps.get_models(include_auto_created=True):
-            if model._meta.db_table == plan.table and any(
-                field.column == plan.field.column
-                for field in model._meta.local_concrete_fields
-            ):
-                raise BackfillError(
-                    f"{plan.title}: migration {self.migration} begins with another "
-                    f"column {plan.field.column} in table {plan.table}, and the "
-                    f"catalogue does not tell which of the two is there.",
-                    model=plan.label,
-                    field=plan.field_name,
-                )
-
-
-@dataclass(frozen=True)
-class Step:
-    """
-    One migration on the way from an empty database.
+    A migration with backfills, or one that cannot be read.
 
     Args:
         migration (Migration): The migration.
@@ -189,7 +53,7 @@ class History:
 
     def walk(
         self, has_states: Callable[[Migration], bool] = lambda migration: True
-    ) -> Iterator[Step]:
+    ) -> Iterator[BackfillMigration]:
         """
         Yield the migrations with backfills, and those that cannot be read.
 
@@ -213,15 +77,27 @@ class History:
                 else:
                     entries += find_names(migration, state)
             except Exception as exc:  # noqa: BLE001 - the next one may be readable
-                yield Step(migration, entries, exc)
+                yield BackfillMigration(migration, entries, exc)
             else:
                 if entries:
-                    yield Step(migration, entries)
+                    yield BackfillMigration(migration, entries)
 
-    def find_step(self, migration: Migration) -> Step | None:
-        """Return a migration with its backfills; None if it has none."""
-        steps = self.walk(lambda other: other is migration)
-        return next((step for step in steps if step.migration is migration), None)
+    def get_backfills(self, migration: Migration) -> BackfillMigration:
+        """
+        Return a migration with its backfills.
+
+        Raises:
+            SafefieldError: It has none, or cannot be read.
+        """
+        every = self.walk(lambda other: other is migration)
+        found = next((each for each in every if each.migration is migration), None)
+        if found is None:
+            raise SafefieldError(f"{migration} has no backfill.")
+        if (error := found.error) is not None:
+            raise SafefieldError(
+                f"{migration} cannot be read: {type(error).__name__}: {error}"
+            ) from error
+        return found
 
     def find_unapplied(self, migration: Migration) -> Iterator[Change]:
         """Yield what `migrate` does up to a migration, and in it."""
@@ -314,76 +190,3 @@ class History:
 def get_key(migration: Migration) -> tuple[str, str]:
     """Return the migration's key in the graph."""
     return migration.app_label, migration.name
-
-
-def has_backfill(operations: Sequence[Operation]) -> bool:
-    """Return whether one of the operations is a backfill, or has one within."""
-    return any(
-        isinstance(operation, BACKFILLS)
-        or has_backfill(getattr(operation, "database_operations", ()))
-        for operation in operations
-    )
-
-
-def flatten(operations: Sequence[Operation]) -> Iterator[Operation]:
-    """Yield what changes the database, also within SeparateDatabaseAndState."""
-    for operation in operations:
-        if isinstance(operation, SeparateDatabaseAndState):
-            yield from flatten(operation.database_operations)
-        else:
-            yield operation
-
-
-def find_entries(migration: Migration, start: ProjectState) -> Iterator[Entry]:
-    """Yield the backfills of a migration, also within SeparateDatabaseAndState."""
-    for change in find_changes(migration, start):
-        if isinstance(change.operation, BACKFILLS):
-            yield Entry(migration, change.operation, start, change.before, change.after)
-
-
-def find_names(migration: Migration, state: ProjectState) -> Iterator[Entry]:
-    """Yield the backfills of a migration, each with its model alone; mutate `state`."""
-    for operation in migration.operations:
-        operation.state_forwards(migration.app_label, state)
-        for backfill in flatten([operation]):
-            if isinstance(backfill, BACKFILLS):
-                key = migration.app_label, backfill.model_name_lower
-                alone = ProjectState({key: state.models[key]})
-                yield Entry(migration, backfill, alone, alone, alone)
-
-
-def make_alone(state: ModelState) -> type[Model]:
-    """Return a model without those that it refers to, for the database routers."""
-    alone = state.clone()
-    mixins = tuple(base for base in state.bases if not isinstance(base, str))
-    has_model = any(issubclass(base, Model) for base in mixins)
-    alone.bases = mixins if has_model else (*mixins, Model)
-    model: type[Model] = alone.render(Apps())
-    return model
-
-
-def find_changes(migration: Migration, start: ProjectState) -> Iterator[Change]:
-    """Yield what a migration does, one operation after the other."""
-
-    def find(operations: Sequence[Operation], before: ProjectState) -> Iterator[Change]:
-        for operation in operations:
-            after = before.clone()
-            operation.state_forwards(migration.app_label, after)
-            if isinstance(operation, SeparateDatabaseAndState):
-                yield from find(operation.database_operations, before)
-            else:
-                yield Change(migration, operation, before, after)
-            before = after
-
-    yield from find(migration.operations, start)
-
-
-def find_other_operations(operations: Sequence[Operation]) -> list[Operation]:
-    """Return the operations that are not backfills and may change the database."""
-    others: list[Operation] = []
-    for operation in operations:
-        if isinstance(operation, SeparateDatabaseAndState):
-            others += find_other_operations(operation.database_operations)
-        elif not isinstance(operation, (*BACKFILLS, *STATE_OPERATIONS)):
-            others.append(operation)
-    return others

@@ -22,9 +22,10 @@ from safefield.filling.attributes import has_own_attribute
 from safefield.filling.backfill import Backfill
 from safefield.filling.narrowing import Narrowing, make_refusal
 from safefield.filling.pages import Page
+from safefield.inspection.entries import Entry
 from safefield.inspection.estimate import Batch
-from safefield.inspection.history import Entry
-from safefield.inspection.supply import Supply, clone, redirect
+from safefield.inspection.states import clone, redirect
+from safefield.inspection.supply import Supply
 from safefield.plan import Plan
 from safefield.steps import (
     fill_and_check,

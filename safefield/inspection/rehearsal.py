@@ -19,8 +19,9 @@ from safefield.exceptions import BackfillError, SafefieldError
 from safefield.filling.attributes import has_own_attribute
 from safefield.filling.deduplicate import Deduplication
 from safefield.filling.isolation import Trial
+from safefield.inspection.entries import Change, Entry
 from safefield.inspection.estimate import Estimate, estimate
-from safefield.inspection.history import Change, Entry, History
+from safefield.inspection.history import History
 from safefield.inspection.links import Link
 from safefield.inspection.supply import ColumnValue, Supply
 
@@ -90,24 +91,18 @@ def rehearse(
     history = History(connection)
     migration = history.get_migration(app_label, migration_name)
     label = str(migration)
-    step = history.find_step(migration)
-    if step is not None and step.error is not None:
-        raise SafefieldError(
-            f"Migration {label} cannot be read: {step.error}"
-        ) from step.error
-    if step is None:
-        raise SafefieldError(f"There is no backfill in migration {label}.")
-    if history.is_applied(step.migration):
+    found = history.get_backfills(migration)
+    if history.is_applied(found.migration):
         raise SafefieldError(f"Migration {label} is applied: nothing is to be done.")
-    here = [entry for entry in step.entries if entry.is_allowed(connection)]
+    here = [entry for entry in found.entries if entry.is_allowed(connection)]
     if not here:
-        names = ", ".join(entry.title for entry in step.entries)
+        names = ", ".join(entry.title for entry in found.entries)
         raise SafefieldError(
             f"Nothing of migration {label} can be rehearsed on the "
             f"{connection.alias!r} database: {names} is not on this database."
         )
-    changes = list(history.find_unapplied(step.migration))
-    for entry in step.entries:
+    changes = list(history.find_unapplied(found.migration))
+    for entry in found.entries:
         if entry not in here:
             source = entry.make_plan().source_name
             yield Rehearsal(entry.title, source, is_here=False)
@@ -117,7 +112,7 @@ def rehearse(
         # which the order of the whole history puts behind this one.
         entry = replace(
             entry,
-            start=next(c.before for c in changes if c.migration is step.migration),
+            start=next(c.before for c in changes if c.migration is found.migration),
             before=changes[place].before,
             after=changes[place].after,
         )

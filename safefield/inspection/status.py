@@ -16,7 +16,8 @@ from safefield.backends.base.census import Tally
 from safefield.backends.base.column import LiveColumn
 from safefield.backends.base.schema import Schema
 from safefield.exceptions import SafefieldError, escape
-from safefield.inspection.history import Entry, History, Step
+from safefield.inspection.entries import Entry
+from safefield.inspection.history import BackfillMigration, History
 
 
 class State(Enum):
@@ -130,15 +131,15 @@ def read_statuses(
     history = History(connection)
     if app_label is not None:
         history.check_app(app_label)
-    for step in history.walk(history.is_next):
-        if app_label in (None, step.migration.app_label):
-            yield from _read_step(step, history)
+    for found in history.walk(history.is_next):
+        if app_label in (None, found.migration.app_label):
+            yield from _read(found, history)
 
 
-def _read_step(step: Step, history: History) -> Iterator[Status]:
-    is_applied = history.is_applied(step.migration)
-    for entry in step.entries:
-        label = str(step.migration)
+def _read(found: BackfillMigration, history: History) -> Iterator[Status]:
+    is_applied = history.is_applied(found.migration)
+    for entry in found.entries:
+        label = str(found.migration)
         field = entry.operation.name
         with suppress(Exception):
             field = f"{entry.model_label}.{field}"
@@ -148,8 +149,8 @@ def _read_step(step: Step, history: History) -> Iterator[Status]:
             yield _report_unknown(label, field, is_applied, exc)
         else:
             yield Status(label, field, is_applied, state, tally, guard=guard)
-    if step.error is not None:
-        yield _report_unknown(str(step.migration), "", is_applied, step.error)
+    if found.error is not None:
+        yield _report_unknown(str(found.migration), "", is_applied, found.error)
 
 
 def _report_unknown(

@@ -15,7 +15,7 @@ from django.db.models import NOT_PROVIDED
 from safefield.backends.base.column import find_column_names
 from safefield.exceptions import SafefieldError
 from safefield.fields import AnyField
-from safefield.inspection.history import STATE_OPERATIONS, Change, Entry
+from safefield.inspection.entries import STATE_OPERATIONS, Change, Entry
 from safefield.operations import BACKFILLS, AddFieldWithBackfill
 from safefield.plan import Plan
 
@@ -307,26 +307,3 @@ class Supply:
         only_null: bool = False,
     ) -> None:
         self.actions.append(ColumnValue(field.column, sql, params, only_null))
-
-
-def redirect(state: ProjectState, key: tuple[str, str], table: str) -> ProjectState:
-    """
-    Return a copy of a state, in which a model has another table.
-
-    Args:
-        state (ProjectState): The state, which stays as it is.
-        key (tuple[str, str]): App label and lower-case name of the model.
-        table (str): Name of the table.
-    """
-    copy = clone(state)
-    model = copy.models[key]
-    model.options = {**model.options, "db_table": table}
-    return copy
-
-
-def clone(state: ProjectState) -> ProjectState:
-    """Return a copy of a state that can be changed while its models are in use."""
-    return ProjectState(
-        {key: model.clone() for key, model in state.models.items()},
-        real_apps=state.real_apps,
-    )

@@ -11,7 +11,7 @@ from django.db import migrations, models
 
 from safefield import BackfillError
 from safefield.inspection.abandonment import Remnant, find_remnants
-from safefield.inspection.history import find_entries
+from safefield.inspection.entries import find_entries
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
 from tests.filling.test_resume import FIELDS, POPULATE, Stopped, stop_at
 from tests.support.history import History

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from django.db import models
 
+from safefield.inspection.entries import find_entries
 from safefield.inspection.estimate import Batch, Estimate, estimate
-from safefield.inspection.history import find_entries
 from safefield.inspection.rehearsal import Stage
 from safefield.operations import AddFieldWithBackfill
 from tests.inspection.test_rehearsal import NoParents, create

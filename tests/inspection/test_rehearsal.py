@@ -15,7 +15,7 @@ from django.utils.text import slugify
 
 import safefield
 from safefield import BackfillError
-from safefield.inspection.history import find_entries
+from safefield.inspection.entries import find_entries
 from safefield.inspection.rehearsal import Rehearsal, Stage
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
 from tests.project.test_films import MOVIE as FILM
@@ -466,7 +466,7 @@ def test_command_as_json(site: Site) -> None:
         ),
         (
             ["films", "0001"],
-            "SafefieldError: There is no backfill in migration films.0001_initial.",
+            "SafefieldError: films.0001_initial has no backfill.",
         ),
         (
             ["films", "0002_movie_slug", "--limit", "0"],

@@ -13,7 +13,7 @@ from django.db.models.functions import Lower
 import safefield
 from safefield import BackfillError
 from safefield.exceptions import SafefieldError
-from safefield.inspection.history import find_changes, find_entries
+from safefield.inspection.entries import find_changes, find_entries
 from safefield.inspection.rehearsal import Stage
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
 from tests.inspection.test_rehearsal import NoParents, check, create, rehearse

@@ -408,7 +408,7 @@ MISTAKES = {
     ),
     "no backfill": (
         ("films", "0005"),
-        "SafefieldError: films.0005_plain has no backfill to abandon.\n",
+        "SafefieldError: films.0005_plain has no backfill.\n",
     ),
     "no migration": (
         ("films", "0009"),

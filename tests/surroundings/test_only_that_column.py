@@ -18,7 +18,7 @@ from django.db.models.functions import Lower, RowNumber
 import safefield
 from safefield import BackfillError
 from safefield.inspection.abandonment import find_remnants
-from safefield.inspection.history import find_entries
+from safefield.inspection.entries import find_entries
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
 from tests.inspection.test_rehearsal import rehearse
 from tests.support import cleanup

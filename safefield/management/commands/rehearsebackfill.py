@@ -146,17 +146,10 @@ def as_dict(rehearsal: Rehearsal) -> dict[str, Any]:
         "rehearsed": rehearsal.rehearsed,
         "filled": rehearsal.filled,
         "error": None if error is None else str(error),
-        "bad_rows": (
-            []
-            if error is None
-            else [
-                {
-                    "pk": row.pk if may_show_key(row.pk) else None,
-                    "reason": row.reason,
-                }
-                for row in error.rows
-            ]
-        ),
+        "bad_rows": [
+            {"pk": row.pk if may_show_key(row.pk) else None, "reason": row.reason}
+            for row in (() if error is None else error.rows)
+        ],
         "renumbered": rehearsal.renumbered,
         "renumbered_samples": [
             {"pk": pk, "from": old, "to": new}
