@@ -22,7 +22,7 @@ AnyField: TypeAlias = Any
 NULL = Value(None, IntegerField())
 
 
-def loosen(field: AnyField, old_field: AnyField | None) -> AnyField:
+def make_interim(field: AnyField, old_field: AnyField | None) -> AnyField:
     """
     Return `field` nullable and bare: what the column is while it is filled.
 
@@ -31,20 +31,20 @@ def loosen(field: AnyField, old_field: AnyField | None) -> AnyField:
     relies on it, but not a constraint that the final field does without: a value
     of populate may break it.
     """
-    loose = strip_default(field)
-    loose.null = field.null or old_field is None or old_field.null
-    loose.db_default = NOT_PROVIDED if old_field is None else old_field.db_default
-    loose._unique = old_field is not None and old_field.unique and field.unique
-    loose.db_index = (
+    interim = strip_default(field)
+    interim.null = field.null or old_field is None or old_field.null
+    interim.db_default = NOT_PROVIDED if old_field is None else old_field.db_default
+    interim._unique = old_field is not None and old_field.unique and field.unique
+    interim.db_index = (
         old_field is not None and old_field.db_index and not old_field.unique
     )
-    if loose.remote_field is not None:
-        loose.db_constraint = getattr(old_field, "db_constraint", False) and getattr(
+    if interim.remote_field is not None:
+        interim.db_constraint = getattr(old_field, "db_constraint", False) and getattr(
             field, "db_constraint", False
         )
-    if hasattr(loose, "spatial_index"):
-        loose.spatial_index = getattr(old_field, "spatial_index", False)
-    return loose
+    if hasattr(interim, "spatial_index"):
+        interim.spatial_index = getattr(old_field, "spatial_index", False)
+    return interim
 
 
 def strip_default(field: AnyField) -> AnyField:

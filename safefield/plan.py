@@ -11,7 +11,7 @@ from django.apps.registry import Apps
 from django.db.migrations.state import ProjectState
 from django.db.models import Model
 
-from safefield.fields import AnyField, loosen, strip_default
+from safefield.fields import AnyField, make_interim, strip_default
 from safefield.populate import bind, function_name
 
 
@@ -93,12 +93,12 @@ class Plan:
         return fields.get(self.field_name)
 
     @cached_property
-    def loose_field(self) -> AnyField:
+    def interim_field(self) -> AnyField:
         """The field as it is while rows are being filled: nullable and bare."""
-        return loosen(self.field, self.old_field)
+        return make_interim(self.field, self.old_field)
 
     @cached_property
-    def strict_field(self) -> AnyField:
+    def final_field(self) -> AnyField:
         """
         The field as it is to end, less the defaults of Python.
 
@@ -113,7 +113,7 @@ class Plan:
 
         Empty where rows may share a value.
         """
-        if not (self.strict_field.unique or self.unique_with):
+        if not (self.final_field.unique or self.unique_with):
             return ()
         fields: list[AnyField] = [
             self.field,

@@ -54,10 +54,10 @@ def forwards(plan: Plan, editor: BaseDatabaseSchemaEditor) -> None:
     ending = Ending(plan, schema, "The rows that are filled stay.", is_forwards=True)
     run = Run(plan.title)
     with ending.told(), show_progress(), show_statements(editor):
-        with not_kept(editor.connection), schema.unit():
+        with not_kept(editor.connection), schema.in_transaction():
             if plan.old_field is None and schema.add_at_once():
                 return
-            with schema.alone():
+            with schema.claim_table():
                 refuse_applied(plan, schema.connection)
                 rows = _forwards(plan, schema)
         run.finish(f"{count_rows(rows)} filled")
@@ -85,7 +85,7 @@ def _forwards(plan: Plan, schema: Schema) -> int:
         else:
             try:
                 narrowing.refuse_changed()
-                schema.widen(narrowing.refuse_changed)
+                schema.change_type(narrowing.refuse_changed)
             except DatabaseError as exc:
                 raise make_refusal(plan, exc) from exc
 
@@ -284,7 +284,7 @@ def backwards(plan: Plan, editor: BaseDatabaseSchemaEditor) -> None:
     )
     run = Run(plan.title)
     with ending.told(), show_progress(), show_statements(editor):
-        with not_kept(editor.connection), schema.unit(), schema.alone():
+        with not_kept(editor.connection), schema.in_transaction(), schema.claim_table():
             rows = _backwards(plan, schema)
         run.finish(
             f"{count_rows(rows)} reversed" if plan.reverse else "nothing to reverse"

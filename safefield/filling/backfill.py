@@ -80,7 +80,7 @@ class Backfill(Pass):
 
     def wanted(self) -> Any:
         """Return the condition that a row has no value yet."""
-        return IsNull(Col(self.plan.table, self.plan.loose_field), True)
+        return IsNull(Col(self.plan.table, self.plan.interim_field), True)
 
     def empty_rows(self) -> QuerySet[Model]:
         """Return the rows that have no value yet."""

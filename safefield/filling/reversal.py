@@ -46,7 +46,7 @@ class Reversal(Pass):
         #: The column that is set to NULL row by row.
         self.done: AnyField | None = None
         if self.goes_away and not plan.field.null:
-            self.done = plan.loose_field
+            self.done = plan.interim_field
         elif schema.commits:
             self.marker = Marker(plan, schema)
             self.done = self.marker.field

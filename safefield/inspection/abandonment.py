@@ -42,7 +42,11 @@ class Remnant:
         """
         with connection.schema_editor(atomic=False) as editor:
             schema = self.entry.make_schema(connection, editor)
-            with schema.locks.session.kept(), schema.unit(), schema.alone():
+            with (
+                schema.locks.session.kept(),
+                schema.in_transaction(),
+                schema.claim_table(),
+            ):
                 schema.check_rights(goes_back=True)
                 if schema.plan.old_field is None:
                     schema.check_drop()

@@ -143,7 +143,7 @@ class Link:
         try:
             with self._undone_together():
                 if self.plan.old_field is not None:
-                    shadow.widen(schema)
+                    shadow.change_type(schema)
                 elif not self.has_column:
                     shadow.add(self.plan.field)
                 shadow.try_definition(schema)
@@ -315,7 +315,7 @@ class _OverRows:
         if not self.link.has_column:
             return None
         plan = self.link.plan
-        return IsNull(Col(plan.table, plan.loose_field), True)
+        return IsNull(Col(plan.table, plan.interim_field), True)
 
     def empty_rows(self) -> QuerySet[Any, Any]:
         """Return no rows: nothing undoes an UPDATE of the temporary table."""

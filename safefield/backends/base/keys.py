@@ -119,11 +119,11 @@ class Keys:
         Args:
             wanted (Sequence[str]): Names of indexes that the final field has.
         """
-        old, strict = self.plan.old_field, self.plan.strict_field
+        old, final = self.plan.old_field, self.plan.final_field
         kinds = set()
         if old is not None and old.db_index and not old.unique:
             kinds |= {Kind.INDEX, Kind.LIKE}
-        if getattr(old, "spatial_index", False) and not strict.spatial_index:
+        if getattr(old, "spatial_index", False) and not final.spatial_index:
             kinds |= {Kind.SPATIAL}
         if not kinds:
             return []

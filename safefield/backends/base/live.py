@@ -90,7 +90,7 @@ class LiveSchema:
     def live_field(self, column: LiveColumn) -> AnyField:
         """Return the field as the catalogue has it: what is enforced already."""
         keys = self.keys.find_own()
-        live = copy_field(self.plan.loose_field)
+        live = copy_field(self.plan.interim_field)
         live.null = column.null
         live._unique = any(
             key.kind is Kind.UNIQUE and key.is_constraint for key in keys
@@ -103,9 +103,9 @@ class LiveSchema:
             live.db_constraint = any(key.target == target for key in keys)
         live.db_default = NOT_PROVIDED
         if column.has_default:
-            live.db_default = self.plan.loose_field.db_default
+            live.db_default = self.plan.interim_field.db_default
             if live.db_default is NOT_PROVIDED:
-                live.db_default = self.plan.strict_field.db_default
+                live.db_default = self.plan.final_field.db_default
         return live
 
     def leftover_indexes(self) -> list[str]:
@@ -117,7 +117,7 @@ class LiveSchema:
             [
                 str(statement.parts["name"]).strip('"')
                 for statement in self.editor._field_indexes_sql(
-                    self.plan.model, self.plan.strict_field
+                    self.plan.model, self.plan.final_field
                 )
                 if not isinstance(statement, str)
             ]
@@ -126,19 +126,19 @@ class LiveSchema:
     def default_changes(self) -> bool:
         """Return whether an altered column gets or loses a default."""
         old = self.plan.old_field
-        return old is not None and old.db_default != self.plan.strict_field.db_default
+        return old is not None and old.db_default != self.plan.final_field.db_default
 
     def is_enforced(self, live: AnyField) -> bool:
         """Return whether the catalogue has all that the final field asks for."""
-        strict = self.plan.strict_field
+        final = self.plan.final_field
         return (
-            live.null == strict.null
-            and (live.unique or not strict.unique)
+            live.null == final.null
+            and (live.unique or not final.unique)
             and (live.db_index or not self.wants_index())
             and (not self.wants_spatial_index() or live.spatial_index)
             and (getattr(live, "db_constraint", False) or not self.wants_foreign_key())
             and (
-                live.db_default is not NOT_PROVIDED or strict.db_default is NOT_PROVIDED
+                live.db_default is not NOT_PROVIDED or final.db_default is NOT_PROVIDED
             )
         )
 
@@ -148,24 +148,24 @@ class LiveSchema:
 
     def wants_index(self) -> bool:
         """Return whether the final field has an index that is not unique."""
-        strict = self.plan.strict_field
-        return not getattr(strict, "spatial_index", False) and bool(
-            self.editor._field_should_be_indexed(self.plan.model, strict)
+        final = self.plan.final_field
+        return not getattr(final, "spatial_index", False) and bool(
+            self.editor._field_should_be_indexed(self.plan.model, final)
         )
 
     def wants_spatial_index(self) -> bool:
         """Return whether the final field is a geometry with an index."""
-        strict = self.plan.strict_field
-        return getattr(strict, "spatial_index", False) and bool(
-            self.editor._field_indexes_sql(self.plan.model, strict)
+        final = self.plan.final_field
+        return getattr(final, "spatial_index", False) and bool(
+            self.editor._field_indexes_sql(self.plan.model, final)
         )
 
     def wants_foreign_key(self) -> bool:
         """Return whether the final field has a constraint to another table."""
         return bool(
             self.connection.features.supports_foreign_keys
-            and self.plan.strict_field.remote_field
-            and getattr(self.plan.strict_field, "db_constraint", False)
+            and self.plan.final_field.remote_field
+            and getattr(self.plan.final_field, "db_constraint", False)
         )
 
     def is_restored(self, column: LiveColumn) -> bool:

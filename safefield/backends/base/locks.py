@@ -55,7 +55,7 @@ class Locks:
         self.left_guard = ""
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
+    def claim_table(self) -> Iterator[None]:
         """
         Keep other runs of migrate away from the table.
 

@@ -43,13 +43,13 @@ class TakenName(NamedTuple):
 
 def find_wanted_names(editor: Any, plan: Plan) -> list[WantedName]:
     """Return the names that Django gives to what the final field has, and had not."""
-    strict, model, old = plan.strict_field, plan.model, plan.old_field
+    final, model, old = plan.final_field, plan.model, plan.old_field
     names = []
-    if strict.unique and not (old is not None and old.unique):
-        name = editor._unique_constraint_name(plan.table, [strict.column])
+    if final.unique and not (old is not None and old.unique):
+        name = editor._unique_constraint_name(plan.table, [final.column])
         names.append(WantedName(_unquote(name), "unique constraint"))
     had = [] if old is None else _get_index_parts(editor, model, old)
-    for parts in _get_index_parts(editor, model, strict):
+    for parts in _get_index_parts(editor, model, final):
         if parts not in had:
             method = METHOD.search(parts.get("using", ""))
             names.append(
@@ -61,12 +61,12 @@ def find_wanted_names(editor: Any, plan: Plan) -> list[WantedName]:
             )
     if (
         editor.sql_create_fk
-        and strict.remote_field
-        and getattr(strict, "db_constraint", False)
+        and final.remote_field
+        and getattr(final, "db_constraint", False)
         and not getattr(old, "db_constraint", False)
     ):
         statement = editor._create_fk_sql(
-            model, strict, "_fk_%(to_table)s_%(to_column)s"
+            model, final, "_fk_%(to_table)s_%(to_column)s"
         )
         names.append(WantedName(_unquote(statement.parts["name"]), "foreign key"))
     return names

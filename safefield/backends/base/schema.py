@@ -39,18 +39,18 @@ class Schema(LiveSchema):
         plan (Plan): What the operation asks for.
     """
 
-    def unit(self) -> AbstractContextManager[Any]:
-        """Return the context that the whole operation has to be in."""
+    def in_transaction(self) -> AbstractContextManager[Any]:
+        """Return the context of the whole operation: a transaction, if it needs one."""
         return nullcontext()
 
-    def alone(self) -> AbstractContextManager[Any]:
+    def claim_table(self) -> AbstractContextManager[Any]:
         """
         Return the context that keeps other runs of migrate away from the table.
 
         Raises:
             BackfillError: Another migrate is at work on the table.
         """
-        return self.locks.alone() if self.commits else nullcontext()
+        return self.locks.claim_table() if self.commits else nullcontext()
 
     def get_guard(self) -> Guard | None:
         """Return what refuses rows without a value at the end; None if nothing does."""
@@ -59,7 +59,7 @@ class Schema(LiveSchema):
     @property
     def guard_title(self) -> str:
         """How messages name what refuses rows without a value; else empty."""
-        guard = None if self.plan.strict_field.null else self.get_guard()
+        guard = None if self.plan.final_field.null else self.get_guard()
         return guard.title if guard is not None and guard.is_there() else ""
 
     def drop_guard(self) -> None:
@@ -176,7 +176,7 @@ class Schema(LiveSchema):
         """
         queued = len(self.editor.deferred_sql)
         try:
-            self.editor.add_field(self.plan.model, self.plan.strict_field)
+            self.editor.add_field(self.plan.model, self.plan.final_field)
         except BaseException:
             # What was to come behind the column, which has not come.
             del self.editor.deferred_sql[queued:]
@@ -185,7 +185,7 @@ class Schema(LiveSchema):
 
     def add(self) -> None:
         """Add the column, nullable and bare."""
-        self.editor.add_field(self.plan.model, self.plan.loose_field)
+        self.editor.add_field(self.plan.model, self.plan.interim_field)
 
     def check_bare(self) -> None:
         """
@@ -217,7 +217,7 @@ class Schema(LiveSchema):
     def keep_writers_away(self) -> None:
         """In a transaction, let nobody write to the table until its end."""
 
-    def widen(self, recheck: Callable[[], None] = _nothing) -> None:
+    def change_type(self, recheck: Callable[[], None] = _nothing) -> None:
         """
         Give an existing column its new type, still nullable.
 
@@ -225,17 +225,20 @@ class Schema(LiveSchema):
             recheck (Callable[[], None]): Raises BackfillError if values that have
                 come meanwhile would be others; called when none can come any more.
         """
-        self._alter_field(self.plan.model, self.plan.old_field, self.plan.loose_field)
+        self._alter_field(self.plan.model, self.plan.old_field, self.plan.interim_field)
 
-    def widen_alone(self) -> None:
+    def change_temporary_type(self) -> None:
         """Do the same to a temporary table, to whose column no other one refers."""
-        old, loose = copy_field(self.plan.old_field), copy_field(self.plan.loose_field)
-        if old.unique and loose.unique:
+        old, interim = (
+            copy_field(self.plan.old_field),
+            copy_field(self.plan.interim_field),
+        )
+        if old.unique and interim.unique:
             # Of a unique column, alter_field() changes those that the models have.
-            for field in (old, loose):
+            for field in (old, interim):
                 field.__dict__.pop("unique", None)
                 field._unique = False
-        self._alter_field(self.plan.model, old, loose)
+        self._alter_field(self.plan.model, old, interim)
 
     def enforce(self, sweep: Callable[[], None], check: Callable[[], None]) -> None:
         """
@@ -259,26 +262,26 @@ class Schema(LiveSchema):
             # alter_field() compares what deconstruct() says, and that a OneToOneField
             # is not unique yet is not in it.
             live.deconstruct = lambda: (live.name, "", [], {})
-            self._alter_field(self.plan.model, live, self.plan.strict_field)
+            self._alter_field(self.plan.model, live, self.plan.final_field)
 
     def collect(self) -> None:
         """Write the statements for sqlmigrate, reading and changing no rows."""
         if self.plan.old_field is None:
             self.add()
         else:
-            self.widen()
+            self.change_type()
         self.comment(f"Python: fill {self.plan.title} from {self.plan.source_name}")
         self.editor.alter_field(
-            self.plan.model, self.plan.loose_field, self.plan.strict_field
+            self.plan.model, self.plan.interim_field, self.plan.final_field
         )
 
     def relax(self) -> None:
         """Let the column take NULL again, so that rows can be reversed."""
-        nullable = copy_field(self.plan.strict_field)
+        nullable = copy_field(self.plan.final_field)
         nullable.null = True
         if (column := self.live_column()) is not None and not column.null:
             self.editor.alter_field(
-                self.plan.new_model, self.plan.strict_field, nullable
+                self.plan.new_model, self.plan.final_field, nullable
             )
 
     def drop(self) -> None:
@@ -290,7 +293,7 @@ class Schema(LiveSchema):
         Give an altered column back the definition from before.
 
         Args:
-            recheck (Callable[[], None]): As in widen().
+            recheck (Callable[[], None]): As in change_type().
         """
         self._alter_field(
             self.plan.new_model, self._altered_field(), self.plan.old_field
@@ -311,7 +314,7 @@ class Schema(LiveSchema):
             return self.plan.field
         altered = self.live_field(column)
         if self.default_changes() and column.has_default:
-            altered.db_default = self.plan.strict_field.db_default
+            altered.db_default = self.plan.final_field.db_default
         return altered
 
     def comment(self, text: str) -> None:

@@ -106,7 +106,7 @@ class Shadow:
             definition += f" CHECK ({check})"
         self._execute(f"ALTER TABLE {self._table} ADD COLUMN {definition}")
 
-    def widen(self, schema: Schema) -> None:
+    def change_type(self, schema: Schema) -> None:
         """Give an existing column its new type, as far as the database minds types."""
 
     def try_definition(self, schema: Schema) -> None:

@@ -31,7 +31,7 @@ def refuse_too_long(
     Raises:
         BackfillError: It would be refused when all is filled, or before.
     """
-    field = plan.strict_field
+    field = plan.final_field
     kind = str(field.db_type(connection))
     if "char" not in kind and "text" not in kind and "blob" not in kind:
         return

@@ -44,7 +44,7 @@ class MySQLLiveSchema(Schema):
             return int(cursor.fetchone()[0] or 0)
 
     def leftover_indexes(self) -> list[str]:
-        if self.wants_foreign_key() and not self.plan.strict_field.unique:
+        if self.wants_foreign_key() and not self.plan.final_field.unique:
             # A foreign key needs some index.
             return []
         return super().leftover_indexes()

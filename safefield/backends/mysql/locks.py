@@ -68,9 +68,9 @@ class MySQLLocks(Locks):
     _claimant: int | None = None
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
+    def claim_table(self) -> Iterator[None]:
         """Keep other runs of migrate away, and wait for locks only shortly."""
-        with super().alone(), self.waiting(LOCK_WAIT_SECONDS):
+        with super().claim_table(), self.waiting(LOCK_WAIT_SECONDS):
             yield
 
     def claim(self) -> bool:

@@ -48,9 +48,9 @@ class MySQLSchema(MySQLLiveSchema):
     """The column on MySQL and MariaDB."""
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
+    def claim_table(self) -> Iterator[None]:
         """Keep other runs of migrate away, and refuse what the server would change."""
-        with super().alone(), strict_mode(self.connection):
+        with super().claim_table(), strict_mode(self.connection):
             yield
 
     def add_final(self) -> bool:
@@ -96,7 +96,7 @@ class MySQLSchema(MySQLLiveSchema):
             self.editor.execute(
                 self.editor._create_fk_sql(
                     self.plan.model,
-                    self.plan.strict_field,
+                    self.plan.final_field,
                     "_fk_%(to_table)s_%(to_column)s",
                 )
             )
@@ -105,30 +105,30 @@ class MySQLSchema(MySQLLiveSchema):
         super().check_table()
         if self.plan.old_field is not None:
             self._refer_to(
-                self.plan.old_field, self.plan.loose_field
+                self.plan.old_field, self.plan.interim_field
             ).refuse_strangers()
 
-    def widen(self, recheck: object = None) -> None:
+    def change_type(self, recheck: object = None) -> None:
         # Not rechecked: LOCK TABLES would keep readers away as well, for as long as
         # all rows take.
         assert self.plan.old_field is not None
-        self._widen(self._refer_to(self.plan.old_field, self.plan.loose_field))
+        self._widen(self._refer_to(self.plan.old_field, self.plan.interim_field))
 
-    def widen_alone(self) -> None:
+    def change_temporary_type(self) -> None:
         self._widen(None)
 
     def _widen(self, referring: Referring | None) -> None:
-        old, loose = self.plan.old_field, self.plan.loose_field
+        old, interim = self.plan.old_field, self.plan.interim_field
         assert old is not None
         free = copy_field(old)
-        self._take_constraints(free, loose)
+        self._take_constraints(free, interim)
         # The rest in one statement: Django's MODIFY loses the collation and the
         # comment, and adds a check that the definition has already.
-        definition = self._definition(loose)
+        definition = self._definition(interim)
 
         def widen() -> None:
             self._alter_field(self.plan.model, old, free)
-            checks = spell_check_changes(self.editor, self.plan.model, old, loose)
+            checks = spell_check_changes(self.editor, self.plan.model, old, interim)
             if definition != self._definition(old):
                 with nullcontext() if referring is None else referring.following():
                     self._execute_alter([f"MODIFY {definition}", *checks])
@@ -153,12 +153,12 @@ class MySQLSchema(MySQLLiveSchema):
 
     def _set_default(self) -> None:
         """Let the database fill in for code that knows nothing of the column."""
-        strict = self.plan.strict_field
+        final = self.plan.final_field
         column = self.live_column()
-        if strict.null or not self.has_default(strict) or column is None:
+        if final.null or not self.has_default(final) or column is None:
             return
         if column.null and not column.has_default:
-            nullable = copy_field(strict)
+            nullable = copy_field(final)
             nullable.null = True
             change = [f"MODIFY {self._definition(nullable)}"]
             self._change_table(lambda: self._execute_alter(change))
@@ -222,15 +222,15 @@ class MySQLSchema(MySQLLiveSchema):
         column = self.live_column()
         assert column is not None
         live = self.live_field(column)
-        strict = self.plan.strict_field
+        final = self.plan.final_field
         changes: list[str] = []
         if (
-            column.null != strict.null
+            column.null != final.null
             or self.default_changes()
-            or (self.has_default(strict) and not column.has_default)
+            or (self.has_default(final) and not column.has_default)
         ):
-            changes.append(f"MODIFY {self._definition(strict)}")
-        if strict.unique and not live.unique:
+            changes.append(f"MODIFY {self._definition(final)}")
+        if final.unique and not live.unique:
             changes.append(self._spell_unique())
         changes += [
             f"DROP INDEX {self.connection.ops.quote_name(name)}"
@@ -241,7 +241,7 @@ class MySQLSchema(MySQLLiveSchema):
                 self._execute_alter(changes)
         if self.wants_index() and not live.db_index:
             self.editor.execute(
-                self.editor._create_index_sql(self.plan.model, fields=[strict])
+                self.editor._create_index_sql(self.plan.model, fields=[final])
             )
         if self.wants_spatial_index() and not live.spatial_index:
             # Only now: none can be on a column that takes NULL.
@@ -249,7 +249,7 @@ class MySQLSchema(MySQLLiveSchema):
 
     def _spell_unique(self) -> str:
         """Return what adds the unique index under the name that Django gives it."""
-        field = self.plan.strict_field
+        field = self.plan.final_field
         name = ""
         # Without a name it is that of the column, as of the inline UNIQUE of AddField.
         if self.plan.old_field is not None:
@@ -272,33 +272,33 @@ class MySQLSchema(MySQLLiveSchema):
 
     def spell_final(self) -> list[str]:
         """Return what ALTER TABLE has to do for the final column and its index."""
-        strict = self.plan.strict_field
-        changes = [f"MODIFY {self._definition(strict)}"]
-        if strict.unique:
+        final = self.plan.final_field
+        changes = [f"MODIFY {self._definition(final)}"]
+        if final.unique:
             changes.append(self._spell_unique())
         elif self.wants_index():
-            changes.append(f"ADD INDEX ({self._column(strict)})")
+            changes.append(f"ADD INDEX ({self._column(final)})")
         return changes
 
     def collect(self) -> None:
-        super_add = self.add if self.plan.old_field is None else self.widen
+        super_add = self.add if self.plan.old_field is None else self.change_type
         super_add()
         self.comment(f"Python: fill {self.plan.title} from {self.plan.source_name}")
-        strict = self.plan.strict_field
-        changes = [f"MODIFY {self._definition(strict)}"]
-        if strict.unique and not self.plan.loose_field.unique:
+        final = self.plan.final_field
+        changes = [f"MODIFY {self._definition(final)}"]
+        if final.unique and not self.plan.interim_field.unique:
             changes.append(self._spell_unique())
         self._execute_alter(changes)
         if self.wants_index():
             self.editor.execute(
-                self.editor._create_index_sql(self.plan.model, fields=[strict])
+                self.editor._create_index_sql(self.plan.model, fields=[final])
             )
         if self.wants_spatial_index():
             self._create_spatial_index()
 
     def _create_spatial_index(self) -> None:
         for sql in self.editor._field_indexes_sql(
-            self.plan.model, self.plan.strict_field
+            self.plan.model, self.plan.final_field
         ):
             self.editor.execute(sql)
 
@@ -313,8 +313,8 @@ class MySQLSchema(MySQLLiveSchema):
     def relax(self) -> None:
         column = self.live_column()
         if column is not None and not column.null:
-            loose = self.plan.loose_field
-            alter = [*self._drop_spatial_index(), f"MODIFY {self._definition(loose)}"]
+            interim = self.plan.interim_field
+            alter = [*self._drop_spatial_index(), f"MODIFY {self._definition(interim)}"]
             self._change_table(lambda: self._execute_alter(alter))
 
     def is_restored(self, column: LiveColumn) -> bool:

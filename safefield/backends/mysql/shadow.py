@@ -68,8 +68,8 @@ class MySQLShadow(Shadow):
     def ends_transaction(sql: str) -> bool:
         return COMMITTING.match(sql) is not None
 
-    def widen(self, schema: Schema) -> None:
-        schema.widen_alone()
+    def change_type(self, schema: Schema) -> None:
+        schema.change_temporary_type()
 
     def try_definition(self, schema: Any) -> None:
         # As long as it has no rows, for ALTER TABLE ends the transaction.

@@ -53,12 +53,12 @@ class OnlineSchema(Schema):
         self._drop_indexes()
 
     def _build_unique(self) -> None:
-        strict = self.plan.strict_field
-        if not strict.unique or self._has_unique():
+        final = self.plan.final_field
+        if not final.unique or self._has_unique():
             return
         name = self._unique_name()
         index = self._sql_editor._create_index_sql(
-            self.plan.model, fields=[strict], name=name
+            self.plan.model, fields=[final], name=name
         )
         index.template = index.template.replace("INDEX", "UNIQUE INDEX", 1)
         self._build_index(index)
@@ -70,7 +70,7 @@ class OnlineSchema(Schema):
             map(self.keys.counts_as_index, self.keys.find_own())
         )
         for statement in self._sql_editor._field_indexes_sql(
-            self.plan.model, self.plan.strict_field
+            self.plan.model, self.plan.final_field
         ):
             is_like = str(statement.parts["name"]).strip('"').endswith("_like")
             # That of a table or a column that was renamed has another name.
@@ -126,7 +126,7 @@ class OnlineSchema(Schema):
             return
         statement = self._sql_editor._create_fk_sql(
             self.plan.model,
-            self.plan.strict_field,
+            self.plan.final_field,
             "_fk_%(to_table)s_%(to_column)s",
         )
         name = self._find_foreign_key() or str(statement.parts["name"])
@@ -146,17 +146,17 @@ class OnlineSchema(Schema):
         return self.quote_name(names[0]) if names else None
 
     def _set_default(self) -> None:
-        strict = self.plan.strict_field
+        final = self.plan.final_field
         column = None if self.editor.collect_sql else self.live_column()
         has_default = column is not None and column.has_default
-        if self.default_changes() or (self.has_default(strict) and not has_default):
+        if self.default_changes() or (self.has_default(final) and not has_default):
             sql, params = self.editor._alter_column_database_default_sql(
-                self.plan.model, None, strict, drop=not self.has_default(strict)
+                self.plan.model, None, final, drop=not self.has_default(final)
             )
             self._alter(sql, params)
 
     def _set_not_null(self, sweep: Callable[[], None]) -> None:
-        if self.plan.strict_field.null:
+        if self.plan.final_field.null:
             return
         check = self.get_guard()
         if not self._is_not_null():

@@ -94,7 +94,7 @@ class PostgreSQLSchema(OnlineSchema):
         return is_too_long(self.table, self.plan.field.attname, exc)
 
     def check_rights(self, *, goes_back: bool = False) -> None:
-        old, new = self.plan.old_field, self.plan.strict_field
+        old, new = self.plan.old_field, self.plan.final_field
         if goes_back:
             old, new = new, old
         PostgreSQLRights(self.connection).refuse_change(
@@ -135,7 +135,7 @@ class PostgreSQLSchema(OnlineSchema):
             self._change_table(super().add_final)
             return
         with self.connection.schema_editor(collect_sql=True, atomic=False) as editor:
-            editor.add_field(self.plan.model, self.plan.strict_field)
+            editor.add_field(self.plan.model, self.plan.final_field)
         self.locks.execute_together(editor.collected_sql)
 
     def add(self) -> None:
@@ -144,11 +144,11 @@ class PostgreSQLSchema(OnlineSchema):
         else:
             super().add()
 
-    def widen(self, recheck: Callable[[], None] = lambda: None) -> None:
+    def change_type(self, recheck: Callable[[], None] = lambda: None) -> None:
         if self.commits and not self.editor.collect_sql:
-            self._change_type(super().widen, recheck)
+            self._change_type(super().change_type, recheck)
         else:
-            super().widen()
+            super().change_type()
 
     def enforce(self, sweep: Callable[[], None], check: Callable[[], None]) -> None:
         if not self.commits:
@@ -169,7 +169,7 @@ class PostgreSQLSchema(OnlineSchema):
         if self.plan.old_field is None:
             super().add()
         else:
-            self.widen()
+            self.change_type()
         self.comment(f"Python: fill {self.plan.title} from {self.plan.source_name}")
         self.enforce_online(
             lambda: self.comment("Python: fill the rows inserted meanwhile")
@@ -228,7 +228,7 @@ class PostgreSQLSchema(OnlineSchema):
         """Name what alter_field() has made as add_field() names it."""
         name, final_name = self._unique_name(), self._final_unique_name()
         if (
-            self.plan.strict_field.unique
+            self.plan.final_field.unique
             and name != final_name
             and (self.editor.collect_sql or self._has_constraint(name))
         ):

@@ -36,13 +36,13 @@ class PostgreSQLShadow(Shadow):
                 self._execute("SET TRANSACTION READ ONLY")
             yield
 
-    def widen(self, schema: Schema) -> None:
+    def change_type(self, schema: Schema) -> None:
         old: AnyField = schema.plan.old_field
         if old.db_parameters(self.connection) != schema.plan.field.db_parameters(
             self.connection
         ):
             self._refuse_dependents(old.column)
-        schema.widen_alone()
+        schema.change_temporary_type()
 
     def _refuse_dependents(self, column: str) -> None:
         """
@@ -73,8 +73,8 @@ class PostgreSQLShadow(Shadow):
 
     def enforce(self, schema: Schema) -> None:
         # A temporary table cannot refer to another one. The keys are checked.
-        if hasattr(schema.plan.strict_field, "db_constraint"):
-            schema.plan.strict_field.db_constraint = False
+        if hasattr(schema.plan.final_field, "db_constraint"):
+            schema.plan.final_field.db_constraint = False
         schema.enforce(lambda: None, lambda: None)
 
     def find_triggers(self) -> list[str]:

@@ -54,7 +54,7 @@ def refuse_unique_over_partitions(connection: Any, plan: Plan) -> None:
         BackfillError: PostgreSQL would refuse it too, when all is filled.
     """
     table = connection.ops.quote_name(plan.table)
-    if not plan.strict_field.unique or not is_partitioned(connection, table):
+    if not plan.final_field.unique or not is_partitioned(connection, table):
         return
     with connection.cursor() as cursor:
         cursor.execute(

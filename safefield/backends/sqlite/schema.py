@@ -43,7 +43,7 @@ class SQLiteSchema(Schema):
     limits_texts = False
 
     @contextmanager
-    def unit(self) -> Iterator[None]:
+    def in_transaction(self) -> Iterator[None]:
         """Return a transaction, and check the foreign keys before it commits."""
         self.commits = False
         with transaction.atomic(using=self.connection.alias):

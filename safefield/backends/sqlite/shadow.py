@@ -38,7 +38,7 @@ class SQLiteShadow(Shadow):
             # Not None, which Python 3.10 does not take.
             self.connection.connection.set_authorizer(lambda *args: sqlite3.SQLITE_OK)
 
-    def widen(self, schema: Schema) -> None:
+    def change_type(self, schema: Schema) -> None:
         if check := schema.plan.field.db_check(self.connection):
             # A check comes with a column only. Where rows break it already, the
             # comparison with the new type names them.
