@@ -102,7 +102,7 @@ def _forwards(plan: Plan, schema: Schema) -> int:
 
     def check() -> None:
         is_unique = plan.field.unique and plan.deduplicate is None
-        if is_unique or schema.wants_foreign_key():
+        if is_unique or schema.wanted.has_foreign_key():
             verify(plan, schema, backfill.filled)
 
     # A savepoint where nothing commits, so that rows can be looked for afterwards.
@@ -158,7 +158,7 @@ def find_column(plan: Plan, schema: Schema) -> LiveColumn | None:
         BackfillError: The table cannot have the column, or has another one.
     """
     schema.check_table()
-    column = schema.live_column()
+    column = schema.catalogue.find_column()
     if column is not None and plan.old_field is None:
         schema.check_column(column)
     return column
@@ -293,7 +293,7 @@ def backwards(plan: Plan, editor: BaseDatabaseSchemaEditor) -> None:
 
 def _backwards(plan: Plan, schema: Schema) -> int:
     """Do what backwards() does; return how many rows were reversed."""
-    if plan.old_field is None and schema.live_column() is None:
+    if plan.old_field is None and schema.catalogue.find_column() is None:
         note("%s: the column is gone already.", plan.title)
         drop_marker(plan, schema)
         return 0

@@ -118,7 +118,7 @@ class Deduplication(Backfill):
         Raises:
             BackfillError: No value was to be had for some rows.
         """
-        if self.schema.has_unique():
+        if self.schema.catalogue.has_unique():
             return
         self.bad_rows = []
         while not self.bad_rows and (losers := self._find_losers()):
@@ -402,7 +402,7 @@ class Deduplication(Backfill):
         A new column that is not unique yet may have an index that is invalid, and
         refuses only what another row has.
         """
-        if self.plan.old_field is not None or self.schema.has_unique():
+        if self.plan.old_field is not None or self.schema.catalogue.has_unique():
             return False
         rows = self._valued_rows().filter(**{self.plan.field.attname: value})
         return not rows.exists()

@@ -212,7 +212,7 @@ class Ending:
         if self.schema.locks.session.was_lost:
             with suppress(Error):
                 connection.close()
-        if self.schema.live_column() is None:
+        if self.schema.catalogue.find_column() is None:
             return None
         tally = get_backend(connection).census(self.schema).count()
         if tally.filled is None:

@@ -41,7 +41,7 @@ def _may_narrow(plan: Plan, schema: Schema) -> bool:
     new: AnyField = plan.field
     if _only_widens(old, new, schema):
         return False
-    column = schema.live_column()
+    column = schema.catalogue.find_column()
     if column is None:
         return False
     kinds = {old.get_internal_type(), new.get_internal_type()}
@@ -50,13 +50,13 @@ def _may_narrow(plan: Plan, schema: Schema) -> bool:
         # On SQLite the types of many fields are the same, and decimals have no digits;
         # a field that is positive has a check besides.
         return len(kinds) > 1 or kinds == {"DecimalField"}
-    expected = schema.expected_type()
+    expected = schema.catalogue.spell_type()
     if column.type is None or column.type != expected:
         return True
     # An earlier run, which was stopped, has come further; or, as of JSON on MariaDB, to
     # the server it is the same type.
-    before = type(schema)(schema.editor, turn_round(plan))
-    return before.expected_type() == expected
+    before = type(schema.catalogue)(schema.editor, turn_round(plan))
+    return before.spell_type() == expected
 
 
 def _only_widens(old: AnyField, new: AnyField, schema: Schema) -> bool:

@@ -60,7 +60,7 @@ class Pass:
         self.writer_class = get_backend(schema.connection).writer
         self.bad_rows: list[BadRow] = []
         #: Says how many rows the table has, about.
-        self.estimate_rows: Callable[[], int | None] = schema.estimated_rows
+        self.estimate_rows: Callable[[], int | None] = schema.catalogue.estimate_rows
         #: Rows that went through handle(), also those that turned out bad.
         self.handled_rows = 0
         #: Whether rows that others have locked are left for a later pass.

@@ -308,7 +308,7 @@ def _possible(
             plan.unique_columns,
             keys,
         )
-    if schema.wants_foreign_key():
+    if schema.wanted.has_foreign_key():
         target = field.target_field
         yield Problem(
             f"there is no {target.model._meta.label} with this key",

@@ -268,7 +268,7 @@ class Link:
         """Return the engine, which writes to the temporary table."""
         schema: Any = self._make_schema(self.engine_plan)
         rows = self.rows().count()
-        schema.estimated_rows = lambda: rows
+        schema.catalogue.estimate_rows = lambda: rows
         plain = type(get_backfill(self.engine_plan, schema))
         bases: tuple[type, ...] = (_Timed, plain)
         if not self.supply.is_needed:

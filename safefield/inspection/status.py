@@ -189,7 +189,7 @@ def _read_entry(
 def read_column(schema: Schema) -> LiveColumn | None:
     """Return what the catalogue says of a column; None also without its table."""
     try:
-        return schema.live_column()
+        return schema.catalogue.find_column()
     except ProgrammingError:
         return None
 
@@ -200,10 +200,9 @@ def _read_live(
     is_added = schema.plan.old_field is None
     if is_added and not is_applied:
         # Who may do nothing but read cannot ask for the type that it is to have.
-        schema.may_make_tables = False
         with suppress(DatabaseError):
-            schema.check_column(column)
-    is_enforced = schema.is_enforced(schema.live_field(column))
+            schema.check_column(column, may_make_tables=False)
+    is_enforced = schema.is_enforced(column)
     if is_enforced and (is_applied or not column.null):
         return State.DONE, None
     tally = get_backend(schema.connection).census(schema).count()

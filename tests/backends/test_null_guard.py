@@ -373,7 +373,7 @@ def test_altered_field_with_the_trigger_is_not_restored(
 
     with history.connection.schema_editor(atomic=False) as editor:
         schema = get_backend(history.connection).schema(editor, plan)
-        column = schema.live_column()
+        column = schema.catalogue.find_column()
         assert column is not None
         was_restored = schema.is_restored(column)
         schema.restore()

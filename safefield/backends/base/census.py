@@ -73,7 +73,7 @@ class Census:
 
     def count(self) -> Tally:
         """Return how many rows have a value; on a big table about."""
-        rows = self.schema.estimated_rows()
+        rows = self.schema.catalogue.estimate_rows()
         return self.count_all() if rows <= EXACT_ROWS else self.sample(rows)
 
     def count_all(self) -> Tally:

@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from django.db import DatabaseError
+from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.models import F, Model, QuerySet
 from django.db.models.lookups import IsNull
 
+from safefield.backends.base.catalogue import Catalogue
 from safefield.backends.base.column import LiveColumn
 from safefield.backends.base.guard import Guard
-from safefield.backends.base.live import LiveSchema
-from safefield.backends.base.names import (
-    TakenName,
-    WantedName,
-    find_wanted_names,
-    refuse_taken_names,
-)
+from safefield.backends.base.locks import Locks
+from safefield.backends.base.names import find_wanted_names, refuse_taken_names
+from safefield.backends.base.wanted import Wanted
 from safefield.exceptions import BackfillError
 from safefield.fields import AnyField, copy_field
+from safefield.plan import Plan
 
 
 def _nothing() -> None:
     """Do nothing."""
 
 
-class Schema(LiveSchema):
+class Schema:
     """
     The column of one plan, on one database.
 
@@ -38,6 +37,36 @@ class Schema(LiveSchema):
         editor (BaseDatabaseSchemaEditor): Django's schema editor.
         plan (Plan): What the operation asks for.
     """
+
+    #: What is there, how the database waits for locks.
+    catalogue_class: type[Catalogue] = Catalogue
+    locks_class: type[Locks] = Locks
+
+    #: Whether enforce() builds the unique index before the column becomes required.
+    #: Where it does, the index finds what verify() would have to read the whole
+    #: column for.
+    is_unique_first = False
+
+    #: Whether a column refuses a text that is longer than its type says.
+    limits_texts = True
+
+    #: Whether rows that share a value are counted in a window, which names the table
+    #: once, rather than found with IN.
+    counts_in_windows = False
+
+    #: Whether COUNT(DISTINCT ...) is quicker than GROUP BY, as it mostly is.
+    counts_distinct_quickly = True
+
+    def __init__(self, editor: BaseDatabaseSchemaEditor, plan: Plan) -> None:
+        #: Any, because the stubs leave out the private methods that build SQL.
+        self.editor: Any = editor
+        self.connection: Any = editor.connection
+        self.plan = plan
+        #: Whether each batch and each statement is committed on its own.
+        self.commits = not self.connection.in_atomic_block
+        self.locks = self.locks_class(self.connection, plan)
+        self.catalogue = self.catalogue_class(editor, plan)
+        self.wanted = Wanted(editor, plan)
 
     def in_transaction(self) -> AbstractContextManager[Any]:
         """Return the context of the whole operation: a transaction, if it needs one."""
@@ -70,14 +99,33 @@ class Schema(LiveSchema):
     def warn_of_locks(self) -> None:
         """Say what an atomic migration will lock, and for about how long."""
 
-    def check_column(self, column: LiveColumn) -> None:
+    def is_enforced(self, column: LiveColumn) -> bool:
+        """Return whether the catalogue has all that the final field asks for."""
+        return self.wanted.is_met(self.catalogue.get_field(column))
+
+    def is_restored(self, column: LiveColumn) -> bool:
+        """Return whether the definition from before an alteration stands."""
+        guard = self.get_guard()
+        return self.catalogue.is_restored(column) and not (guard and guard.is_there())
+
+    def find_leftover_indexes(self) -> list[str]:
+        """Return the names of the indexes that an altered column had and loses."""
+        if self.wanted.has_index():
+            return []
+        return self.catalogue.keys.find_leftover(self.wanted.get_index_names())
+
+    def check_column(self, column: LiveColumn, *, may_make_tables: bool = True) -> None:
         """
         Refuse a column of the wanted name that is not the wanted column.
+
+        Args:
+            column (LiveColumn): What is there.
+            may_make_tables (bool): As in Catalogue.spell_type().
 
         Raises:
             BackfillError: It is there with another type.
         """
-        expected = self.expected_type()
+        expected = self.catalogue.spell_type(may_make_tables=may_make_tables)
         if column.type is not None and column.type != expected:
             raise BackfillError(
                 f"{self.plan.title} cannot be added: table {self.plan.table} already "
@@ -96,15 +144,11 @@ class Schema(LiveSchema):
             BackfillError: The database would refuse it when all is filled.
         """
         wanted = find_wanted_names(self.editor, self.plan)
-        refuse_taken_names(self.plan, self.find_taken_names(wanted))
+        refuse_taken_names(self.plan, self.catalogue.find_taken_names(wanted))
 
     def too_long_for_index(self, exc: DatabaseError) -> Any:
         """Return the condition on the rows that an index refused; None for no rows."""
         return None
-
-    def find_taken_names(self, wanted: Sequence[WantedName]) -> Iterable[TakenName]:
-        """Return those of the wanted names that something else has."""
-        return ()
 
     def check_rights(self, *, goes_back: bool = False) -> None:
         """
@@ -162,10 +206,18 @@ class Schema(LiveSchema):
                 raise
             # It says more clearly what the database refuses.
             self.check_table()
-            if self.live_column() is None:
+            if self.catalogue.find_column() is None:
                 raise
             # The column is there: nobody looked, or another run was quicker.
             return False
+
+    def can_add_at_once(self) -> bool:
+        """
+        Return whether the table has neither rows nor the column.
+
+        It may leave the column to add_final(), where that fails as a whole.
+        """
+        return self.catalogue.find_column() is None and self.catalogue.is_empty()
 
     def add_final(self) -> bool:
         """
@@ -251,13 +303,13 @@ class Schema(LiveSchema):
                 that must not, or lead nowhere; for a step that would be dear to take
                 in vain.
         """
-        column = self.live_column()
+        column = self.catalogue.find_column()
         assert column is not None
-        live = self.live_field(column)
+        live = self.catalogue.get_field(column)
         if (
-            not self.is_enforced(live)
-            or self.default_changes()
-            or self.leftover_indexes()
+            not self.wanted.is_met(live)
+            or self.wanted.changes_default()
+            or self.find_leftover_indexes()
         ):
             # alter_field() compares what deconstruct() says, and that a OneToOneField
             # is not unique yet is not in it.
@@ -279,7 +331,7 @@ class Schema(LiveSchema):
         """Let the column take NULL again, so that rows can be reversed."""
         nullable = copy_field(self.plan.final_field)
         nullable.null = True
-        if (column := self.live_column()) is not None and not column.null:
+        if (column := self.catalogue.find_column()) is not None and not column.null:
             self.editor.alter_field(
                 self.plan.new_model, self.plan.final_field, nullable
             )
@@ -304,16 +356,16 @@ class Schema(LiveSchema):
         if self.editor.collect_sql:
             self.editor.alter_field(model, old, new)
             return
-        with self.keys.keep_others():
+        with self.catalogue.keys.keep_others():
             self.editor.alter_field(model, old, new)
 
     def _altered_field(self) -> AnyField:
         """Return the field that is to be restored, as far as it still is there."""
-        column = None if self.editor.collect_sql else self.live_column()
+        column = None if self.editor.collect_sql else self.catalogue.find_column()
         if column is None:
             return self.plan.field
-        altered = self.live_field(column)
-        if self.default_changes() and column.has_default:
+        altered = self.catalogue.get_field(column)
+        if self.wanted.changes_default() and column.has_default:
             altered.db_default = self.plan.final_field.db_default
         return altered
 

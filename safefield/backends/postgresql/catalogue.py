@@ -1,132 +1,151 @@
-"""What PostgreSQL's catalogue says of a table; tables are quoted, names are not."""
+"""What PostgreSQL's catalogue says of the column of a plan, and of its table."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+from safefield.backends.base.catalogue import Catalogue
 from safefield.backends.base.column import LiveColumn
+from safefield.backends.base.names import TakenName, WantedName
+from safefield.backends.postgresql.keys import PostgreSQLKeys
+from safefield.backends.postgresql.names import find_taken_names
 
 
-def may_have_rows(connection: Any, table: str) -> bool:
-    """Return whether a table has rows, or row security may hide some."""
-    sql = (
-        f"SELECT EXISTS (SELECT FROM {table.replace('%', '%%')}) "
-        f"OR row_security_active(%s::regclass)"
-    )
-    return bool(_fetch(connection, sql, [table])[0])
+class PostgreSQLCatalogue(Catalogue):
+    """What is there of the column of one plan; names are not quoted."""
 
+    keys_class = PostgreSQLKeys
 
-def is_bare(connection: Any, table: str, column: str) -> bool:
-    """Return whether a table is bare: no rows, column, partitions, row security."""
-    row = _fetch(
-        connection,
-        "SELECT relkind <> 'p' AND NOT row_security_active(oid) "
-        f"AND NOT EXISTS (SELECT FROM {table.replace('%', '%%')}) "
-        "AND NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = pg_class.oid "
-        "AND attname = %s AND NOT attisdropped) "
-        "FROM pg_class WHERE oid = %s::regclass",
-        [column, table],
-    )
-    return bool(row[0])
+    @property
+    def table(self) -> str:
+        """The quoted table."""
+        return str(self.connection.ops.quote_name(self.plan.table))
 
+    def may_have_rows(self) -> bool:
+        """Return whether the table has rows, or row security may hide some."""
+        sql = (
+            f"SELECT EXISTS (SELECT FROM {self.table.replace('%', '%%')}) "
+            f"OR row_security_active(%s::regclass)"
+        )
+        return bool(self._fetch(sql, [self.table])[0])
 
-def find_column(connection: Any, table: str, column: str) -> LiveColumn | None:
-    """Return what is known of a column; None if it is not there."""
-    row = _fetch(
-        connection,
-        "SELECT NOT attnotnull, atthasdef, format_type(atttypid, atttypmod) "
-        "FROM pg_attribute WHERE attrelid = %s::regclass AND attname = %s "
-        "AND NOT attisdropped",
-        [table, column],
-    )
-    return None if row is None else LiveColumn(*row)
+    def is_bare(self) -> bool:
+        """Return whether there are no rows, column, partitions, row security."""
+        row = self._fetch(
+            "SELECT relkind <> 'p' AND NOT row_security_active(oid) "
+            f"AND NOT EXISTS (SELECT FROM {self.table.replace('%', '%%')}) "
+            "AND NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = pg_class.oid "
+            "AND attname = %s AND NOT attisdropped) "
+            "FROM pg_class WHERE oid = %s::regclass",
+            [self.plan.field.column, self.table],
+        )
+        return bool(row[0])
 
+    def is_empty(self) -> bool:
+        return not self.may_have_rows()
 
-def find_index(connection: Any, table: str, name: str) -> tuple[bool, str] | None:
-    """Return whether an index of the table is valid, and its qualified name."""
-    row: tuple[bool, str] | None = _fetch(
-        connection,
-        "SELECT indisvalid, indexrelid::regclass::text "
-        "FROM pg_index JOIN pg_class ON oid = indexrelid "
-        "WHERE indrelid = %s::regclass AND relname = %s",
-        [table, name],
-    )
-    return row
+    def is_partitioned(self) -> bool:
+        """Return whether the table is partitioned."""
+        row = self._fetch(
+            "SELECT relkind = 'p' FROM pg_class WHERE oid = to_regclass(%s)",
+            [self.table],
+        )
+        return row is not None and bool(row[0])
 
+    def estimate_rows(self) -> int:
+        rows = self._fetch(
+            "SELECT reltuples::bigint FROM pg_class WHERE oid = %s::regclass",
+            [self.table],
+        )[0]
+        # -1 before the first ANALYZE.
+        return int(rows) if rows >= 0 else super().estimate_rows()
 
-def has_constraint(connection: Any, table: str, name: str) -> bool:
-    """Return whether the table has a constraint of this name, valid or not."""
-    row = _fetch(
-        connection,
-        "SELECT 1 FROM pg_constraint WHERE conrelid = %s::regclass AND conname = %s",
-        [table, name],
-    )
-    return row is not None
+    def find_column(self) -> LiveColumn | None:
+        row = self._fetch(
+            "SELECT NOT attnotnull, atthasdef, format_type(atttypid, atttypmod) "
+            "FROM pg_attribute WHERE attrelid = %s::regclass AND attname = %s "
+            "AND NOT attisdropped",
+            [self.table, self.plan.field.column],
+        )
+        return None if row is None else LiveColumn(*row)
 
+    def spell_type(self, *, may_make_tables: bool = True) -> str | None:
+        # Types have many spellings; the server itself says what the wanted one comes
+        # to. EXPLAIN takes neither a table nor the right to create one.
+        db_type = self.plan.field.db_type(self.connection)
+        with self.connection.cursor() as cursor:
+            cursor.execute(f"EXPLAIN (VERBOSE, COSTS OFF) SELECT NULL::{db_type}")
+            lines = [str(line).strip() for (line,) in cursor.fetchall()]
+        (output,) = (line for line in lines if line.startswith("Output: "))
+        return output.rpartition("::")[2]
 
-def has_name(connection: Any, table: str, name: str) -> bool:
-    """Return whether something in the schema of a table has a name."""
-    row = _fetch(
-        connection,
-        "SELECT EXISTS (SELECT FROM pg_class c WHERE c.relname = %s "
-        "AND c.relnamespace = me.relnamespace) OR EXISTS (SELECT FROM pg_constraint "
-        "WHERE conname = %s AND connamespace = me.relnamespace) "
-        "FROM pg_class me WHERE me.oid = %s::regclass",
-        [name, name, table],
-    )
-    return bool(row[0])
+    def find_taken_names(self, wanted: Sequence[WantedName]) -> Iterable[TakenName]:
+        return find_taken_names(self.connection, self.plan, wanted)
 
+    def find_index(self, name: str) -> tuple[bool, str] | None:
+        """Return whether an index of the table is valid, and its qualified name."""
+        row: tuple[bool, str] | None = self._fetch(
+            "SELECT indisvalid, indexrelid::regclass::text "
+            "FROM pg_index JOIN pg_class ON oid = indexrelid "
+            "WHERE indrelid = %s::regclass AND relname = %s",
+            [self.table, name],
+        )
+        return row
 
-def find_check_name(connection: Any, table: str, column: str, name: str) -> str:
-    """
-    Return what a check that the column is not NULL is or may be called.
+    def has_constraint(self, name: str) -> bool:
+        """Return whether the table has a constraint of this name, valid or not."""
+        row = self._fetch(
+            "SELECT 1 FROM pg_constraint "
+            "WHERE conrelid = %s::regclass AND conname = %s",
+            [self.table, name],
+        )
+        return row is not None
 
-    Args:
-        connection (BaseDatabaseWrapper): Where the table is.
-        table (str): The quoted table.
-        column (str): The column.
-        name (str): What it is called if nothing else has this name.
-    """
-    row = _fetch(
-        connection,
-        "SELECT candidate FROM (SELECT 1 AS n, %s::text AS candidate UNION ALL "
-        "SELECT n, left(%s, 60) || '_' || n FROM generate_series(2, 9) n) candidates "
-        # The column may not be there yet: then no check is one of it.
-        "WHERE NOT EXISTS (SELECT FROM pg_constraint LEFT JOIN pg_attribute "
-        "ON attrelid = conrelid AND attname = %s "
-        "WHERE conrelid = %s::regclass AND conname = candidate AND ("
-        "contype = 'c' AND conkey = ARRAY[attnum] "
-        "AND pg_get_expr(conbin, conrelid) = "
-        "format('(%%I IS NOT NULL)', COALESCE(attname, ''))) IS NOT TRUE) "
-        "ORDER BY n LIMIT 1",
-        [name, name, column, table],
-    )
-    return str(row[0])
+    def has_name(self, name: str) -> bool:
+        """Return whether something in the schema of the table has a name."""
+        row = self._fetch(
+            "SELECT 1 FROM pg_class me WHERE me.oid = %s::regclass AND ("
+            "EXISTS (SELECT FROM pg_class c WHERE c.relname = %s "
+            "AND c.relnamespace = me.relnamespace) OR EXISTS (SELECT FROM "
+            "pg_constraint WHERE conname = %s AND connamespace = me.relnamespace))",
+            [self.table, name, name],
+        )
+        return row is not None
 
+    def find_check_name(self, name: str) -> str:
+        """
+        Return what a check that the column is not NULL is or may be called.
 
-def find_immediate_constraints(connection: Any) -> str | None:
-    """Return the constraints that can wait and begin without, quoted, as a list."""
-    row = _fetch(
-        connection,
-        "SELECT string_agg(format('%%I.%%I', nspname, conname), ', ') "
-        "FROM pg_constraint JOIN pg_namespace n ON n.oid = connamespace "
-        "WHERE condeferrable AND NOT condeferred AND nspname !~ '^pg_'",
-        [],
-    )
-    return None if row[0] is None else str(row[0])
+        Args:
+            name (str): What it is called if nothing else has this name.
+        """
+        row = self._fetch(
+            "SELECT candidate FROM (SELECT 1 AS n, %s::text AS candidate UNION ALL "
+            "SELECT n, left(%s, 60) || '_' || n FROM generate_series(2, 9) n) "
+            # The column may not be there yet: then no check is one of it.
+            "candidates WHERE NOT EXISTS (SELECT FROM pg_constraint LEFT JOIN "
+            "pg_attribute ON attrelid = conrelid AND attname = %s "
+            "WHERE conrelid = %s::regclass AND conname = candidate AND ("
+            "contype = 'c' AND conkey = ARRAY[attnum] "
+            "AND pg_get_expr(conbin, conrelid) = "
+            "format('(%%I IS NOT NULL)', COALESCE(attname, ''))) IS NOT TRUE) "
+            "ORDER BY n LIMIT 1",
+            [name, name, self.plan.field.column, self.table],
+        )
+        return name if row is None else str(row[0])
 
+    def find_immediate_constraints(self) -> str | None:
+        """Return the constraints that can wait and begin without, quoted, as a list."""
+        row = self._fetch(
+            "SELECT string_agg(format('%%I.%%I', nspname, conname), ', ') "
+            "FROM pg_constraint JOIN pg_namespace n ON n.oid = connamespace "
+            "WHERE condeferrable AND NOT condeferred AND nspname !~ '^pg_'",
+            [],
+        )
+        return None if row is None or row[0] is None else str(row[0])
 
-def estimate_rows(connection: Any, table: str) -> int:
-    """Return about how many rows a table has; -1 before its first ANALYZE."""
-    row = _fetch(
-        connection,
-        "SELECT reltuples::bigint FROM pg_class WHERE oid = %s::regclass",
-        [table],
-    )
-    return int(row[0])
-
-
-def _fetch(connection: Any, sql: str, params: list[str]) -> Any:
-    with connection.cursor() as cursor:
-        cursor.execute(sql, params)
-        return cursor.fetchone()
+    def _fetch(self, sql: str, params: list[str]) -> Any:
+        with self.connection.cursor() as cursor:
+            cursor.execute(sql, params)
+            return cursor.fetchone()

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any
 
 from safefield.backends.base.guard import Guard
 from safefield.backends.base.locks import Locks
-from safefield.backends.postgresql import catalogue
-from safefield.plan import Plan
+from safefield.backends.postgresql.catalogue import PostgreSQLCatalogue
 
 
 class NotNullCheck(Guard):
@@ -17,8 +15,7 @@ class NotNullCheck(Guard):
     A check that the column is not NULL.
 
     Args:
-        editor (BaseDatabaseSchemaEditor): Django's schema editor.
-        plan (Plan): What the operation asks for.
+        catalogue (PostgreSQLCatalogue): What is there of the column.
         locks (Locks): The locks of the plan.
         alter (Callable[[str], None]): Changes the table, without a long wait.
     """
@@ -26,27 +23,26 @@ class NotNullCheck(Guard):
     kind = "check constraint"
 
     def __init__(
-        self, editor: Any, plan: Plan, locks: Locks, alter: Callable[[str], None]
+        self,
+        catalogue: PostgreSQLCatalogue,
+        locks: Locks,
+        alter: Callable[[str], None],
     ) -> None:
         super().__init__(locks)
-        self.editor = editor
-        self.plan = plan
+        self.catalogue = catalogue
         self.alter = alter
-        quote_name = editor.connection.ops.quote_name
-        self.table = quote_name(plan.table)
-        self.column = quote_name(plan.field.column)
+        self.editor = catalogue.editor
+        self.plan = catalogue.plan
+        self.column = self.editor.connection.ops.quote_name(self.plan.field.column)
 
     @cached_property
     def _name(self) -> str:
-        column = self.plan.field.column
         name: str = self.editor._create_index_name(
-            self.plan.table, [column], suffix="_notnull"
+            self.plan.table, [self.plan.field.column], suffix="_notnull"
         )
         if self.editor.collect_sql:
             return name
-        return catalogue.find_check_name(
-            self.editor.connection, self.table, column, name
-        )
+        return self.catalogue.find_check_name(name)
 
     @property
     def name(self) -> str:
@@ -58,9 +54,7 @@ class NotNullCheck(Guard):
         return f"{self.kind} {self._name}"
 
     def is_there(self) -> bool:
-        return not self.editor.collect_sql and catalogue.has_constraint(
-            self.editor.connection, self.table, self._name
-        )
+        return not self.editor.collect_sql and self.catalogue.has_constraint(self._name)
 
     def add(self) -> None:
         self.alter(

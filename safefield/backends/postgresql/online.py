@@ -17,16 +17,13 @@ from django.db import Error
 from django.db.backends.ddl_references import Statement
 from django.db.models import NOT_PROVIDED
 
-from safefield.backends.base.column import LiveColumn
 from safefield.backends.base.keys import Kind
 from safefield.backends.base.schema import Schema
-from safefield.backends.postgresql import catalogue
+from safefield.backends.postgresql.catalogue import PostgreSQLCatalogue
 from safefield.backends.postgresql.guard import NotNullCheck
-from safefield.backends.postgresql.keys import PostgreSQLKeys
 from safefield.backends.postgresql.locks import PostgreSQLLocks
 from safefield.backends.postgresql.names import get_inline_names
 from safefield.backends.postgresql.session import LOCK_LIMITS
-from safefield.backends.postgresql.surroundings import is_partitioned
 from safefield.interrupts import undisturbed
 from safefield.progress import step, warn
 
@@ -39,7 +36,8 @@ class OnlineSchema(Schema):
 
     is_unique_first = True
 
-    keys_class = PostgreSQLKeys
+    catalogue_class = PostgreSQLCatalogue
+    catalogue: PostgreSQLCatalogue
     locks_class = PostgreSQLLocks
     locks: PostgreSQLLocks
 
@@ -67,14 +65,14 @@ class OnlineSchema(Schema):
 
     def _build_indexes(self) -> None:
         has_index = not self.editor.collect_sql and any(
-            map(self.keys.counts_as_index, self.keys.find_own())
+            map(self.catalogue.keys.counts_as_index, self.catalogue.keys.find_own())
         )
         for statement in self._sql_editor._field_indexes_sql(
             self.plan.model, self.plan.final_field
         ):
             is_like = str(statement.parts["name"]).strip('"').endswith("_like")
             # That of a table or a column that was renamed has another name.
-            if is_like or not (has_index and self.wants_index()):
+            if is_like or not (has_index and self.wanted.has_index()):
                 self._build_index(statement)
 
     def _build_index(self, statement: Statement) -> None:
@@ -119,10 +117,10 @@ class OnlineSchema(Schema):
     def _find_index(self, quoted_name: str) -> tuple[bool, str] | None:
         if self.editor.collect_sql:
             return None
-        return catalogue.find_index(self.connection, self.table, quoted_name.strip('"'))
+        return self.catalogue.find_index(quoted_name.strip('"'))
 
     def _add_foreign_key(self) -> None:
-        if not self.wants_foreign_key():
+        if not self.wanted.has_foreign_key():
             return
         statement = self._sql_editor._create_fk_sql(
             self.plan.model,
@@ -141,15 +139,19 @@ class OnlineSchema(Schema):
         """Return the quoted name of the foreign key that is there, valid or not."""
         if self.editor.collect_sql:
             return None
-        target = self.keys.get_target(self.plan.field)
-        names = [key.name for key in self.keys.find_own() if key.target == target]
+        target = self.catalogue.keys.get_target(self.plan.field)
+        names = [
+            key.name for key in self.catalogue.keys.find_own() if key.target == target
+        ]
         return self.quote_name(names[0]) if names else None
 
     def _set_default(self) -> None:
         final = self.plan.final_field
-        column = None if self.editor.collect_sql else self.live_column()
+        column = None if self.editor.collect_sql else self.catalogue.find_column()
         has_default = column is not None and column.has_default
-        if self.default_changes() or (self.has_default(final) and not has_default):
+        if self.wanted.changes_default() or (
+            self.has_default(final) and not has_default
+        ):
             sql, params = self.editor._alter_column_database_default_sql(
                 self.plan.model, None, final, drop=not self.has_default(final)
             )
@@ -174,21 +176,16 @@ class OnlineSchema(Schema):
         check.drop()
 
     def _drop_indexes(self) -> None:
-        names = [] if self.editor.collect_sql else self.leftover_indexes()
+        names = [] if self.editor.collect_sql else self.find_leftover_indexes()
         for name in names:
             if (found := self._find_index(name)) is not None:
                 how = "" if self._is_partitioned else "CONCURRENTLY "
                 self.editor.execute(f"DROP INDEX {how}{found[1]}", None)
 
     def get_guard(self) -> NotNullCheck:
-        return NotNullCheck(self.editor, self.plan, self.locks, self._alter)
+        return NotNullCheck(self.catalogue, self.locks, self._alter)
 
     # What is there
-
-    def live_column(self) -> LiveColumn | None:
-        return catalogue.find_column(
-            self.connection, self.table, self.plan.field.column
-        )
 
     @cached_property
     def _sql_editor(self) -> Any:
@@ -210,7 +207,7 @@ class OnlineSchema(Schema):
     def _is_partitioned(self) -> bool:
         if self.editor.collect_sql:
             return False
-        return is_partitioned(self.connection, self.table)
+        return self.catalogue.is_partitioned()
 
     @property
     def table(self) -> str:
@@ -247,8 +244,7 @@ class OnlineSchema(Schema):
             next(
                 name
                 for name in get_inline_names(table.strip('"'), column)
-                if self.editor.collect_sql
-                or not catalogue.has_name(self.connection, self.table, name)
+                if self.editor.collect_sql or not self.catalogue.has_name(name)
             )
         )
 
@@ -261,18 +257,18 @@ class OnlineSchema(Schema):
     def _has_unique(self) -> bool:
         return not self.editor.collect_sql and any(
             key.kind is Kind.UNIQUE and key.is_constraint
-            for key in self.keys.find_own()
+            for key in self.catalogue.keys.find_own()
         )
 
     def _is_not_null(self) -> bool:
         if self.editor.collect_sql:
             return False
-        column = self.live_column()
+        column = self.catalogue.find_column()
         return column is not None and not column.null
 
     def _has_constraint(self, quoted_name: str) -> bool:
-        return not self.editor.collect_sql and catalogue.has_constraint(
-            self.connection, self.table, quoted_name.strip('"')
+        return not self.editor.collect_sql and self.catalogue.has_constraint(
+            quoted_name.strip('"')
         )
 
     def _validate(self, name: str) -> None:

@@ -7,16 +7,13 @@ own statements do.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from django.db import DatabaseError, IntegrityError
 
-from safefield.backends.base.column import LiveColumn
-from safefield.backends.base.names import TakenName, WantedName
-from safefield.backends.postgresql import catalogue
+from safefield.backends.base.names import WantedName
 from safefield.backends.postgresql.index_rows import is_too_long
-from safefield.backends.postgresql.names import find_taken_names
 from safefield.backends.postgresql.online import OnlineSchema
 from safefield.backends.postgresql.rights import PostgreSQLRights
 from safefield.backends.postgresql.surroundings import (
@@ -38,34 +35,17 @@ WARNING_SECONDS = 1.0
 class PostgreSQLSchema(OnlineSchema):
     """The column on PostgreSQL."""
 
-    def is_empty(self) -> bool:
-        return not catalogue.may_have_rows(self.connection, self.table)
-
     def can_add_at_once(self) -> bool:
         if self.commits:
             # Whether the column is there the ALTER says, at no cost.
-            return self.is_empty()
+            return self.catalogue.is_empty()
         # An error would be the end of the caller's transaction.
-        return catalogue.is_bare(self.connection, self.table, self.plan.field.column)
-
-    def expected_type(self) -> str | None:
-        # Types have many spellings; the server itself says what the wanted one comes
-        # to. EXPLAIN takes neither a table nor the right to create one.
-        db_type = self.plan.field.db_type(self.connection)
-        with self.connection.cursor() as cursor:
-            cursor.execute(f"EXPLAIN (VERBOSE, COSTS OFF) SELECT NULL::{db_type}")
-            lines = [str(line).strip() for (line,) in cursor.fetchall()]
-        (output,) = (line for line in lines if line.startswith("Output: "))
-        return output.rpartition("::")[2]
-
-    def estimated_rows(self) -> int:
-        rows = catalogue.estimate_rows(self.connection, self.table)
-        return rows if rows >= 0 else super().estimated_rows()
+        return self.catalogue.is_bare()
 
     def warn_of_locks(self) -> None:
         if self.commits:
             return
-        rows = self.estimated_rows()
+        rows = self.catalogue.estimate_rows()
         seconds = rows / ROWS_PER_SECOND
         if seconds >= WARNING_SECONDS:
             warn(
@@ -78,13 +58,10 @@ class PostgreSQLSchema(OnlineSchema):
                 f"{seconds:,.0f}",
             )
 
-    def find_taken_names(self, wanted: Sequence[WantedName]) -> Iterable[TakenName]:
-        return find_taken_names(self.connection, self.plan, wanted)
-
     def check_table(self) -> None:
         super().check_table()
         self.check_rights()
-        refuse_unique_over_partitions(self.connection, self.plan)
+        refuse_unique_over_partitions(self.catalogue)
         self.check_rows()
 
     def check_rows(self) -> None:
@@ -124,7 +101,7 @@ class PostgreSQLSchema(OnlineSchema):
             self._add_together()
         except IntegrityError:
             # A new row has no value for the new column.
-            if self.is_empty():
+            if self.catalogue.is_empty():
                 raise
             return False
         return True
@@ -176,7 +153,7 @@ class PostgreSQLSchema(OnlineSchema):
         )
 
     def relax(self) -> None:
-        column = self.live_column()
+        column = self.catalogue.find_column()
         if column is None or column.null:
             return
         self.settle()
@@ -189,9 +166,6 @@ class PostgreSQLSchema(OnlineSchema):
         else:
             super().drop()
 
-    def is_restored(self, column: LiveColumn) -> bool:
-        return super().is_restored(column) and not self.get_guard().is_there()
-
     def restore(self, recheck: Callable[[], None] = lambda: None) -> None:
         self.settle()
         # What a run that was stopped leaves behind.
@@ -201,7 +175,7 @@ class PostgreSQLSchema(OnlineSchema):
         if (
             not self._has_unique()
             and (index := self._find_index(self._unique_name()))
-            and not list(self.find_taken_names(wanted))
+            and not list(self.catalogue.find_taken_names(wanted))
         ):
             self._briefly(f"DROP INDEX {index[1]}")
         if self.commits and not self.editor.collect_sql:
@@ -218,7 +192,7 @@ class PostgreSQLSchema(OnlineSchema):
         """Let constraints wait for the end of the transaction again, if they did."""
         self.editor.execute("SET CONSTRAINTS ALL DEFERRED", None)
         if not self.editor.collect_sql:
-            names = catalogue.find_immediate_constraints(self.connection)
+            names = self.catalogue.find_immediate_constraints()
             if names:
                 self.editor.execute(f"SET CONSTRAINTS {names} IMMEDIATE", None)
 

@@ -4,18 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from safefield.backends.postgresql.catalogue import PostgreSQLCatalogue
 from safefield.exceptions import BackfillError
 from safefield.plan import Plan
-
-
-def is_partitioned(connection: Any, table: str) -> bool:
-    """Return whether `table`, quoted, is partitioned."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT relkind = 'p' FROM pg_class WHERE oid = to_regclass(%s)", [table]
-        )
-        row = cursor.fetchone()
-    return row is not None and bool(row[0])
 
 
 def refuse_row_security(connection: Any, plan: Plan) -> None:
@@ -46,23 +37,23 @@ def refuse_row_security(connection: Any, plan: Plan) -> None:
             )
 
 
-def refuse_unique_over_partitions(connection: Any, plan: Plan) -> None:
+def refuse_unique_over_partitions(catalogue: PostgreSQLCatalogue) -> None:
     """
     Refuse a unique column that is not the whole partition key.
 
     Raises:
         BackfillError: PostgreSQL would refuse it too, when all is filled.
     """
-    table = connection.ops.quote_name(plan.table)
-    if not plan.final_field.unique or not is_partitioned(connection, table):
+    plan = catalogue.plan
+    if not plan.final_field.unique or not catalogue.is_partitioned():
         return
-    with connection.cursor() as cursor:
+    with catalogue.connection.cursor() as cursor:
         cursor.execute(
             "SELECT pg_get_partkeydef(partrelid), ARRAY("
             "SELECT attname::text FROM pg_attribute "
             "WHERE attrelid = partrelid AND attnum = ANY (partattrs::int2[])) "
             "FROM pg_partitioned_table WHERE partrelid = %s::regclass",
-            [table],
+            [catalogue.table],
         )
         key, columns = cursor.fetchone()
     if columns == [plan.field.column]:

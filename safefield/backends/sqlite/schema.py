@@ -9,18 +9,14 @@ not.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from django.db import DatabaseError, transaction
-from django.db.backends.utils import strip_quotes
 
-from safefield.backends.base.column import LiveColumn
-from safefield.backends.base.names import TakenName, WantedName
 from safefield.backends.base.schema import Schema
+from safefield.backends.sqlite.catalogue import SQLiteCatalogue
 from safefield.backends.sqlite.definition import Definition
-from safefield.backends.sqlite.keys import SQLiteKeys
-from safefield.backends.sqlite.names import find_taken_names
 from safefield.backends.sqlite.remake import remake_from_definition
 from safefield.backends.sqlite.surroundings import (
     keep_surroundings,
@@ -28,7 +24,6 @@ from safefield.backends.sqlite.surroundings import (
     refuse_dangling_keys,
 )
 from safefield.exceptions import BackfillError
-from safefield.fields import AnyField
 
 #: The types of a STRICT table. Source: https://www.sqlite.org/stricttables.html.
 STRICT_TYPES = ("INT", "INTEGER", "REAL", "TEXT", "BLOB", "ANY")
@@ -37,7 +32,8 @@ STRICT_TYPES = ("INT", "INTEGER", "REAL", "TEXT", "BLOB", "ANY")
 class SQLiteSchema(Schema):
     """The column on SQLite."""
 
-    keys_class = SQLiteKeys
+    catalogue_class = SQLiteCatalogue
+    catalogue: SQLiteCatalogue
 
     counts_distinct_quickly = False
     limits_texts = False
@@ -51,7 +47,7 @@ class SQLiteSchema(Schema):
             with (
                 keep_surroundings(self.connection, self.plan),
                 remake_from_definition(
-                    self.editor, self.plan.table, self.leftover_indexes
+                    self.editor, self.plan.table, self.find_leftover_indexes
                 ),
             ):
                 yield
@@ -74,23 +70,10 @@ class SQLiteSchema(Schema):
 
     def _drop(self) -> None:
         # What SQLite itself drops must have no index by hand.
-        if self.editor.collect_sql or not self._indexes_of_column():
+        if self.editor.collect_sql or not self.catalogue.has_indexes():
             super().drop()
         else:
             self.editor._remake_table(self.plan.new_model, delete_field=self.plan.field)
-
-    def _indexes_of_column(self) -> bool:
-        with self.connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT EXISTS (SELECT 1 FROM pragma_index_list(%s) list, "
-                "pragma_index_info(list.name) info "
-                "WHERE info.name = %s COLLATE NOCASE)",
-                [strip_quotes(self.plan.table), self.plan.field.column],
-            )
-            return bool(cursor.fetchone()[0])
-
-    def find_taken_names(self, wanted: Sequence[WantedName]) -> Iterable[TakenName]:
-        return find_taken_names(self.connection, self.plan, wanted)
 
     def check_table(self) -> None:
         super().check_table()
@@ -114,20 +97,3 @@ class SQLiteSchema(Schema):
         key = quote(self.plan.model._meta.pk_fields[0].column)
         with self.connection.cursor() as cursor:
             cursor.execute(f"UPDATE {quote(self.plan.table)} SET {key} = {key} WHERE 0")
-
-    def live_column(self) -> LiveColumn | None:
-        with self.connection.cursor() as cursor:
-            cursor.execute(
-                f"PRAGMA table_info({self.connection.ops.quote_name(self.plan.table)})"
-            )
-            for _, name, kind, not_null, default, _ in cursor.fetchall():
-                if name.lower() == self.plan.field.column.lower():
-                    return LiveColumn(not not_null, default is not None, kind.lower())
-        return None
-
-    def live_texts(self, field: AnyField) -> tuple[str | None, str | None]:
-        definition = Definition.read(self.connection, self.plan.table)
-        return None, definition.find_collation(field.column)
-
-    def expected_type(self) -> str | None:
-        return str(self.plan.field.db_type(self.connection)).lower()

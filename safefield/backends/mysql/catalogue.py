@@ -1,4 +1,4 @@
-"""MySQL and MariaDB: what the catalogue says of the column of a plan."""
+"""What the catalogue of MySQL and MariaDB says of the column of a plan."""
 
 from __future__ import annotations
 
@@ -8,33 +8,22 @@ from secrets import token_hex
 
 from django.db import DatabaseError, Error
 
+from safefield.backends.base.catalogue import Catalogue
 from safefield.backends.base.column import LiveColumn
 from safefield.backends.base.names import TakenName, WantedName
-from safefield.backends.base.schema import Schema
-from safefield.backends.mysql.definition import refuse_too_long
 from safefield.backends.mysql.keys import MySQLKeys
-from safefield.backends.mysql.locks import MySQLLocks
 from safefield.backends.mysql.names import find_taken_names
 from safefield.backends.mysql.rights import MySQLRights
 from safefield.backends.mysql.session import fresh_statistics
 from safefield.fields import AnyField
 
 
-class MySQLLiveSchema(Schema):
-    """The column on MySQL and MariaDB, as it is there."""
-
-    #: In one statement with NOT NULL.
-    is_unique_first = True
-
-    #: MySQL takes the name of a temporary table once in a statement, and both are
-    #: slower with IN.
-    counts_in_windows = True
+class MySQLCatalogue(Catalogue):
+    """What is there of the column of one plan."""
 
     keys_class = MySQLKeys
-    locks_class = MySQLLocks
-    locks: MySQLLocks
 
-    def estimated_rows(self) -> int:
+    def estimate_rows(self) -> int:
         with fresh_statistics(self.connection), self.connection.cursor() as cursor:
             cursor.execute(
                 "SELECT TABLE_ROWS FROM information_schema.TABLES "
@@ -43,34 +32,7 @@ class MySQLLiveSchema(Schema):
             )
             return int(cursor.fetchone()[0] or 0)
 
-    def leftover_indexes(self) -> list[str]:
-        if self.wants_foreign_key() and not self.plan.final_field.unique:
-            # A foreign key needs some index.
-            return []
-        return super().leftover_indexes()
-
-    def check_table(self) -> None:
-        super().check_table()
-        refuse_too_long(
-            self.connection,
-            self.plan,
-            table=f"safefield_{token_hex(8)}",
-            has_index=self.wants_index(),
-        )
-
-    def is_empty(self) -> bool:
-        # As exists() asks, less the time in which it is put together: every test run
-        # of every project asks twice for each field.
-        table = self.connection.ops.quote_name(self.plan.table)
-        with self.connection.cursor() as cursor:
-            cursor.execute(f"SELECT 1 FROM {table} LIMIT 1")
-            return cursor.fetchone() is None
-
-    def can_add_at_once(self) -> bool:
-        # One ALTER adds all of the column, and fails if it is there.
-        return self.is_empty()
-
-    def live_column(self) -> LiveColumn | None:
+    def find_column(self) -> LiveColumn | None:
         with self.connection.cursor() as cursor:
             cursor.execute(
                 "SELECT IS_NULLABLE = 'YES', COLUMN_DEFAULT, COLUMN_TYPE "
@@ -84,13 +46,13 @@ class MySQLLiveSchema(Schema):
         # MariaDB spells the missing default of a nullable column 'NULL'.
         return LiveColumn(bool(row[0]), row[1] not in (None, "NULL"), row[2])
 
-    def expected_type(self) -> str | None:
+    def spell_type(self, *, may_make_tables: bool = True) -> str | None:
         try:
             # It is seen by this session alone.
             return self._probe_type("TEMPORARY TABLE")
         except DatabaseError as exc:
             is_refusal = MySQLRights(self.connection).is_refusal(exc)
-            if not is_refusal or not self.may_make_tables:
+            if not is_refusal or not may_make_tables:
                 raise
         # Who may not have it can make, as migrations do, one that all see.
         return self._probe_type("TABLE")
@@ -114,7 +76,7 @@ class MySQLLiveSchema(Schema):
             cursor.execute(f"DROP {kind} {probe}")
             return found
 
-    def live_texts(self, field: AnyField) -> tuple[str | None, str | None]:
+    def find_texts(self, field: AnyField) -> tuple[str | None, str | None]:
         # Django's get_table_description() asks twice, and raises KeyError where a
         # column has come in between.
         with self.connection.cursor() as cursor:

@@ -1,0 +1,74 @@
+"""What the final field of a plan asks of the database."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+from django.db.models import NOT_PROVIDED
+
+from safefield.fields import AnyField
+from safefield.plan import Plan
+
+
+class Wanted:
+    """
+    The constraints and indexes of the final field of one plan.
+
+    Args:
+        editor (BaseDatabaseSchemaEditor): Django's schema editor.
+        plan (Plan): What the operation asks for.
+    """
+
+    def __init__(self, editor: BaseDatabaseSchemaEditor, plan: Plan) -> None:
+        #: Any, because the stubs leave out the private methods that build SQL.
+        self.editor: Any = editor
+        self.plan = plan
+        self.field = plan.final_field
+
+    def changes_default(self) -> bool:
+        """Return whether an altered column gets or loses a default."""
+        old = self.plan.old_field
+        return old is not None and old.db_default != self.field.db_default
+
+    def has_index(self) -> bool:
+        """Return whether the field has an index that is not unique."""
+        return not getattr(self.field, "spatial_index", False) and bool(
+            self.editor._field_should_be_indexed(self.plan.model, self.field)
+        )
+
+    def has_spatial_index(self) -> bool:
+        """Return whether the field is a geometry with an index."""
+        return getattr(self.field, "spatial_index", False) and bool(
+            self.editor._field_indexes_sql(self.plan.model, self.field)
+        )
+
+    def has_foreign_key(self) -> bool:
+        """Return whether the field has a constraint to another table."""
+        return bool(
+            self.editor.connection.features.supports_foreign_keys
+            and self.field.remote_field
+            and getattr(self.field, "db_constraint", False)
+        )
+
+    def get_index_names(self) -> list[str]:
+        """Return the names of its indexes, that of PostgreSQL for LIKE among them."""
+        return [
+            str(statement.parts["name"]).strip('"')
+            for statement in self.editor._field_indexes_sql(self.plan.model, self.field)
+            if not isinstance(statement, str)
+        ]
+
+    def is_met(self, live: AnyField) -> bool:
+        """Return whether the catalogue has all of it, as Catalogue.get_field() says."""
+        final = self.field
+        return (
+            live.null == final.null
+            and (live.unique or not final.unique)
+            and (live.db_index or not self.has_index())
+            and (not self.has_spatial_index() or live.spatial_index)
+            and (getattr(live, "db_constraint", False) or not self.has_foreign_key())
+            and (
+                live.db_default is not NOT_PROVIDED or final.db_default is NOT_PROVIDED
+            )
+        )
