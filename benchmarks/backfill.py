@@ -7,6 +7,11 @@ Every way runs in a process of its own on a fresh table, in an order that is
 shuffled anew for each round. What is to be compared is the ratios. With --beside, the
 safefield of another checkout, such as a git worktree of an earlier commit, takes its
 turns too.
+
+    python benchmarks/backfill.py --database postgresql --rows 30000 --wide 8000
+
+measures rows with more columns than the function reads: a text of so many characters
+and a JSON list beside, 30 columns, and five joined relations.
 """
 
 from __future__ import annotations
@@ -22,7 +27,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks import films, report  # noqa: E402 # needs the path
+from benchmarks import films, report, wide  # noqa: E402 # needs the path
 
 #: Names of the ways, with the rows that each is run on: all, or a sample.
 WAYS = (
@@ -59,6 +64,16 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--beside", type=Path, help="also run safefield as this other checkout has it"
     )
+    parser.add_argument(
+        "--wide", type=int, help="measure wide rows, with texts of so many characters"
+    )
+    parser.add_argument(
+        "--shapes",
+        nargs="+",
+        choices=wide.SHAPES,
+        default=wide.SHAPES,
+        help="with --wide: which tables",
+    )
     parser.add_argument("--seed", type=int, default=None, help="of the order")
     parser.add_argument("--json", type=Path, help="write every measurement here")
     parser.add_argument("--svg", type=Path, help="write a plot here")
@@ -71,7 +86,10 @@ def main() -> None:
     connection = films.create_database(arguments.database)
     try:
         films.load_source(connection, max(arguments.rows, *arguments.sizes, 1))
-        runs = measure_all(connection, arguments)
+        if arguments.wide:
+            runs = wide.measure_all(connection, arguments, run_way)
+        else:
+            runs = measure_all(connection, arguments)
     finally:
         films.drop_database(connection)
     result = {
@@ -80,7 +98,8 @@ def main() -> None:
         "machine": describe_machine(),
         "runs": runs,
     }
-    print(report.render_table(result))
+    render = wide.render_table if arguments.wide else report.render_table
+    print(render(result))
     if arguments.json:
         arguments.json.write_text(json.dumps(result, indent=1) + "\n")
     if arguments.svg:
@@ -118,22 +137,35 @@ def measure(
 ) -> dict[str, Any]:
     """Run one way on a fresh table of `rows` rows."""
     films.create_table(connection, rows)
+    run: dict[str, Any] = {
+        "way": way,
+        "rows": rows,
+        **run_way(connection, [way], beside),
+    }
+    if size := films.measure_size(connection):
+        run["size"] = size
+    return run
+
+
+def run_way(
+    connection: Any, words: list[str], beside: Path | None = None
+) -> dict[str, Any]:
+    """Run a way, and on what, in a process of its own; return what it measured."""
     settings = json.dumps(films.get_settings(connection))
     connection.close()
-    script, own_way = Path(__file__).with_name("run_way.py"), way
+    script = Path(__file__).with_name("run_way.py")
+    way, *others = words
     if way == report.BESIDE and beside is not None:
-        script, own_way = beside / "benchmarks" / script.name, "safefield"
+        script, way = beside / "benchmarks" / script.name, "safefield"
     process = subprocess.run(
-        [sys.executable, str(script.resolve()), own_way],
+        [sys.executable, str(script.resolve()), way, *others],
         input=settings,
         stdout=subprocess.PIPE,
         text=True,
         check=True,
     )
-    run: dict[str, Any] = {"way": way, "rows": rows, **json.loads(process.stdout)}
-    if size := films.measure_size(connection):
-        run["size"] = size
-    return run
+    found: dict[str, Any] = json.loads(process.stdout)
+    return found
 
 
 def describe_machine() -> str:

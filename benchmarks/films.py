@@ -15,6 +15,7 @@ sys.path.insert(0, str(ROOT))
 import django  # noqa: E402 # needs the path
 from django.conf import settings  # noqa: E402
 from django.db import connections, migrations, models  # noqa: E402
+from django.db.migrations.operations.base import Operation  # noqa: E402
 
 from tests.support.history import History  # noqa: E402
 from tests.support.servers import LABELS, find_servers  # noqa: E402
@@ -88,11 +89,12 @@ def get_settings(connection: Any) -> dict[str, Any]:
     return {key: connection.settings_dict[key] for key in keys}
 
 
-def get_history() -> History:
-    """Return the history in which the table of films was just created."""
+def get_history(*operations: Operation) -> History:
+    """Return the history in which the tables of films were just created."""
     history = History("default")
     state = history.state.clone()
-    CREATE_MOVIE.state_forwards(history.app_label, state)
+    for operation in operations or (CREATE_MOVIE,):
+        operation.state_forwards(history.app_label, state)
     history.states.append(state)
     return history
 
@@ -132,6 +134,12 @@ def create_table(connection: Any, rows: int) -> None:
             f"INSERT INTO {TABLE} (id, title, year, genres) "
             f"SELECT id, title, year, genres FROM {SOURCE} WHERE id <= {rows}"
         )
+    settle(connection)
+
+
+def settle(connection: Any) -> None:
+    """Let the database do now what it would do during a run."""
+    with connection.cursor() as cursor:
         for sql in SETTLE[connection.vendor]:
             cursor.execute(sql)
             if cursor.description:

@@ -28,9 +28,10 @@ def main() -> None:
     """Read the database from stdin, run the way, print the seconds as JSON."""
     install_mysql_driver()
     configure({"default": json.load(sys.stdin)})
-    from benchmarks.ways import WAYS
+    from benchmarks import shapes, ways
 
-    seconds = WAYS[sys.argv[1]]()
+    way, *shape = sys.argv[1:]
+    seconds = shapes.run(way, *shape) if shape else ways.WAYS[way]()
     peak_mb = get_peak_mb()
     print(json.dumps({"seconds": seconds, "peak_mb": peak_mb}))
 

@@ -56,7 +56,9 @@ def timed(seconds: Seconds, part: str) -> Any:
     seconds[part] = seconds.get(part, 0) + time.perf_counter() - started
 
 
-def three_steps(fill: Callable[[Any], None], *, atomic: bool = True) -> Seconds:
+def three_steps(
+    fill: Callable[[Any], None], *, atomic: bool = True, history: Any = None
+) -> Seconds:
     """The usual three migrations: add, fill with `fill`, alter."""
     # Without the index that SlugField brings: built at the end, the fill is faster.
     loose = models.SlugField(max_length=330, null=True, db_index=False)
@@ -65,7 +67,7 @@ def three_steps(fill: Callable[[Any], None], *, atomic: bool = True) -> Seconds:
         fill(apps.get_model("films", "Movie"))
 
     seconds: Seconds = {}
-    history = get_history()
+    history = history or get_history()
     with timed(seconds, "whole"):
         history.apply(migrations.AddField("Movie", "slug", loose), atomic=True)
         with timed(seconds, "fill"):
@@ -107,7 +109,10 @@ def bulk_update() -> Seconds:
 
 
 def run_safefield(
-    field: models.Field[Any, Any], populate: Any, history: Any = None
+    field: models.Field[Any, Any],
+    populate: Any,
+    history: Any = None,
+    select_related: tuple[str, ...] = (),
 ) -> Seconds:
     seconds: Seconds = {}
     original = Backfill.run_pages
@@ -117,7 +122,9 @@ def run_safefield(
             original(self, *arguments)
 
     Backfill.run_pages = run_pages  # type: ignore[method-assign]
-    operation = AddFieldWithBackfill("Movie", "slug", field, populate)
+    operation = AddFieldWithBackfill(
+        "Movie", "slug", field, populate, select_related=select_related
+    )
     with timed(seconds, "whole"):
         (history or get_history()).apply(operation, atomic=False)
     return seconds

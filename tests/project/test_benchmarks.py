@@ -61,6 +61,23 @@ def test_backfill(alias: str, tmp_path: Path) -> None:
     assert ElementTree.parse(plot).getroot().tag == "{http://www.w3.org/2000/svg}svg"
 
 
+def test_wide_rows(alias: str, tmp_path: Path) -> None:
+    figures = tmp_path / "figures.json"
+    options = ["--rows=200", "--wide=500", "--rounds=1", f"--json={figures}"]
+
+    out = run("backfill.py", "--database", LABELS[alias], *options)
+
+    runs = json.loads(figures.read_text())["runs"]
+    assert sorted((run["shape"], run["way"]) for run in runs) == [
+        (shape, way)
+        for shape in ("columns", "narrow", "relations", "wide")
+        for way in ("bulk_update", "bulk_update_only", "safefield")
+    ]
+    assert all(seconds > 0 for run in runs for seconds in run["seconds"].values())
+    assert "wide: the fill takes " in out
+    assert "| relations | bulk_update() of rows read with only() | " in out
+
+
 @pytest.mark.parametrize("count", [2])
 def test_empty_table(alias: str, count: int) -> None:
     options = [f"--migrations={count}", "--rounds=1"]
