@@ -12,6 +12,11 @@ from django.test.utils import setup_databases, teardown_databases
 
 from tests.support import cleanup, servers
 
+# So that what they assert is shown as in a test.
+pytest.register_assert_rewrite(
+    *(f"tests.support.{name}" for name in ("half_way", "kills", "rehearsals", "stops"))
+)
+
 ALIASES = [pytest.param(alias, id=label) for alias, label in servers.LABELS.items()]
 
 passed_by_label: Counter[str] = Counter()

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from django.db import connections
 
-from tests.inspection.test_status import SLUG, make_site
 from tests.support.catalogue import describe_table
+from tests.support.half_way import SLUG, make_site
 from tests.support.site import Site
 
 #: What stops a process before its first statement that begins so.

@@ -2,75 +2,32 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import decimal
 import uuid
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.db import migrations, models
 from django.utils import timezone
-from django.utils.text import slugify
 
 from safefield import BackfillError, BadRow
 from safefield.operations import AddFieldWithBackfill
 from tests.support.catalogue import without_names
+from tests.support.fields import FIELDS
 from tests.support.history import History
+from tests.support.movies import (
+    MOVIE,
+    STUDIO,
+    add_slug,
+    create_movies,
+    slug_of,
+    values,
+)
+from tests.support.people import PERSON, join_names, split_name
 
 
 @pytest.fixture(params=[False, True], ids=["own-commits", "atomic"])
 def history(alias: str, request: pytest.FixtureRequest) -> History:
     return History(alias, atomic=request.param)
-
-
-MOVIE = migrations.CreateModel(
-    "Movie",
-    [
-        ("id", models.BigAutoField(primary_key=True)),
-        ("title", models.CharField(max_length=200)),
-        ("year", models.IntegerField()),
-    ],
-)
-STUDIO = migrations.CreateModel(
-    "Studio",
-    [
-        ("id", models.BigAutoField(primary_key=True)),
-        ("name", models.CharField(max_length=200, unique=True)),
-    ],
-)
-
-
-def create_movies(history: History, count: int = 5) -> None:
-    history.apply(STUDIO, MOVIE)
-    history.rows("Movie").bulk_create(
-        history.model("Movie")(title=f"Film Number {n}", year=1900 + n)
-        for n in range(count)
-    )
-
-
-def values(history: History, *names: str) -> list[Any]:
-    return list(history.rows("Movie").values_list(*names, flat=len(names) == 1))
-
-
-def slug_of(movie: Any) -> str:
-    return slugify(movie.title)
-
-
-def studio_of(movie: Any, apps: Any) -> Any:
-    """Create the studio of a movie on demand, one for every two films."""
-    studios = apps.get_model("films", "Studio").objects.using(movie._state.db)
-    return studios.get_or_create(name=f"Studio {movie.year // 2}")[0]
-
-
-def add_slug(**options: Any) -> AddFieldWithBackfill:
-    return AddFieldWithBackfill(
-        "Movie",
-        "slug",
-        models.SlugField(unique=True, max_length=80),
-        options.pop("populate", slug_of),
-        **options,
-    )
 
 
 def test_fills_each_row_with_its_own_value(history: History) -> None:
@@ -79,101 +36,6 @@ def test_fills_each_row_with_its_own_value(history: History) -> None:
     history.apply(add_slug())
 
     assert values(history, "slug") == [f"film-number-{n}" for n in range(250)]
-
-
-#: Name, the field, populate, and what the five movies of 1900 to 1904 get.
-FIELDS: dict[str, tuple[models.Field[Any, Any], Callable[..., Any] | None, Any]] = {
-    "unique slug": (
-        models.SlugField(unique=True),
-        slug_of,
-        [f"film-number-{n}" for n in range(5)],
-    ),
-    "indexed char": (
-        models.CharField(max_length=30, db_index=True),
-        lambda movie: movie.title.upper(),
-        [f"FILM NUMBER {n}" for n in range(5)],
-    ),
-    "text with a Python default": (
-        models.TextField(default="none", blank=True),
-        lambda movie: "" if movie.year == 1900 else movie.title,
-        ["", *(f"Film Number {n}" for n in range(1, 5))],
-    ),
-    "char with a comment": (
-        models.CharField(max_length=30, db_comment="It's the title"),
-        lambda movie: movie.title,
-        [f"Film Number {n}" for n in range(5)],
-    ),
-    "boolean with a default": (
-        models.BooleanField(default=True),
-        None,
-        [True] * 5,
-    ),
-    "positive integer": (
-        models.PositiveIntegerField(),
-        lambda movie: movie.year - 1900,
-        [0, 1, 2, 3, 4],
-    ),
-    "integer with a database default": (
-        models.IntegerField(db_default=7),
-        lambda movie: movie.year,
-        [1900, 1901, 1902, 1903, 1904],
-    ),
-    "decimal": (
-        models.DecimalField(max_digits=8, decimal_places=3),
-        lambda movie: decimal.Decimal(movie.year) / 8,
-        [decimal.Decimal(1900 + n) / 8 for n in range(5)],
-    ),
-    "JSON": (
-        models.JSONField(),
-        lambda movie: {"title": movie.title, "tags": [movie.year, None]},
-        [{"title": f"Film Number {n}", "tags": [1900 + n, None]} for n in range(5)],
-    ),
-    "date": (
-        models.DateField(),
-        lambda movie: dt.date(movie.year, 2, 1),
-        [dt.date(1900 + n, 2, 1) for n in range(5)],
-    ),
-    "aware datetime": (
-        models.DateTimeField(),
-        lambda movie: dt.datetime(movie.year, 2, 1, 12, 30, tzinfo=dt.timezone.utc),
-        [dt.datetime(1900 + n, 2, 1, 12, 30, tzinfo=dt.timezone.utc) for n in range(5)],
-    ),
-    "foreign key by instance, created on demand": (
-        models.ForeignKey("films.Studio", models.CASCADE),
-        studio_of,
-        None,
-    ),
-    "nullable foreign key": (
-        models.ForeignKey("films.Studio", models.CASCADE, null=True, db_index=False),
-        studio_of,
-        None,
-    ),
-    "nullable indexed char": (
-        models.CharField(max_length=30, db_index=True, null=True),
-        lambda movie: movie.title.upper(),
-        [f"FILM NUMBER {n}" for n in range(5)],
-    ),
-    "one-to-one by key": (
-        models.OneToOneField("films.Studio", models.CASCADE),
-        lambda movie, apps: (
-            apps.get_model("films", "Studio")
-            .objects.using(movie._state.db)
-            .create(name=f"Only {movie.pk}")
-            .pk
-        ),
-        None,
-    ),
-    "foreign key without a constraint": (
-        models.ForeignKey("films.Studio", models.DO_NOTHING, db_constraint=False),
-        lambda movie: movie.year,
-        None,
-    ),
-    "self-referential foreign key": (
-        models.ForeignKey("self", models.CASCADE, db_column="sequel_of"),
-        lambda movie: movie,
-        None,
-    ),
-}
 
 
 @pytest.mark.parametrize("case", FIELDS)
@@ -346,25 +208,6 @@ def test_unwritten_populate_changes_nothing(history: History, count: int) -> Non
         "one existing row, then run migrate again. Nothing was changed."
     )
     assert history.describe("Movie") == before
-
-
-PERSON = migrations.CreateModel(
-    "Person",
-    [
-        ("id", models.BigAutoField(primary_key=True)),
-        ("first_name", models.CharField(max_length=50)),
-        ("last_name", models.CharField(max_length=50)),
-    ],
-)
-
-
-def join_names(person: Any) -> str:
-    return f"{person.first_name} {person.last_name}"
-
-
-def split_name(person: Any) -> dict[str, str]:
-    first_name, last_name = person.full_name.rsplit(" ", 1)
-    return {"first_name": first_name, "last_name": last_name}
 
 
 def test_reverse_writes_values_back(history: History) -> None:

@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from safefield.operations import AddFieldWithBackfill
 from tests.support.history import History
 from tests.support.ledger import add_slug
-from tests.test_contract import create_movies
+from tests.support.movies import create_movies
 
 
 @pytest.fixture

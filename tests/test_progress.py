@@ -13,6 +13,7 @@ from django.db import migrations, models
 from safefield import console, progress
 from safefield.console import Console, fit_bar, spell_seconds
 from safefield.operations import AddFieldWithBackfill
+from tests.support.clock import Clock
 from tests.support.history import History
 
 TITLE = "Filling films.Movie.slug"
@@ -24,17 +25,6 @@ class FakeTerminal(io.StringIO):
 
     def isatty(self) -> bool:
         return True
-
-
-class Clock:
-    """A clock that moves seven seconds each time somebody looks."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def __call__(self) -> float:
-        self.seconds += 7
-        return self.seconds
 
 
 @pytest.fixture

@@ -16,9 +16,9 @@ from tests.support import servers
 from tests.support.catalogue import describe_table, without_names
 from tests.support.history import History
 from tests.support.ledger import NO_WAITING
+from tests.support.movies import MOVIE, STUDIO, slug_of
 from tests.support.sessions import Session
 from tests.support.site import Site
-from tests.test_contract import MOVIE, STUDIO, slug_of
 
 MODELS = """\
 class Movie(models.Model):

@@ -21,10 +21,10 @@ from safefield import BackfillError
 from safefield.authoring.migration_file import get_backfills
 from safefield.authoring.stubs import Stub
 from safefield.operations import AlterFieldWithBackfill
-from tests.authoring.test_autodetector import detect, model, pk, state, text
 from tests.support.catalogue import without_names
 from tests.support.history import History
 from tests.support.site import Site
+from tests.support.states import detect, model, pk, state, text
 
 UUID = uuid.UUID(int=7)
 

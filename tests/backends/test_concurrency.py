@@ -18,8 +18,8 @@ from tests.support.ledger import (
     get_rows,
     on_servers,
 )
+from tests.support.movies import create_movies
 from tests.support.sessions import Session, wait_until
-from tests.test_contract import create_movies
 
 
 @pytest.fixture

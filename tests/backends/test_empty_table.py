@@ -14,10 +14,11 @@ from safefield.backends.base.locks import Locks
 from safefield.backends.mysql.locks import MySQLLocks
 from safefield.operations import AddFieldWithBackfill
 from tests.support.catalogue import without_names
+from tests.support.fields import FIELDS
 from tests.support.history import History
 from tests.support.ledger import add_slug, get_rows, on_servers
+from tests.support.movies import MOVIE, STUDIO, create_movies
 from tests.support.sessions import Session
-from tests.test_contract import FIELDS, MOVIE, STUDIO, create_movies
 
 #: Queries by alias and by whether the migration is atomic, BEGIN and COMMIT included.
 QUERIES = {

@@ -18,8 +18,9 @@ from django.db.models.functions import RowNumber
 import safefield
 from safefield import BackfillError
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
-from tests.filling.test_every_row import Insertion, create, execute, get_title, read
 from tests.support.history import History
+from tests.support.old_code import Insertion
+from tests.support.titles import create, execute, get_title, read
 
 #: What a literal, a LIKE or a JSON document has to escape, and a letter of latin1.
 TITLES = ["a 'b' \"c\" `d`", "e \\ f \\' \\n", "100 % é", "e \\ f \\' \\n"]

@@ -19,8 +19,8 @@ from safefield.operations import AddFieldWithBackfill
 from tests.support.cleanup import reset_connection
 from tests.support.history import History
 from tests.support.ledger import add_slug, get_rows, populate_slug
+from tests.support.movies import create_movies, values
 from tests.support.sessions import Session, wait_until
-from tests.test_contract import create_movies, values
 
 ROWS = 60
 

@@ -16,11 +16,11 @@ from django.db import (
 
 from safefield import BackfillError
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
-from tests.backends.test_null_guard import OldCode
 from tests.support.history import History
 from tests.support.ledger import add_slug, get_rows, populate_slug
+from tests.support.movies import create_movies
+from tests.support.old_code import OldCode
 from tests.support.sessions import Session
-from tests.test_contract import create_movies
 
 SLUGS = [(1, "film-number-0-1"), (2, "film-number-1-2"), (3, "film-number-2-3")]
 

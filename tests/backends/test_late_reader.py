@@ -13,8 +13,8 @@ from safefield.backends.base import locks, retries
 from safefield.interrupts import Stopped, Terminated
 from tests.support.history import History
 from tests.support.ledger import add_slug, get_rows
+from tests.support.movies import create_movies
 from tests.support.sessions import Session
-from tests.test_contract import create_movies
 
 LATE = "INSERT INTO films_movie (id, title, year) VALUES (9, 'Late', 1)"
 

@@ -19,8 +19,14 @@ from safefield.backends.base import locks, retries
 from safefield.operations import AddFieldWithBackfill
 from tests.support.history import History
 from tests.support.ledger import At, add_slug, get_rows, on_servers, populate_slug
-from tests.support.sessions import Session, get_processes, wait_until
-from tests.test_contract import create_movies, values
+from tests.support.movies import create_movies, values
+from tests.support.sessions import (
+    CLAIMS,
+    Session,
+    get_processes,
+    start_report,
+    wait_until,
+)
 
 
 @pytest.fixture
@@ -40,17 +46,6 @@ def other(history: History) -> Iterator[Session]:
 def watcher(history: History) -> Iterator[Session]:
     with Session(history.connection) as session:
         yield session
-
-
-#: Whoever reads the table in a transaction keeps its definition as it is.
-REPORT = "SELECT COUNT(*) FROM films_movie"
-
-
-def start_report(session: Session) -> None:
-    if session.vendor == "postgresql":
-        session.execute("SET application_name = 'report'")
-    session.execute("BEGIN")
-    session.fetch(REPORT)
 
 
 @on_servers
@@ -479,13 +474,6 @@ def test_waits_a_little_for_the_session_of_a_run_that_was_killed(
     history.apply(add_slug())
 
     assert pauses == [0.2] * 3
-
-
-#: Locks of a session of PostgreSQL that it keeps beyond its transactions.
-CLAIMS = (
-    "SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database "
-    "WHERE locktype = 'advisory' AND datname = current_database()"
-)
 
 
 @pytest.mark.parametrize("is_pooled", [False, True])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
 from functools import partial
 from threading import Timer
 from typing import Any
@@ -20,8 +19,9 @@ from safefield.operations import AlterFieldWithBackfill
 from tests.support.cleanup import reset_connection
 from tests.support.history import History
 from tests.support.ledger import add_slug, get_rows, populate_slug
+from tests.support.movies import create_movies
+from tests.support.old_code import OldCode
 from tests.support.sessions import Session
-from tests.test_contract import create_movies
 
 
 @pytest.fixture
@@ -29,49 +29,6 @@ def history(mysql_alias: str) -> History:
     history = History(mysql_alias)
     create_movies(history, 3)
     return history
-
-
-class OldCode:
-    """
-    Inserts a row that has no slug just before the table is rebuilt.
-
-    Args:
-        history: The history of its database.
-        times: How often.
-        after_trigger: What happens once the trigger is there; None for nothing.
-        before_trigger: What happens in place of CREATE TRIGGER; None for nothing.
-    """
-
-    def __init__(
-        self,
-        history: History,
-        times: int,
-        *,
-        before_trigger: Callable[[], None] | None = None,
-        after_trigger: Callable[[], None] | None = None,
-    ) -> None:
-        self.history = history
-        self.times = times
-        self.before_trigger = before_trigger
-        self.after_trigger = after_trigger
-        self.inserted = 0
-
-    def __call__(
-        self, execute: Any, sql: str, params: Any, many: bool, context: Any
-    ) -> Any:
-        if "MODIFY `slug`" in sql and "NOT NULL" in sql and self.inserted < self.times:
-            self.inserted += 1
-            with Session(self.history.connection) as other:
-                other.execute(
-                    "INSERT INTO films_movie (id, title, year) VALUES (%s, 'Late', 1)",
-                    [9 + self.inserted],
-                )
-        if sql.startswith("CREATE TRIGGER") and self.before_trigger:
-            self.before_trigger()
-        result = execute(sql, params, many, context)
-        if sql.startswith("CREATE TRIGGER") and self.after_trigger:
-            self.after_trigger()
-        return result
 
 
 def test_row_that_came_before_the_rebuild_is_filled(history: History) -> None:

@@ -19,8 +19,8 @@ import safefield
 from safefield import BackfillError
 from safefield.backends import get_backend
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
-from tests.inspection.test_rehearsal import rehearse
 from tests.support.history import History
+from tests.support.rehearsals import rehearse
 
 ROWS = 7
 MOVIE = migrations.CreateModel(

@@ -10,9 +10,9 @@ from django.db import migrations, models
 
 from safefield import BackfillError
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
-from tests.filling.test_every_row import create, execute
 from tests.support.history import History
 from tests.support.sessions import Session
+from tests.support.titles import create, execute
 
 STUDIO = migrations.CreateModel(
     "Studio", [("id", models.BigAutoField(primary_key=True))]

@@ -17,16 +17,14 @@ from django.db.models.functions import RowNumber
 
 from safefield import BackfillError
 from safefield.operations import AddFieldWithBackfill
-from tests.backends.test_kill import INITIAL
-from tests.backends.test_lock_waits import CLAIMS
-from tests.backends.test_time_limits import SLOW
 from tests.support.history import History
+from tests.support.kills import INITIAL
 from tests.support.ledger import add_slug, get_rows, populate_slug
+from tests.support.movies import SLOW, create_movies, values
 from tests.support.pgbouncer import PROGRAM, run_pgbouncer
 from tests.support.servers import get_connection_settings
-from tests.support.sessions import Session, wait_until
+from tests.support.sessions import CLAIMS, Session, wait_until
 from tests.support.site import Site
-from tests.test_contract import create_movies, values
 
 IS_REQUIRED = os.environ.get("SAFEFIELD_REQUIRE_PGBOUNCER") == "1"
 

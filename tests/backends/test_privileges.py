@@ -17,13 +17,13 @@ from safefield import BackfillError, numbered
 from safefield.backends.base import locks, retries
 from safefield.exceptions import SafefieldError
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
-from tests.inspection.test_abandonment import abandon
-from tests.inspection.test_rehearsal_truth import rehearse
-from tests.inspection.test_status import SLUG, make_site
+from tests.support.half_way import SLUG, make_site
 from tests.support.history import History
 from tests.support.ledger import add_slug, get_rows, populate_slug
+from tests.support.movies import create_movies, values
+from tests.support.rehearsals import rehearse
 from tests.support.sessions import Session
-from tests.test_contract import create_movies, values
+from tests.support.stops import abandon
 
 ROLE = f"safefield_poor_{os.getpid()}"
 

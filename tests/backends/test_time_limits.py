@@ -12,8 +12,8 @@ from safefield import BackfillError
 from tests.support.cleanup import reset_connection
 from tests.support.history import History
 from tests.support.ledger import add_slug, get_rows, on_servers, populate_slug
+from tests.support.movies import SLOW, create_movies
 from tests.support.sessions import Session
-from tests.test_contract import create_movies
 
 #: The limits, the least that the server takes.
 LIMITS = {
@@ -30,20 +30,6 @@ LIMITS = {
         "wait_timeout": "1",
     },
     "mysql": {"max_execution_time": "20", "wait_timeout": "1"},
-}
-
-#: Makes each UPDATE of a row take longer than that.
-SLOW = {
-    "postgresql": [
-        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS "
-        "$$ BEGIN PERFORM pg_sleep(0.05); RETURN NEW; END $$",
-        "CREATE TRIGGER slow BEFORE UPDATE ON films_movie FOR EACH ROW "
-        "EXECUTE FUNCTION slow()",
-    ],
-    "mysql": [
-        "CREATE TRIGGER slow BEFORE UPDATE ON films_movie FOR EACH ROW "
-        "BEGIN DECLARE slept INT; SET slept = SLEEP(0.05); END",
-    ],
 }
 
 

@@ -14,12 +14,11 @@ from safefield.backends.base.locks import Locks
 from safefield.backends.base.waits import Wait
 from safefield.backends.postgresql import locks as postgresql_locks
 from safefield.exceptions import BackfillError
-from tests.backends.test_lock_waits import start_report
+from tests.support.clock import Clock
 from tests.support.history import History
 from tests.support.ledger import add_slug, get_rows, on_servers
-from tests.support.sessions import Session
-from tests.test_contract import create_movies
-from tests.test_progress import Clock
+from tests.support.movies import create_movies
+from tests.support.sessions import Session, start_report
 
 
 class Told(logging.Handler):

@@ -12,9 +12,9 @@ from django.db import migrations, models
 import safefield
 from safefield import BackfillError
 from safefield.operations import AlterFieldWithBackfill
-from tests.filling.test_resume import run_with_stops
 from tests.support.catalogue import without_names
 from tests.support.history import History
+from tests.support.stops import run_with_stops
 
 STUDIO = migrations.CreateModel(
     "Studio",

@@ -16,8 +16,8 @@ from django.test import override_settings
 from safefield import BackfillError
 from safefield.filling.attributes import has_own_attribute
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
-from tests.inspection.test_rehearsal import rehearse
 from tests.support.history import History
+from tests.support.rehearsals import rehearse
 from tests.support.sessions import Session
 
 

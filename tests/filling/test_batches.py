@@ -13,7 +13,7 @@ from safefield.filling import passes
 from safefield.filling.batches import BATCH_SECONDS, FIRST_ROWS, BatchSize
 from safefield.operations import AddFieldWithBackfill
 from tests.support.history import History
-from tests.test_contract import create_movies, values
+from tests.support.movies import create_movies, values
 
 
 class Clock:

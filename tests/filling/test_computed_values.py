@@ -14,8 +14,8 @@ from django.db.models.functions import Cast, Now
 
 from safefield import BackfillError
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
-from tests.inspection.test_rehearsal import rehearse
 from tests.support.history import History
+from tests.support.rehearsals import rehearse
 
 ID = ("id", models.BigAutoField(primary_key=True))
 TEXT = models.CharField(max_length=60)

@@ -19,10 +19,10 @@ import safefield
 from safefield import BackfillError
 from safefield.backends.base.locks import Locks
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
-from tests.project.test_films import MOVIE as FILM
-from tests.project.test_films import load_films
 from tests.support.catalogue import without_names
 from tests.support.extensions import require_extension
+from tests.support.films import MOVIE as FILM
+from tests.support.films import load_films
 from tests.support.history import History
 from tests.support.ledger import NO_WAITING, on_servers
 from tests.support.sessions import Session

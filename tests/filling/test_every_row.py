@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,37 +12,8 @@ from safefield import BackfillError
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
 from tests.support.history import History
 from tests.support.ledger import on_servers
-from tests.support.sessions import Session
-
-FIELDS = [
-    ("id", models.BigAutoField(primary_key=True)),
-    ("title", models.CharField(max_length=200)),
-]
-
-
-def create(history: History, *fields: Any, count: int = 6) -> None:
-    history.apply(migrations.CreateModel("Movie", [*FIELDS, *fields]))
-    history.rows("Movie").bulk_create(
-        history.model("Movie")(id=10 * n, title=f"Film {n}")
-        for n in range(1, count + 1)
-    )
-
-
-def execute(history: History, *statements: str) -> None:
-    with history.connection.cursor() as cursor:
-        for statement in statements:
-            cursor.execute(statement, None)
-
-
-def read(history: History, column: str = "code") -> list[Any]:
-    with history.connection.cursor() as cursor:
-        cursor.execute(f"SELECT {column} FROM films_movie ORDER BY id")
-        return [value for (value,) in cursor.fetchall()]
-
-
-def get_title(movie: Any) -> str:
-    return str(movie.title)
-
+from tests.support.old_code import Insertion
+from tests.support.titles import FIELDS, create, execute, get_title, read
 
 # Row security
 
@@ -144,24 +114,6 @@ def test_row_security_that_is_not_for_this_role(secured: History) -> None:
 
 
 # What comes in behind the fill
-
-
-class Insertion:
-    """Inserts a row with a low key from another session, at one statement."""
-
-    def __init__(self, history: History, at: Callable[[str], bool]) -> None:
-        self.history = history
-        self.at = at
-        self.is_done = False
-
-    def __call__(
-        self, execute: Any, sql: str, params: Any, many: bool, context: Any
-    ) -> Any:
-        if not self.is_done and self.at(sql):
-            self.is_done = True
-            with Session(self.history.connection) as other:
-                other.execute("INSERT INTO films_movie (id, title) VALUES (5, 'Late')")
-        return execute(sql, params, many, context)
 
 
 def begins_to_enforce(sql: str) -> bool:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from django.db import migrations, models
-from django.db.migrations.operations.base import Operation
 from django.db.models import QuerySet
 from django.test import override_settings
 
 from safefield.operations import AddFieldWithBackfill
+from tests.support.family import FAMILY, ID, TITLE
 from tests.support.history import History
-
-ID = ("id", models.BigAutoField(primary_key=True))
-TITLE = ("title", models.CharField(max_length=100))
 
 
 @pytest.fixture(params=[False, True], ids=["own-commits", "atomic"])
@@ -60,29 +56,6 @@ def create(history: History, name: str, *titles: str, **values: Any) -> None:
 
 def slugs(history: History, name: str = "Movie") -> list[str]:
     return list(history.rows(name).values_list("slug", flat=True))
-
-
-def child(name: str, parent: str, *fields: Any) -> migrations.CreateModel:
-    link = models.OneToOneField(
-        f"films.{parent}",
-        models.CASCADE,
-        parent_link=True,
-        auto_created=True,
-        primary_key=True,
-        serialize=False,
-    )
-    return migrations.CreateModel(
-        name,
-        [(f"{parent.lower()}_ptr", link), *fields],
-        bases=(f"films.{parent}",),
-    )
-
-
-FAMILY: Sequence[Operation] = [
-    migrations.CreateModel("Work", [ID, TITLE]),
-    child("Movie", "Work", ("year", models.IntegerField())),
-    child("Remake", "Movie", ("better", models.BooleanField(default=False))),
-]
 
 
 def create_family(history: History) -> None:

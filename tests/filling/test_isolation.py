@@ -11,9 +11,9 @@ from django.db import connections, migrations, models, transaction
 
 from safefield import BackfillError
 from safefield.operations import AddFieldWithBackfill
-from tests.inspection.test_rehearsal import create, rehearse
 from tests.support import servers
 from tests.support.history import History
+from tests.support.rehearsals import create, rehearse
 
 LOG = migrations.CreateModel(
     "Log",

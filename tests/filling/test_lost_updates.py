@@ -12,8 +12,8 @@ from typing import Any
 
 from tests.support.history import History
 from tests.support.ledger import Ledger, add_slug, get_rows
+from tests.support.movies import create_movies
 from tests.support.sessions import Session, wait_until
-from tests.test_contract import create_movies
 
 ROWS = 1_000
 WRITERS = 4

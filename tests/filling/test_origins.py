@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from django.db import connections
 
-from tests.backends.test_kill import INITIAL
+from tests.support.kills import INITIAL
 from tests.support.servers import get_connection_settings
 from tests.support.site import Site
 

@@ -19,8 +19,8 @@ from safefield.filling.backfill import PREFLIGHT_ROWS
 from safefield.operations import AlterFieldWithBackfill
 from tests.support.history import History
 from tests.support.ledger import on_servers
+from tests.support.movies import add_slug, create_movies, slug_of
 from tests.support.sessions import Session, wait_until
-from tests.test_contract import add_slug, create_movies, slug_of
 
 ROWS = 2_000
 

@@ -9,8 +9,8 @@ from django.db import IntegrityError, migrations, models, transaction
 
 from safefield import BackfillError
 from safefield.operations import AlterFieldWithBackfill
-from tests.inspection.test_supply import rehearse
 from tests.support.history import History
+from tests.support.rehearsals import rehearse
 
 TABLES = ("Label", "Studio", "Movie", "Poster")
 

@@ -12,9 +12,9 @@ from unittest.mock import patch
 import pytest
 from django.db import OperationalError, connections
 
-from tests.backends.test_kill import ROWS, Films, choose_points, succeed
 from tests.support import servers
 from tests.support.fork_server import Client
+from tests.support.kills import ROWS, Films, choose_points, succeed
 from tests.support.sessions import wait_until
 
 #: Crashes in each direction: the server takes a second to be back.

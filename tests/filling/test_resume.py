@@ -2,96 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
-from typing import Any
-
 import pytest
-from django.db import DatabaseError, connections, migrations, models
+from django.db import migrations, models
 
 from safefield.operations import AddFieldWithBackfill
 from tests.support.history import History
+from tests.support.movies import MOVIE, STUDIO, create_movies, slug_of, values
+from tests.support.people import PERSON, join_names, split_name
 from tests.support.servers import LABELS
-from tests.test_contract import (
-    MOVIE,
-    PERSON,
-    STUDIO,
-    create_movies,
-    join_names,
-    slug_of,
-    split_name,
-    values,
-)
-
-
-class Stopped(BaseException):
-    """Stands for a signal, a lost connection or a power cut."""
-
-
-@contextmanager
-def stop_at(alias: str, number: int, *, after: bool) -> Iterator[Callable[[], bool]]:
-    """
-    Stop before or after the statement with this number.
-
-    Yields a function that says whether it came to that. The cursor is closed, as
-    Django closes it after an Exception: in the traceback it would outlive the
-    connection, and keep SQLite's lock until the garbage is collected.
-    """
-    counter = itertools.count(1)
-    stopped = False
-
-    def wrapper(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
-        nonlocal stopped
-        if next(counter) != number:
-            return execute(sql, params, many, context)
-        stopped = True
-        with closing(context["cursor"]):
-            if after:
-                # Also behind one that fails, as the question for a missing column does.
-                with suppress(DatabaseError):
-                    execute(sql, params, many, context)
-            raise Stopped
-
-    with connections[alias].execute_wrapper(wrapper):
-        yield lambda: stopped
-
-
-def run_with_stops(history: History, run: Callable[[], None], *, after: bool) -> int:
-    """
-    Run again and again, each time stopped one statement later, until it is done.
-
-    Returns the number of stops.
-    """
-    for number in itertools.count(1):
-        try:
-            with stop_at(history.connection.alias, number, after=after) as stopped:
-                run()
-        except Stopped:
-            # As after a crash: what was not committed is gone.
-            history.connection.close()
-            continue
-        assert not stopped()
-        return number - 1
-    raise AssertionError("unreachable")
-
-
-FIELDS = {
-    "unique": models.SlugField(unique=True, max_length=80, db_comment="for URLs"),
-    "index": models.CharField(max_length=80, db_index=True),
-    "foreign key": models.ForeignKey("films.Studio", models.CASCADE),
-    "one-to-one": models.OneToOneField("films.Movie", models.CASCADE),
-    "positive": models.PositiveIntegerField(db_default=3),
-    "nullable": models.SlugField(unique=True, max_length=80, null=True),
-}
-POPULATE: dict[str, Callable[[Any], Any]] = {
-    "unique": slug_of,
-    "index": slug_of,
-    "foreign key": lambda movie: 1,
-    "one-to-one": lambda movie: movie,
-    "positive": lambda movie: movie.year,
-    "nullable": slug_of,
-}
+from tests.support.stops import FIELDS, POPULATE, run_with_stops
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])

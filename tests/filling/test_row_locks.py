@@ -16,11 +16,11 @@ import safefield
 from safefield import BackfillError
 from safefield.backends.base import locks
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
-from tests.filling.test_inheritance import FAMILY
+from tests.support.family import FAMILY
 from tests.support.history import History
 from tests.support.ledger import NO_WAITING, At, add_slug, on_servers, populate_slug
+from tests.support.movies import create_movies, values
 from tests.support.sessions import Session
-from tests.test_contract import create_movies, values
 
 pytestmark = on_servers
 

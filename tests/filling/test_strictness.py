@@ -10,7 +10,7 @@ from django.db import models
 from safefield import BackfillError
 from safefield.operations import AddFieldWithBackfill
 from tests.support.history import History
-from tests.test_contract import create_movies, values
+from tests.support.movies import create_movies, values
 
 
 @pytest.fixture

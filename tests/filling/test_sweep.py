@@ -11,8 +11,8 @@ from safefield import BackfillError
 from safefield.filling import pursuit
 from tests.support.history import History
 from tests.support.ledger import add_slug, get_rows, on_servers, populate_slug
+from tests.support.movies import create_movies
 from tests.support.sessions import Session
-from tests.test_contract import create_movies
 
 #: The look for rows without a value, with its bound if there is one.
 LOOK = re.compile(r"SELECT %s AS a .* WHERE (\(.*\.id > %s AND )?\S*\.slug IS NULL")

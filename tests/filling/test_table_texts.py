@@ -9,8 +9,8 @@ from django.db import IntegrityError, connections, migrations, models, transacti
 
 from safefield.backends.sqlite.definition import Definition
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
-from tests.inspection.test_rehearsal import check
 from tests.support.history import History
+from tests.support.rehearsals import check
 
 YEARS = [1, 2, 3]
 MOVIE = migrations.CreateModel(

@@ -16,13 +16,13 @@ import safefield
 from safefield import BackfillError
 from safefield.authoring.migration_file import get_backfills
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
-from tests.authoring.test_autodetector import detect, model, pk, text
-from tests.inspection.test_rehearsal import rehearse, without_ending
 from tests.support.history import History
 from tests.support.ledger import on_servers
+from tests.support.rehearsals import rehearse, without_ending
 from tests.support.servers import get_connection_settings
 from tests.support.sessions import Session
 from tests.support.site import Site
+from tests.support.states import detect, model, pk, text
 
 STUDIO = migrations.CreateModel(
     "Studio", [("id", models.BigAutoField(primary_key=True))]

@@ -16,10 +16,10 @@ from django.utils.text import slugify
 import safefield
 from safefield import BackfillError
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
-from tests.project.test_films import MOVIE as FILM
-from tests.project.test_films import load_films, read_films
+from tests.support.films import MOVIE as FILM
+from tests.support.films import load_films, read_films
 from tests.support.history import History
-from tests.test_contract import add_slug, create_movies, values
+from tests.support.movies import add_slug, create_movies, values
 
 
 @pytest.fixture(params=[False, True], ids=["own-commits", "atomic"])

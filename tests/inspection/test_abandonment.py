@@ -13,22 +13,11 @@ from safefield import BackfillError
 from safefield.inspection.abandonment import Remnant, find_remnants
 from safefield.inspection.entries import find_entries
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
-from tests.filling.test_resume import FIELDS, POPULATE, Stopped, stop_at
 from tests.support.history import History
 from tests.support.ledger import on_servers
+from tests.support.movies import create_movies, slug_of, values
 from tests.support.sessions import Session
-from tests.test_contract import create_movies, slug_of, values
-
-
-def abandon(history: History, operation: Any) -> int:
-    """Remove what the operation has left; return what it was, in pieces."""
-    migration = history.make(operation)
-    (entry,) = find_entries(migration, history.state.clone())
-    remnants = list(find_remnants(entry, history.connection))
-    for remnant in remnants:
-        remnant.remove(history.connection)
-    assert list(find_remnants(entry, history.connection)) == []
-    return len(remnants)
+from tests.support.stops import FIELDS, POPULATE, Stopped, abandon, stop_at
 
 
 def abandon_everywhere(history: History, operation: Any, *, after: bool) -> int:

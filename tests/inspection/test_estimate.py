@@ -11,8 +11,8 @@ from safefield.inspection.entries import find_entries
 from safefield.inspection.estimate import Batch, Estimate, estimate
 from safefield.inspection.rehearsal import Stage
 from safefield.operations import AddFieldWithBackfill
-from tests.inspection.test_rehearsal import NoParents, create
 from tests.support.history import History
+from tests.support.rehearsals import NoParents, create
 
 #: Seconds that a statement takes, whatever it does, and a call of populate.
 STATEMENT_SECONDS = 0.002

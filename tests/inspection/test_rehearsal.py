@@ -16,97 +16,25 @@ from django.utils.text import slugify
 import safefield
 from safefield import BackfillError
 from safefield.inspection.entries import find_entries
-from safefield.inspection.rehearsal import Rehearsal, Stage
+from safefield.inspection.rehearsal import Stage
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
-from tests.project.test_films import MOVIE as FILM
-from tests.project.test_films import load_films
+from tests.support.films import MOVIE as FILM
+from tests.support.films import load_films
 from tests.support.history import History
+from tests.support.movies import STUDIO
+from tests.support.rehearsals import (
+    NoParents,
+    check,
+    create,
+    dump,
+    rehearse,
+)
 from tests.support.site import Site
-
-MOVIE = migrations.CreateModel(
-    "Movie",
-    [
-        ("id", models.BigAutoField(primary_key=True)),
-        ("title", models.CharField(max_length=200)),
-        ("year", models.IntegerField()),
-    ],
-)
-STUDIO = migrations.CreateModel(
-    "Studio",
-    [
-        ("id", models.BigAutoField(primary_key=True)),
-        ("name", models.CharField(max_length=200, unique=True)),
-    ],
-)
 
 
 @pytest.fixture
 def history(alias: str) -> History:
     return History(alias)
-
-
-class NoParents:
-    """Stands for the migrations of a project, all of which are applied."""
-
-    def find_unapplied_parents(self, migration: Any) -> list[str]:
-        return []
-
-
-def rehearse(history: History, operation: Any, limit: int | None = None) -> Rehearsal:
-    (entry,) = find_entries(history.make(operation), history.state.clone())
-    parents: Any = NoParents()
-    return Stage(history.connection, parents, entry, limit).rehearse()
-
-
-def create(history: History, *titles: str) -> None:
-    history.apply(STUDIO, MOVIE)
-    history.rows("Movie").bulk_create(
-        history.model("Movie")(title=title, year=1900 + n)
-        for n, title in enumerate(titles)
-    )
-
-
-def dump(history: History) -> Any:
-    """Return the catalogue and all rows of all tables."""
-    dumped = {}
-    with history.connection.cursor() as cursor:
-        for table in sorted(history.connection.introspection.table_names(cursor)):
-            name = history.connection.ops.quote_name(table)
-            cursor.execute(f"SELECT * FROM {name} ORDER BY 1")
-            dumped[table] = cursor.fetchall()
-    return dumped, history.describe("Movie")
-
-
-def without_ending(error: BackfillError | None) -> str | None:
-    """Return a message but for its last line, which says what became of the rows."""
-    return None if error is None else str(error).rpartition("\n")[0]
-
-
-def check(history: History, operation: Any) -> Rehearsal:
-    """Rehearse, migrate, and compare."""
-    before = dump(history)
-
-    rehearsal = rehearse(history, operation)
-
-    assert dump(history) == before
-    failure = None
-    try:
-        history.apply(operation)
-    except BackfillError as exc:
-        failure = exc
-    if history.connection.vendor != "mysql" or "with this key" not in str(failure):
-        # MariaDB has the constraint from the beginning, and says so row by row.
-        assert without_ending(rehearsal.error) == without_ending(failure)
-    if failure is not None and rehearsal.error is not None:
-        assert rehearsal.error.rows == failure.rows
-    else:
-        column = operation.name
-        field = history.model("Movie")._meta.get_field(column)
-        values = dict(history.rows("Movie").values_list("pk", field.attname))
-        assert dict(rehearsal.samples).items() <= values.items()
-        for pk, _, new in rehearsal.renumbered_samples:
-            assert values[pk] == new
-    return rehearsal
 
 
 def title_of(movie: Any) -> str:

@@ -16,8 +16,8 @@ from safefield.exceptions import SafefieldError
 from safefield.inspection.entries import find_changes, find_entries
 from safefield.inspection.rehearsal import Stage
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
-from tests.inspection.test_rehearsal import NoParents, check, create, rehearse
 from tests.support.history import History
+from tests.support.rehearsals import NoParents, check, create, rehearse
 
 PARENT = migrations.CreateModel(
     "Parent", [("id", models.BigAutoField(primary_key=True))]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from django.db import connections
 
-from tests.inspection.test_status import INITIAL, ROWS, SLUG, run
+from tests.support.half_way import INITIAL, ROWS, SLUG, run
 from tests.support.servers import get_connection_settings
 from tests.support.site import Site
 

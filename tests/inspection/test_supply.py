@@ -15,26 +15,16 @@ from django.db.models.functions import Concat, RowNumber
 import safefield
 from safefield import BackfillError
 from safefield.exceptions import SafefieldError
-from safefield.inspection.entries import find_changes, find_entries
-from safefield.inspection.rehearsal import Rehearsal, Stage
+from safefield.inspection.rehearsal import Rehearsal
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
-from tests.inspection.test_rehearsal import NoParents, create, dump, without_ending
 from tests.support.history import History
+from tests.support.rehearsals import create, dump, rehearse, without_ending
 from tests.support.site import Site
 
 
 @pytest.fixture
 def history(alias: str) -> History:
     return History(alias)
-
-
-def rehearse(history: History, *operations: Any, limit: int | None = None) -> Rehearsal:
-    """Rehearse the last of some operations, none of which has run."""
-    migration = history.make(*operations)
-    changes = list(find_changes(migration, history.state.clone()))
-    *_, entry = find_entries(migration, history.state.clone())
-    parents: Any = NoParents()
-    return Stage(history.connection, parents, entry, limit, changes[:-1]).rehearse()
 
 
 def check(history: History, *operations: Any) -> Rehearsal:

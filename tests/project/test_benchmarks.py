@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.project.test_busy_site import run
+from tests.support.benchmarks import run
 from tests.support.servers import LABELS
 from tests.support.site import REPOSITORY
 

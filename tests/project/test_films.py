@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-from pathlib import Path
 from typing import Any
 
 from django.db import migrations, models
@@ -11,37 +9,15 @@ from django.utils.text import slugify
 
 from safefield.operations import AddFieldWithBackfill
 from tests.support.catalogue import without_names
+from tests.support.films import MOVIE, load_films, read_films
 from tests.support.history import History
 
-FILMS = Path(__file__).parents[2] / "example_project/data/movies.csv"
-
-MOVIE = migrations.CreateModel(
-    "Movie",
-    [
-        ("id", models.BigAutoField(primary_key=True)),
-        ("title", models.CharField(max_length=400)),
-        ("year", models.IntegerField()),
-        ("genres", models.CharField(max_length=200)),
-    ],
-)
 SLUG = models.SlugField(unique=True, max_length=400)
 
 
 def populate_movie_slug(movie: Any) -> str:
     """Return the title and the key, for nine films are called Treasure Island."""
     return f"{slugify(movie.title)}-{movie.pk}"
-
-
-def load_films(history: History) -> None:
-    movie = history.model("Movie")
-    with FILMS.open(encoding="utf-8", newline="") as file:
-        history.rows("Movie").bulk_create(
-            (movie(**row) for row in csv.DictReader(file)), batch_size=2_000
-        )
-
-
-def read_films(history: History) -> list[Any]:
-    return list(history.rows("Movie").values_list("id", "title", "year", "genres"))
 
 
 def test_films_there_and_back_and_there_again(alias: str) -> None:

@@ -10,8 +10,8 @@ from django.db import DatabaseError, models
 
 from safefield.operations import AddFieldWithBackfill
 from tests.support.history import History
+from tests.support.movies import values
 from tests.support.sessions import Session
-from tests.test_contract import values
 
 #: For a test in which others write meanwhile, as nobody does on SQLite.
 on_servers = pytest.mark.parametrize(

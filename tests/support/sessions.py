@@ -54,6 +54,15 @@ OTHERS = {
     ),
 }
 
+#: Locks of a session of PostgreSQL that it keeps beyond its transactions.
+CLAIMS = (
+    "SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database "
+    "WHERE locktype = 'advisory' AND datname = current_database()"
+)
+
+#: Whoever reads the table in a transaction keeps its definition as it is.
+REPORT = "SELECT COUNT(*) FROM films_movie"
+
 
 class Session:
     """
@@ -131,3 +140,11 @@ def wait_until(condition: Callable[[], object]) -> None:
     while not condition():
         assert time.monotonic() < deadline, "What was waited for has not come."
         time.sleep(0.005)
+
+
+def start_report(session: Session) -> None:
+    """Read the table in a transaction that stays open."""
+    if session.vendor == "postgresql":
+        session.execute("SET application_name = 'report'")
+    session.execute("BEGIN")
+    session.fetch(REPORT)

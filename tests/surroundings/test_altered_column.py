@@ -10,7 +10,7 @@ from django.db import DatabaseError, migrations, models, transaction
 from safefield import BackfillError
 from safefield.operations import AlterFieldWithBackfill
 from tests.support.history import History
-from tests.test_contract import MOVIE
+from tests.support.movies import MOVIE
 
 CODE = models.CharField(max_length=9, null=True)
 

@@ -11,11 +11,11 @@ from django.db.models.functions import RowNumber
 
 from safefield import BackfillError
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
-from tests.backends.test_null_guard import OldCode
-from tests.inspection.test_rehearsal import rehearse
 from tests.support.history import History
+from tests.support.movies import MOVIE, STUDIO
+from tests.support.old_code import OldCode
+from tests.support.rehearsals import rehearse
 from tests.surroundings.witness import Snapshot, take_snapshot
-from tests.test_contract import MOVIE, STUDIO
 
 
 @pytest.fixture(params=[False, True], ids=["own-commits", "atomic"])

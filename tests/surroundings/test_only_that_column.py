@@ -20,9 +20,9 @@ from safefield import BackfillError
 from safefield.inspection.abandonment import find_remnants
 from safefield.inspection.entries import find_entries
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
-from tests.inspection.test_rehearsal import rehearse
 from tests.support import cleanup
 from tests.support.history import History
+from tests.support.rehearsals import rehearse
 from tests.surroundings import scenery
 from tests.surroundings.witness import Snapshot, take_snapshot
 

@@ -13,8 +13,8 @@ from django.db.models.functions import Lower, RowNumber
 import safefield
 from safefield import BackfillError
 from safefield.operations import AddFieldWithBackfill
-from tests.inspection.test_rehearsal import rehearse
 from tests.support.history import History
+from tests.support.rehearsals import rehearse
 from tests.surroundings.witness import take_snapshot
 
 #: Whatever the package calls something in SQL, and has called so.
