@@ -24,6 +24,8 @@ from tests.support.movies import (
 )
 from tests.support.people import PERSON, join_names, split_name
 
+pytestmark = [pytest.mark.core, pytest.mark.beside, pytest.mark.edges]
+
 
 @pytest.fixture(params=[False, True], ids=["own-commits", "atomic"])
 def history(alias: str, request: pytest.FixtureRequest) -> History:

@@ -20,6 +20,8 @@ from tests.support.catalogue import without_names
 from tests.support.extensions import require_extension, require_icu
 from tests.support.history import History
 
+pytestmark = [pytest.mark.core, pytest.mark.edges]
+
 MOVIE_FIELDS = [
     ("id", models.BigAutoField(primary_key=True)),
     ("title", models.CharField(max_length=200)),

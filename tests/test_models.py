@@ -17,6 +17,8 @@ from safefield.operations import AddFieldWithBackfill
 from tests.support.catalogue import without_names
 from tests.support.history import History
 
+pytestmark = [pytest.mark.core, pytest.mark.edges]
+
 
 @pytest.fixture(params=[False, True], ids=["own-commits", "atomic"])
 def history(alias: str, request: pytest.FixtureRequest) -> History:

@@ -19,6 +19,8 @@ from django.db.models.functions import Lower
 import safefield
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
 
+pytestmark = [pytest.mark.core, pytest.mark.edges]
+
 OPERATIONS = [AddFieldWithBackfill, AlterFieldWithBackfill]
 
 

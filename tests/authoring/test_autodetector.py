@@ -14,6 +14,8 @@ from safefield.authoring.migration_file import get_backfills
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
 from tests.support.states import NoQuestions, detect, model, pk, state, text
 
+pytestmark = pytest.mark.core
+
 
 class Asked(Exception):
     pass

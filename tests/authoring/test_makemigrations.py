@@ -12,6 +12,8 @@ from django.db import connections
 from tests.support import servers
 from tests.support.site import Result, Site
 
+pytestmark = pytest.mark.newest
+
 MODELS = """\
 class Director(models.Model):
     name = models.CharField(max_length=50)

@@ -12,6 +12,8 @@ from django.db import connections
 from tests.support import servers
 from tests.support.site import Site
 
+pytestmark = pytest.mark.newest
+
 MODELS = """\
 class Movie(models.Model):
     title = models.CharField(max_length=100)

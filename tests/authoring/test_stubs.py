@@ -14,6 +14,8 @@ from safefield.authoring.stubs import Stub
 from safefield.operations import AddFieldWithBackfill
 from safefield.populate import check_callable, is_unwritten
 
+pytestmark = pytest.mark.newest
+
 SLUG = Stub("Movie", "slug", ("id", "title", "year", "director"))
 
 

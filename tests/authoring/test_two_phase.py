@@ -20,6 +20,8 @@ from tests.support.movies import MOVIE, STUDIO, slug_of
 from tests.support.sessions import Session
 from tests.support.site import Site
 
+pytestmark = pytest.mark.newest
+
 MODELS = """\
 class Movie(models.Model):
     title = models.CharField(max_length=100)

@@ -21,6 +21,8 @@ from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
 from tests.support.catalogue import without_names
 from tests.support.history import History
 
+pytestmark = pytest.mark.newest
+
 IS_REQUIRED = os.environ.get("SAFEFIELD_REQUIRE_GEODJANGO") == "1"
 
 try:

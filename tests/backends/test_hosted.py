@@ -22,6 +22,8 @@ from tests.support.history import History
 from tests.support.old_code import Insertion
 from tests.support.titles import create, execute, get_title, read
 
+pytestmark = [pytest.mark.newest, pytest.mark.edges]
+
 #: What a literal, a LIKE or a JSON document has to escape, and a letter of latin1.
 TITLES = ["a 'b' \"c\" `d`", "e \\ f \\' \\n", "100 % é", "e \\ f \\' \\n"]
 

@@ -28,6 +28,8 @@ from tests.support.sessions import (
     wait_until,
 )
 
+pytestmark = pytest.mark.edges
+
 
 @pytest.fixture
 def history(alias: str) -> History:

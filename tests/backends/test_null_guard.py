@@ -23,6 +23,8 @@ from tests.support.movies import create_movies
 from tests.support.old_code import OldCode
 from tests.support.sessions import Session
 
+pytestmark = pytest.mark.edges
+
 
 @pytest.fixture
 def history(mysql_alias: str) -> History:

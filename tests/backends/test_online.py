@@ -14,6 +14,8 @@ from tests.support.history import History
 from tests.support.sessions import Session
 from tests.support.titles import create, execute
 
+pytestmark = [pytest.mark.newest, pytest.mark.edges]
+
 STUDIO = migrations.CreateModel(
     "Studio", [("id", models.BigAutoField(primary_key=True))]
 )

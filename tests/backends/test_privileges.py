@@ -25,6 +25,8 @@ from tests.support.rehearsals import rehearse
 from tests.support.sessions import Session
 from tests.support.stops import abandon
 
+pytestmark = pytest.mark.newest
+
 ROLE = f"safefield_poor_{os.getpid()}"
 
 #: What Django's own migrations need of MySQL and MariaDB. Neither CREATE TEMPORARY

@@ -34,6 +34,8 @@ from tests.support.extensions import require_extension, require_icu, require_xml
 from tests.support.history import History
 from tests.support.sessions import Session
 
+pytestmark = [pytest.mark.core, pytest.mark.beside, pytest.mark.edges]
+
 #: What somebody who builds a statement by hand gets wrong.
 NASTY = [
     "",

@@ -16,6 +16,8 @@ from tests.support.catalogue import without_names
 from tests.support.history import History
 from tests.support.stops import run_with_stops
 
+pytestmark = [pytest.mark.newest, pytest.mark.edges]
+
 STUDIO = migrations.CreateModel(
     "Studio",
     [

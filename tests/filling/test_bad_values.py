@@ -21,6 +21,8 @@ from safefield import BackfillError, BadRow
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
 from tests.support.history import History
 
+pytestmark = [pytest.mark.newest, pytest.mark.edges]
+
 STUDIO = migrations.CreateModel(
     "Studio", [("id", models.BigAutoField(primary_key=True))]
 )

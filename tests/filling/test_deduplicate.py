@@ -27,6 +27,8 @@ from tests.support.history import History
 from tests.support.ledger import NO_WAITING, on_servers
 from tests.support.sessions import Session
 
+pytestmark = [pytest.mark.newest, pytest.mark.edges]
+
 
 @pytest.fixture(params=[False, True], ids=["own-commits", "atomic"])
 def history(alias: str, request: pytest.FixtureRequest) -> History:

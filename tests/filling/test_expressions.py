@@ -18,6 +18,8 @@ from tests.support.history import History
 from tests.support.ledger import on_servers
 from tests.support.sessions import Session
 
+pytestmark = [pytest.mark.newest, pytest.mark.edges]
+
 AUTHOR = migrations.CreateModel(
     "Author",
     [

@@ -12,6 +12,8 @@ from tests.support.people import PERSON, join_names, split_name
 from tests.support.servers import LABELS
 from tests.support.stops import FIELDS, POPULATE, run_with_stops
 
+pytestmark = [pytest.mark.newest, pytest.mark.edges]
+
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("case", FIELDS)

@@ -24,6 +24,8 @@ from tests.support.sessions import Session
 from tests.support.site import Site
 from tests.support.states import detect, model, pk, text
 
+pytestmark = pytest.mark.newest
+
 STUDIO = migrations.CreateModel(
     "Studio", [("id", models.BigAutoField(primary_key=True))]
 )

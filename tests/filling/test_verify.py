@@ -21,6 +21,8 @@ from tests.support.films import load_films, read_films
 from tests.support.history import History
 from tests.support.movies import add_slug, create_movies, values
 
+pytestmark = [pytest.mark.newest, pytest.mark.edges]
+
 
 @pytest.fixture(params=[False, True], ids=["own-commits", "atomic"])
 def history(alias: str, request: pytest.FixtureRequest) -> History:

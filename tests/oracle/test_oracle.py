@@ -24,6 +24,8 @@ from tests.oracle.values import INTEGERS, JSON, PLANES, STRANGE, TEXTS
 from tests.oracle.ways import MAIN_WAYS, Way, get_other_ways
 from tests.support.extensions import has_extension
 
+pytestmark = pytest.mark.oracle
+
 IS_LONG = os.environ.get("SAFEFIELD_ORACLE") == "long"
 
 #: Values from hypothesis for a field.
