@@ -19,7 +19,32 @@ pytest.register_assert_rewrite(
 
 ALIASES = [pytest.param(alias, id=label) for alias, label in servers.LABELS.items()]
 
+#: A server takes a hundred connections or so, and each process a few of them.
+MOST_PROCESSES = 8
+
 passed_by_label: Counter[str] = Counter()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Run a folder of tests in as many processes as there are cores."""
+    options = config.option
+    is_told = getattr(options, "numprocesses", 0) is not None
+    is_watched = options.usepdb or options.capture == "no"
+    is_worker = hasattr(config, "workerinput")
+    folder = config.invocation_params.dir
+    if (
+        is_told
+        or is_watched
+        or is_worker
+        or not any((folder / argument).is_dir() for argument in config.args)
+    ):
+        return
+    count = config.hook.pytest_xdist_auto_num_workers(config=config)
+    if count > 1:
+        options.numprocesses = min(count, MOST_PROCESSES)
+        # One may have got most of what takes long.
+        options.dist = "worksteal"
 
 
 def pytest_configure(config: pytest.Config) -> None:
