@@ -9,10 +9,11 @@ from django.db import models
 from django.db.migrations import Migration, RunPython
 from django.db.migrations.writer import MigrationWriter
 
+from safefield.arguments import check_callable
 from safefield.authoring.migration_file import StubWriter, write_stubs
 from safefield.authoring.stubs import Stub
 from safefield.operations import AddFieldWithBackfill
-from safefield.populate import check_callable, is_unwritten
+from safefield.populate import is_unwritten
 
 pytestmark = pytest.mark.newest
 
