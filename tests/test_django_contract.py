@@ -15,7 +15,6 @@ from django.core.management.commands import makemigrations, migrate
 from django.core.validators import validate_slug
 from django.db import models
 from django.db.backends.base import schema
-from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.backends.sqlite3.schema import (
     DatabaseSchemaEditor as SQLiteSchemaEditor,
@@ -105,10 +104,6 @@ CONTRACT: list[tuple[Any, str, list[str] | None]] = [
     # safefield/filling/values.py
     (Value, "_output_field_or_none", None),
     (type(format_lazy("")), "_proxy____cast", ["self"]),
-    # safefield/filling/overlap.py
-    (BaseDatabaseWrapper, "chunked_cursor", ["self"]),
-    (BaseDatabaseWrapper, "inc_thread_sharing", ["self"]),
-    (BaseDatabaseWrapper, "validate_no_broken_transaction", ["self"]),
     # safefield/backends/mysql/writer.py
     (QuerySet, "_update", None),
     # safefield/backends/mysql/referring.py

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import islice
 from typing import Any
 
 from django.core.exceptions import FieldError
@@ -16,16 +15,14 @@ from django.db.models.lookups import IsNull
 
 from safefield.backends import get_backend
 from safefield.backends.base.schema import Schema
-from safefield.backends.base.writer import Row, Writer
+from safefield.backends.base.writer import Writer
 from safefield.exceptions import BackfillError, BadRow
 from safefield.fields import AnyField, is_stock_integer
 from safefield.filling.assignment import Assignment, CompanionWriter
 from safefield.filling.attributes import has_own_attribute
 from safefield.filling.filled import FilledKeys
-from safefield.filling.instances import read_lazily
 from safefield.filling.isolation import Trial
 from safefield.filling.nonvalues import EXPRESSION
-from safefield.filling.overlap import Overlap
 from safefield.filling.pages import Page
 from safefield.filling.passes import Pass
 from safefield.filling.pursuit import Pursuit
@@ -40,12 +37,6 @@ from safefield.reports import NOT_DEPENDED_ON, Finding
 
 #: Rows on which populate is tried before anything is changed.
 PREFLIGHT_ROWS = 5
-
-#: Parts that a batch is computed in, and rows in one at the least. As soon as the
-#: database has written what it was given, it gets what was computed meanwhile. A
-#: batch of fewer rows is one statement.
-OVERLAPPED_PARTS = 8
-FEWEST_OVERLAPPED = 100
 
 
 class Backfill(Pass):
@@ -67,7 +58,6 @@ class Backfill(Pass):
             [plan.field],
             only_null=plan.field,
         )
-        self.overlap = Overlap(self.writer)
         #: Keys of the rows that this run fills, where others had a value before.
         self.filled = FilledKeys()
         #: Whether all pages so far had as many rows as they can have, and the key
@@ -233,7 +223,7 @@ class Backfill(Pass):
 
     def read(self, page: Page, queryset: QuerySet[Model]) -> Sequence[Model]:
         """Return the rows of a batch."""
-        rows = read_lazily(queryset)
+        rows = list(queryset)
         if self._is_whole and len(rows) < page.size:
             self._is_whole, self._whole_until = False, page.after
         return rows
@@ -252,18 +242,10 @@ class Backfill(Pass):
         self, rows: Sequence[Model], taken: Iterator[Model]
     ) -> tuple[Written, int]:
         """Write one batch; return what was given, and how many rows took it."""
-        size = max(len(rows) // OVERLAPPED_PARTS, FEWEST_OVERLAPPED)
         written = Written([], [])
-        left: list[Row] = []
-        with self.overlap.open(), self.queries.watch(rows):
-            # Once more than there are parts, so that the batch takes its end.
-            for start in range(0, len(rows) + 1, size):
-                computed = self.compute(islice(taken, size), savepoints=False)
-                written.add(computed)
-                left += written.rows[len(written.rows) - len(computed) :]
-                if start + size < len(rows) and self.overlap.start(left):
-                    left = []
-        return written, self.overlap.take_count() + self.writer.write(left)
+        with self.queries.watch(rows):
+            written.add(self.compute(taken, savepoints=False))
+        return written, self.writer.write(written.rows)
 
     def _write_singly(self, rows: Sequence[Model], taken: Iterator[Model]) -> Written:
         """Write one batch row by row; return what the database did not refuse."""
@@ -279,14 +261,6 @@ class Backfill(Pass):
             else:
                 written.add([each])
         return written
-
-    def note_bad(
-        self, pk: Any, source: str, exc: Exception, value: Any = NOT_PROVIDED
-    ) -> None:
-        """Take note that a row has no good value, see Pass."""
-        # It may ask whether the connection is still there.
-        self.overlap.finish()
-        super().note_bad(pk, source, exc, value)
 
     def note_refused(self, pk: Any, exc: Exception) -> None:
         """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 from weakref import ref
@@ -35,19 +35,6 @@ def read_quickly(queryset: QuerySet[Model]) -> QuerySet[Model]:
     return queryset
 
 
-def read_lazily(queryset: QuerySet[Model]) -> Sequence[Model]:
-    """
-    Return the rows of `queryset`, read, and made instances as they are asked for.
-
-    Args:
-        queryset (QuerySet): As read_quickly() left it. A list where rows have to
-            know of each other, to read what they are related to at once.
-    """
-    if queryset._iterable_class is PlainIterable and not has_relations(queryset.model):
-        return LazyRows(queryset)
-    return list(queryset)
-
-
 def has_relations(model: type[Model]) -> bool:
     """Return whether a row of `model` may have others that belong to it."""
     return any(field.is_relation for field in model._meta.get_fields())
@@ -57,72 +44,36 @@ class PlainIterable(ModelIterable):  # type: ignore[type-arg] # generic in the s
     """Yield instances that are their columns and a ModelState, as from_db() does."""
 
     def __iter__(self) -> Iterator[Any]:
-        rows = get_compiler(self.queryset).results_iter(
+        queryset = self.queryset
+        model = queryset.model
+        alias = queryset.db
+        names = [field.attname for field in model._meta.concrete_fields]
+        # Which would look, for each row, whether it had another key before.
+        has_setters = ForeignKeyDeferredAttribute in get_attribute_types(model)
+        fetch_mode = getattr(queryset, "_fetch_mode", None)  # Django 6.1
+        peers: list[Any] = []
+        new = object.__new__
+        rows = queryset.query.get_compiler(using=alias).results_iter(
             chunked_fetch=self.chunked_fetch, chunk_size=self.chunk_size
         )
-        return make_instances(self.queryset, rows)
-
-
-class LazyRows(Sequence[Any]):
-    """
-    The rows of a query, each an instance only when it is asked for, and each time.
-
-    So the first rows of a batch are on their way to the database while the others
-    are made, and none is kept when it has its value.
-
-    Args:
-        queryset (QuerySet): As read_quickly() left it.
-    """
-
-    def __init__(self, queryset: QuerySet[Model]) -> None:
-        self.queryset = queryset
-        self._rows: list[Any] = list(get_compiler(queryset).results_iter())
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __iter__(self) -> Iterator[Any]:
-        return make_instances(self.queryset, self._rows)
-
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return list(make_instances(self.queryset, self._rows[index]))
-        return next(make_instances(self.queryset, [self._rows[index]]))
-
-
-def get_compiler(queryset: QuerySet[Model]) -> Any:
-    """Return what runs the query of `queryset`."""
-    return queryset.query.get_compiler(using=queryset.db)
-
-
-def make_instances(queryset: Any, rows: Iterable[Any]) -> Iterator[Any]:
-    """Yield an instance of the model of `queryset` for each of `rows`."""
-    model = queryset.model
-    alias = queryset.db
-    names = [field.attname for field in model._meta.concrete_fields]
-    # Which would look, for each row, whether it had another key before.
-    has_setters = ForeignKeyDeferredAttribute in get_attribute_types(model)
-    fetch_mode = getattr(queryset, "_fetch_mode", None)  # Django 6.1
-    peers: list[Any] = []
-    new = object.__new__
-    for values in rows:
-        instance = new(model)
-        instance._state = state = ModelState()
-        state.db = alias
-        state.adding = False
-        if fetch_mode is not None:
-            state.fetch_mode = fetch_mode
-            if fetch_mode.track_peers:
-                peers.append(ref(instance))
-                state.peers = peers
-        if has_setters:
-            instance.__dict__.update(zip(names, values, strict=True))
-        else:
-            # An instance that was never asked for its __dict__ keeps the values
-            # in an array, which is filled, read and freed faster.
-            for name, value in zip(names, values, strict=True):
-                setattr(instance, name, value)
-        yield instance
+        for values in rows:
+            instance = new(model)
+            instance._state = state = ModelState()
+            state.db = alias
+            state.adding = False
+            if fetch_mode is not None:
+                state.fetch_mode = fetch_mode
+                if fetch_mode.track_peers:
+                    peers.append(ref(instance))
+                    state.peers = peers
+            if has_setters:
+                instance.__dict__.update(zip(names, values, strict=True))
+            else:
+                # An instance that was never asked for its __dict__ keeps the values
+                # in an array, which is filled, read and freed faster.
+                for name, value in zip(names, values, strict=True):
+                    setattr(instance, name, value)
+            yield instance
 
 
 def is_plain(model: type[Model]) -> bool:

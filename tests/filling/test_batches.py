@@ -181,14 +181,14 @@ def test_a_batch_that_ran_out_of_time(
     assert values(history, "copy") == [f"Film Number {n}" for n in range(25)]
 
 
-def test_a_batch_that_ends_with_a_part_of_it(
+def test_the_seconds_of_populate_are_not_those_of_trips(
     sqlite_alias: str, monkeypatch: pytest.MonkeyPatch, clock: Clock
 ) -> None:
     """
     Fails if the seconds of populate count as a trip to the server: the next is larger.
 
-    The eighth batch is 1,280 rows, eight parts of 160, and the first whose trip is
-    quicker than those before: of its 0.75 s populate took 0.625.
+    The eighth batch is the first whose trip is quicker than those before: of its
+    0.75 s populate took 0.625.
     """
     monkeypatch.setitem(BatchSize.__init__.__kwdefaults__, "clock", clock)
     monkeypatch.setattr(passes, "UNLOCKED_SECONDS", 1.0)

@@ -10,12 +10,7 @@ from django.db.models import QuerySet
 from django.db.models.query import ModelIterable
 from django.db.models.signals import post_init
 
-from safefield.filling.instances import (
-    LazyRows,
-    PlainIterable,
-    read_lazily,
-    read_quickly,
-)
+from safefield.filling.instances import PlainIterable, read_quickly
 from tests.support.history import History
 
 STUDIO = migrations.CreateModel(
@@ -76,9 +71,8 @@ def test_instances_are_those_that_django_makes(movies: QuerySet[Any]) -> None:
         assert found == expected
 
 
-@pytest.fixture
-def posters(alias: str) -> QuerySet[Any]:
-    """Three rows of a model without relations."""
+def test_rows_without_relations_are_those_that_django_makes(alias: str) -> None:
+    """They are filled in another way than those with relations."""
     history = History(alias)
     poster = migrations.CreateModel(
         "Poster",
@@ -88,40 +82,13 @@ def posters(alias: str) -> QuerySet[Any]:
     history.rows("Poster").bulk_create(
         history.model("Poster")(data={"number": number}) for number in range(3)
     )
-    return QuerySet(history.model("Poster"), using=alias).order_by("pk")
+    posters: QuerySet[Any] = QuerySet(history.model("Poster"), using=alias)
+    posters = posters.order_by("pk")
 
+    found = read_quickly(posters.all())
 
-def test_lazy_rows_are_the_instances_that_django_makes(
-    posters: QuerySet[Any], django_assert_num_queries: Any
-) -> None:
-    expected = [dump(poster) for poster in posters]
-
-    with django_assert_num_queries(1, connection=connections[posters.db]):
-        rows = read_lazily(read_quickly(posters.all()))
-        assert type(rows) is LazyRows
-        assert len(rows) == 3
-        assert [dump(row) for row in rows] == expected
-        assert [dump(row) for row in rows[::2]] == expected[::2]
-        assert [dump(rows[0]), dump(rows[-1])] == [expected[0], expected[-1]]
-
-
-def test_rows_with_relations_are_made_at_once(movies: QuerySet[Any]) -> None:
-    # Peers must know all of their batch before the first of them is asked.
-    rows = read_lazily(read_quickly(with_peers(movies)))
-
-    assert type(rows) is list
-    assert rows == list(movies)
-
-
-def test_rows_of_a_model_that_does_more_are_made_at_once(
-    posters: QuerySet[Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def __init__(self: Any, *values: Any) -> None:
-        models.Model.__init__(self, *values)
-
-    monkeypatch.setattr(posters.model, "__init__", __init__)
-
-    assert type(read_lazily(read_quickly(posters.all()))) is list
+    assert found._iterable_class is PlainIterable  # type: ignore[attr-defined] # private
+    assert [dump(poster) for poster in found] == [dump(poster) for poster in posters]
 
 
 def test_peers_fetch_their_relation_in_one_query(

@@ -40,10 +40,6 @@ class Writer:
         set_null (Field | None): Set this column to NULL in the same statement.
     """
 
-    #: Whether another thread can write while populate goes on: the driver lets it,
-    #: and the database has a process of its own.
-    overlaps = False
-
     def __init__(
         self,
         connection: BaseDatabaseWrapper,

@@ -92,8 +92,6 @@ class MySQLWriter(Writer):
     where nothing is joined: there values are looked up by key.
     """
 
-    overlaps = True
-
     def _update(self, rows: QuerySet[Any, Any], value: Any) -> int:
         field = rows.model._meta.get_field(self.fields[0].name)
         values: list[tuple[Any, None, Any]] = [(field, None, value)]

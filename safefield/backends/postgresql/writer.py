@@ -63,8 +63,6 @@ class ColumnType(NamedTuple):
 class PostgreSQLWriter(Writer):
     """Write with UPDATE … FROM unnest(…), or VALUES where that cannot be."""
 
-    overlaps = True
-
     @classmethod
     def get_freezers(
         cls, connection: BaseDatabaseWrapper
