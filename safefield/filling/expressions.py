@@ -24,7 +24,7 @@ from safefield.fields import NULL, AnyField
 from safefield.filling.backfill import PREFLIGHT_ROWS, Backfill
 from safefield.filling.computed import ComputedValues
 from safefield.filling.deduplicate import Deduplication
-from safefield.filling.pages import Page, Pages
+from safefield.filling.pages import Page, cut
 from safefield.filling.rows import key_names, lock_rows, read_values
 from safefield.filling.saved import Saved, has_subquery
 from safefield.filling.unfilled import UNKEPT
@@ -366,18 +366,15 @@ class ExpressionBackfill(Backfill):
         except DatabaseError as exc:
             if not is_about_values(exc):
                 raise
-            pages = Pages(rows)
-            page = pages.find(None, MAX_KNOWN_ROWS)
-            while len(self.bad_rows) < MAX_BAD_ROWS:
+            for page in cut(rows, MAX_KNOWN_ROWS):
                 some = page.bound(rows)
                 try:
                     insert(some)
                 except DatabaseError:
                     keys = list(some.order_by("pk").values_list("pk", flat=True))
                     self._try_singly(some, keys, insert)
-                if page.last is None:
+                if len(self.bad_rows) >= MAX_BAD_ROWS:
                     break
-                page = pages.find(page.last, MAX_KNOWN_ROWS)
             if not self.bad_rows:
                 raise
 

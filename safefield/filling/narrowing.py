@@ -14,7 +14,7 @@ from safefield.conf import get_configuration
 from safefield.exceptions import BackfillError, BadRow
 from safefield.fields import AnyField
 from safefield.filling.comparison import LIMITED_TEXTS, Comparison
-from safefield.filling.pages import Pages
+from safefield.filling.pages import cut
 from safefield.plan import Plan
 from safefield.progress import step
 from safefield.reports import MAX_BAD_ROWS, group_rows, make_error, shorten
@@ -166,16 +166,12 @@ class Narrowing:
     def _find_bad_rows(self) -> list[BadRow]:
         """Return the rows whose value would be another, or be refused."""
         rows = self._rows()
-        pages = Pages(QuerySet(self.plan.model, using=self.alias))
         bad_rows: list[BadRow] = []
-        after: Any = None
         with self.conversion.open():
-            while len(bad_rows) < MAX_BAD_ROWS:
-                page = pages.find(after, PAGE_ROWS)
+            for page in cut(QuerySet(self.plan.model, using=self.alias), PAGE_ROWS):
                 bad_rows += self._check(page.bound(rows).order_by("pk"))
-                if page.last is None:
+                if len(bad_rows) >= MAX_BAD_ROWS:
                     break
-                after = page.last
         return bad_rows[:MAX_BAD_ROWS]
 
     def _check(self, rows: QuerySet[Model]) -> list[BadRow]:

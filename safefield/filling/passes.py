@@ -20,7 +20,7 @@ from safefield.filling.batches import (
     BatchSize,
 )
 from safefield.filling.instances import has_relations, pause_collector, read_quickly
-from safefield.filling.pages import Page, Pages
+from safefield.filling.pages import Page, find_page
 from safefield.plan import Plan
 from safefield.progress import track
 from safefield.reports import (
@@ -125,7 +125,6 @@ class Pass:
             self.end = self.patiently(self._find_end)
             if self.end is None:
                 return
-        self._pages = Pages(self.all_rows(), self.end)
         with track(title, self.estimate_rows) as progress:
             while len(self.bad_rows) < MAX_BAD_ROWS:
                 page = self._find_page(after, size.rows)
@@ -151,7 +150,7 @@ class Pass:
 
     def _find_page(self, after: Any, size: int) -> Page:
         # Outside the transaction of the batch, which keeps its locks shorter.
-        return self.patiently(lambda: self._pages.find(after, size))
+        return self.patiently(lambda: find_page(self.all_rows(), after, size, self.end))
 
     def _run_page(self, page: Page) -> tuple[int, Any, bool]:
         """Handle one page; return its rows, its last key and whether it ends."""
