@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 from weakref import ref
 
@@ -95,21 +93,3 @@ def get_attribute_types(model: type[Model]) -> list[type]:
         type(vars(field.model).get(field.attname))
         for field in model._meta.concrete_fields
     ]
-
-
-@contextmanager
-def pause_collector() -> Iterator[None]:
-    """
-    Keep the garbage collector from looking at the rows of a batch.
-
-    They are freed by their reference counts, and it would look at each of them more
-    than once.
-    """
-    if not gc.isenabled():
-        yield
-        return
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()

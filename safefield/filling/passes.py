@@ -19,7 +19,7 @@ from safefield.filling.batches import (
     UNLOCKED_SECONDS,
     BatchSize,
 )
-from safefield.filling.instances import has_relations, pause_collector, read_quickly
+from safefield.filling.instances import has_relations, read_quickly
 from safefield.filling.pages import Page, find_page
 from safefield.plan import Plan
 from safefield.progress import track
@@ -129,8 +129,7 @@ class Pass:
             while len(self.bad_rows) < MAX_BAD_ROWS:
                 page = self._find_page(after, size.rows)
                 size.start()
-                with pause_collector():
-                    rows, after, is_last = self._run_page(page)
+                rows, after, is_last = self._run_page(page)
                 if is_last:
                     progress.update(rows)
                     return
