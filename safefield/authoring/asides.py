@@ -10,7 +10,8 @@ from django.db.migrations.operations import AlterField, RemoveField, RenameField
 from django.db.migrations.operations.base import Operation
 from django.db.models.fields.proxy import OrderWrt
 
-from safefield.authoring.clashes import COLUMN, NAME, REVERSE, Models, Spot, get_column
+from safefield.authoring.clashes import COLUMN, NAME, REVERSE, Models, Spot
+from safefield.authoring.columns import get_column, rebuild_field
 
 
 @dataclass(frozen=True)
@@ -95,20 +96,3 @@ def rename_removal(removal: Operation, name: str) -> Operation:
     renamed: Any = RemoveField(removal.model_name, name)
     renamed._auto_deps = removal._auto_deps  # type: ignore[attr-defined] # set by add_operation()
     return renamed  # type: ignore[no-any-return]
-
-
-def move_column(field: Any, name: str, column: str) -> Any:
-    """Return a copy of a field that has another column."""
-    moved = rebuild_field(field, db_column=None)
-    if get_column(moved, name) == column:
-        return moved
-    return rebuild_field(field, db_column=column)
-
-
-def rebuild_field(field: Any, **changes: Any) -> Any:
-    """Return a copy of a field with other arguments; None leaves one out."""
-    _, _, args, kwargs = field.deconstruct()
-    kwargs = {**kwargs, **changes}
-    return type(field)(
-        *args, **{name: value for name, value in kwargs.items() if value is not None}
-    )

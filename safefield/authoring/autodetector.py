@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -12,14 +12,11 @@ from django.db.migrations.autodetector import (
 )
 from django.db.migrations.operations import AlterField
 from django.db.migrations.operations.base import Operation
-from django.db.models import NOT_PROVIDED
 
 from safefield.arguments import refusal
-from safefield.authoring.asides import move_column
-from safefield.authoring.clashes import get_column
-from safefield.authoring.migration_file import get_backfills
-from safefield.authoring.ordering import OnOperation, sort_operations
-from safefield.authoring.parts import describe_rows, link_phases, split_migration
+from safefield.authoring.columns import get_column, move_column
+from safefield.authoring.dependencies import OnOperation
+from safefield.authoring.questions import VALUES, Listener, answer
 from safefield.authoring.stubs import ImportedStub, Stub
 from safefield.authoring.unasked import Values, find_addition, find_alteration
 from safefield.authoring.widening import holds_no_keys
@@ -70,48 +67,6 @@ def wrap_autodetector(
     )
 
 
-#: What Django's questions about existing rows are answered with. Nothing comes of
-#: it, for the operation that it gets into is replaced.
-ANSWERS = {
-    "ask_not_null_addition": None,
-    "ask_auto_now_add_addition": None,
-    "ask_unique_callable_default_addition": None,
-    "ask_not_null_alteration": NOT_PROVIDED,
-}
-
-#: How a backfill comes by its values, by what Django asks.
-VALUES = {
-    "ask_not_null_addition": Values.FUNCTION,
-    "ask_auto_now_add_addition": Values.NOW,
-    "ask_unique_callable_default_addition": Values.DEFAULT,
-    "ask_not_null_alteration": Values.FUNCTION,
-}
-
-
-class Listener:
-    """
-    Takes note of the questions that Django has about existing rows.
-
-    Args:
-        questioner (MigrationQuestioner): Answers whatever else is asked.
-    """
-
-    def __init__(self, questioner: Any) -> None:
-        self.questioner = questioner
-        #: The last question: the name of a method.
-        self.question = ""
-
-    def __getattr__(self, name: str) -> Any:
-        if name not in ANSWERS:
-            return getattr(self.questioner, name)
-
-        def take_note(field_name: str, model_name: str) -> Any:
-            self.question = name
-            return ANSWERS[name]
-
-        return take_note
-
-
 class BackfillAutodetector(_Base):
     """
     Mixed in before an autodetector: writes backfills where Django would ask.
@@ -134,8 +89,6 @@ class BackfillAutodetector(_Base):
     _listener: Listener | None = None
     #: The apps that get migrations; None for all.
     _selected: set[str] | None = None
-    #: All operations with their apps, as they are to run.
-    _ordered: Sequence[tuple[str, Operation]] = ()
 
     def _generate_added_field(
         self, app_label: str, model_name: str, field_name: str
@@ -324,54 +277,20 @@ class BackfillAutodetector(_Base):
         )
 
     def _build_migration_list(self, graph: Any = None) -> None:
-        if any(
+        if not any(
             isinstance(operation, BACKFILLS)
             for operations in self.generated_operations.values()
             for operation in operations
         ):
-            self._ordered = sort_operations(self, self._selected)
+            super()._build_migration_list(graph)
+            return
+        # Here, because most runs find no backfill, as `makemigrations --check` does.
+        from safefield.authoring.ordering import sort_operations
+        from safefield.authoring.parts import split_migrations
+
+        ordered = sort_operations(self, self._selected)
         super()._build_migration_list(graph)
-        self._split_migrations()
-
-    def _split_migrations(self) -> None:
-        """Give each backfill a migration of its own."""
-        new_names = {}
-        for app_label, migrations in self.migrations.items():
-            if not any(map(get_backfills, migrations)):
-                continue
-            parts: list[Any] = []
-            for migration in migrations:
-                parts_of_one = split_migration(migration)
-                parts += parts_of_one
-                # Whoever depends on the migration depends on all of it.
-                new_names[app_label, migration.name] = parts_of_one[-1]
-            self.migrations[app_label] = parts
-            for number, part in enumerate(parts, 1):
-                part.name = f"auto_{number}"
-            describe_rows(self.from_state, self.to_state, self._ordered, parts)
-            link_phases(parts)
-        for migrations in self.migrations.values():
-            for migration in migrations:
-                migration.dependencies = [
-                    (
-                        (dependency[0], new_names[dependency].name)
-                        if dependency in new_names
-                        else dependency
-                    )
-                    for dependency in migration.dependencies
-                ]
-
-
-def answer(questioner: Any, operation: AlterField) -> AlterField:
-    """Return what Django makes of the answer to its question about an AlterField."""
-    default = questioner.ask_not_null_alteration(operation.name, operation.model_name)
-    if default is NOT_PROVIDED:
-        return operation
-    field = operation.field.clone()
-    field.default = default
-    return AlterField(
-        operation.model_name, operation.name, field, preserve_default=False
-    )
+        split_migrations(self, ordered)
 
 
 def can_be_backfilled(field: Any) -> bool:

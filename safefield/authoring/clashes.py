@@ -18,9 +18,10 @@ from django.db.migrations.operations import (
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ModelState
 from django.db.migrations.utils import resolve_relation
-from django.db.models import CompositePrimaryKey, ForeignKey, ForeignObject
+from django.db.models import ForeignKey
 from django.db.models.fields.proxy import OrderWrt
 
+from safefield.authoring.columns import get_column
 from safefield.operations import BACKFILLS
 
 #: App label and lower-case name of a model.
@@ -280,12 +281,3 @@ def find_accessor(key: Key, field: Any, model: ModelState) -> str | None:
         "app_label": key[0].lower(),
     }
     return str(name % replacements).lower()
-
-
-def get_column(field: Any, name: str) -> str | None:
-    """Return the column of a field that is bound to no model; None if it has none."""
-    is_virtual = isinstance(field, ForeignObject) and not isinstance(field, ForeignKey)
-    if field.many_to_many or is_virtual or isinstance(field, CompositePrimaryKey):
-        return None
-    suffix = "_id" if isinstance(field, ForeignKey) else ""
-    return str(field.db_column or f"{name}{suffix}")

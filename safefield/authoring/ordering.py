@@ -22,7 +22,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from django.db.migrations.operations import (
     AddConstraint,
@@ -43,6 +43,7 @@ from django.db.migrations.operations.base import Operation
 
 from safefield.authoring.asides import Aside, rename_removal, set_aside
 from safefield.authoring.clashes import Key, Models, Spot
+from safefield.authoring.dependencies import OnOperation
 from safefield.authoring.needs import Needs
 from safefield.authoring.stubs import Stub
 from safefield.authoring.widening import keeps_values
@@ -72,19 +73,6 @@ _NAMING: tuple[type[Operation], ...] = (
 
 # A removed field is in none of them any more.
 _BEFORE_REMOVAL: tuple[type[Operation], ...] = (RemoveConstraint, RemoveIndex)
-
-
-class OnOperation(NamedTuple):
-    """
-    A dependency on one operation, in the place of Django's OperationDependency.
-
-    Args:
-        app_label (str): App of the operation.
-        operation (Operation): It has to run before.
-    """
-
-    app_label: str
-    operation: Operation
 
 
 @dataclass(eq=False)

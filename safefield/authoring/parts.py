@@ -12,7 +12,7 @@ from django.db.migrations.operations.base import Operation
 from django.db.migrations.operations.fields import FieldOperation
 from django.db.migrations.state import ProjectState
 
-from safefield.authoring.clashes import get_column
+from safefield.authoring.columns import get_column
 from safefield.authoring.grouping import find_unique_with
 from safefield.authoring.migration_file import (
     change_backfills,
@@ -22,6 +22,42 @@ from safefield.authoring.migration_file import (
 )
 from safefield.authoring.stubs import ImportedStub, Stub
 from safefield.operations import BACKFILLS
+
+
+def split_migrations(
+    autodetector: Any, operations: Sequence[tuple[str, Operation]]
+) -> None:
+    """
+    Give each backfill a migration of its own.
+
+    Args:
+        autodetector (MigrationAutodetector): Has made the migrations.
+        operations (Sequence): All of them with their apps, as they are to run.
+    """
+    last_parts = {}
+    for app_label, migrations in autodetector.migrations.items():
+        if not any(map(get_backfills, migrations)):
+            continue
+        parts: list[Any] = []
+        for migration in migrations:
+            parts += split_migration(migration)
+            last_parts[app_label, migration.name] = parts[-1]
+        migrations[:] = parts
+        for number, part in enumerate(parts, 1):
+            part.name = f"auto_{number}"
+        describe_rows(autodetector.from_state, autodetector.to_state, operations, parts)
+        link_phases(parts)
+    for migrations in autodetector.migrations.values():
+        for migration in migrations:
+            # Whoever depends on a migration depends on all of it.
+            migration.dependencies = [
+                (
+                    (dependency[0], last_parts[dependency].name)
+                    if dependency in last_parts
+                    else dependency
+                )
+                for dependency in migration.dependencies
+            ]
 
 
 def split_migration(migration: Migration) -> list[Migration]:

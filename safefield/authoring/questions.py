@@ -1,0 +1,63 @@
+"""The questions that Django has about existing rows, and what is done instead."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.migrations.operations import AlterField
+from django.db.models import NOT_PROVIDED
+
+from safefield.authoring.unasked import Values
+
+#: What Django's questions about existing rows are answered with. Nothing comes of
+#: it, for the operation that it gets into is replaced.
+ANSWERS = {
+    "ask_not_null_addition": None,
+    "ask_auto_now_add_addition": None,
+    "ask_unique_callable_default_addition": None,
+    "ask_not_null_alteration": NOT_PROVIDED,
+}
+
+#: How a backfill comes by its values, by what Django asks.
+VALUES = {
+    "ask_not_null_addition": Values.FUNCTION,
+    "ask_auto_now_add_addition": Values.NOW,
+    "ask_unique_callable_default_addition": Values.DEFAULT,
+    "ask_not_null_alteration": Values.FUNCTION,
+}
+
+
+class Listener:
+    """
+    Takes note of the questions that Django has about existing rows.
+
+    Args:
+        questioner (MigrationQuestioner): Answers whatever else is asked.
+    """
+
+    def __init__(self, questioner: Any) -> None:
+        self.questioner = questioner
+        #: The last question: the name of a method.
+        self.question = ""
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in ANSWERS:
+            return getattr(self.questioner, name)
+
+        def take_note(field_name: str, model_name: str) -> Any:
+            self.question = name
+            return ANSWERS[name]
+
+        return take_note
+
+
+def answer(questioner: Any, operation: AlterField) -> AlterField:
+    """Return what Django makes of the answer to its question about an AlterField."""
+    default = questioner.ask_not_null_alteration(operation.name, operation.model_name)
+    if default is NOT_PROVIDED:
+        return operation
+    field = operation.field.clone()
+    field.default = default
+    return AlterField(
+        operation.model_name, operation.name, field, preserve_default=False
+    )
