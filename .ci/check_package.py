@@ -1,7 +1,8 @@
 """
 Build the wheel and the sdist, and check that they hold what they should.
 
-The wheel is also used as the tutorial says, in an environment and a project of its own.
+The wheel is also used as the README and the tutorial say, each in an environment and a
+project of its own.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ WHEEL_TESTS = (
     "tests/test_contract.py",
     "tests/authoring/test_autodetector.py",
     "tests/authoring/test_makemigrations.py",
-    "tests/project/test_readme.py::test_there_and_back_as_shown",
+    "tests/project/test_readme.py::test_walk",
 )
 
 
@@ -40,7 +41,7 @@ def main() -> None:
         check_wheel(wheel)
         check_sdist(sdist)
         python = check_installed(wheel, Path(directory))
-        check_tutorial(wheel, Path(directory))
+        check_pages(wheel, Path(directory))
         check_tests(python, wheel, sdist, Path(directory))
 
 
@@ -86,15 +87,20 @@ def make_environment(path: Path) -> Path:
     return path / "bin" / "python"
 
 
-def check_tutorial(wheel: Path, directory: Path) -> None:
-    """docs/tutorial.md holds, word for word; /path/to/safefield is the wheel."""
-    python = make_environment(directory / "tutorial-venv")
-    project = directory / "tutorial"
-    project.mkdir()
-    # Without PYTHONPATH, that is, without the safefield of the tree.
-    site = {"python": str(python), "environment": {"PYTHONPATH": ""}}
-    make_walk("tutorial.md", project, wheel=wheel, **site).walk()
-    print("docs/tutorial.md holds, word for word.")
+def check_pages(wheel: Path, directory: Path) -> None:
+    """README and tutorial hold, word for word; /path/to/safefield is the wheel."""
+    for page in ["README.md", "tutorial.md"]:
+        python = make_environment(directory / f"{page}-venv")
+        project = directory / page
+        project.mkdir()
+        # Without PYTHONPATH, that is, without the safefield of the tree.
+        site = {"python": str(python), "environment": {"PYTHONPATH": ""}}
+        walk = make_walk(page, project, wheel=wheel, **site)
+        if page == "README.md":
+            walk.walk_readme()
+        else:
+            walk.walk()
+        print(f"{page} holds, word for word.")
 
 
 def check_tests(python: Path, wheel: Path, sdist: Path, directory: Path) -> None:
