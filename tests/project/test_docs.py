@@ -21,7 +21,13 @@ from safefield.management.commands.rehearsebackfill import as_dict
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
 from tests.support import servers
 from tests.support.site import REPOSITORY
-from tests.support.walk import DOCS, ILLUSTRATIONS, list_blocks, make_walk
+from tests.support.walk import (
+    DOCS,
+    ILLUSTRATIONS,
+    list_blocks,
+    make_walk,
+    read_page,
+)
 
 PICTURE = re.compile(r"\[([^\]]*)\]\(([^)]+\.(?:png|svg))\)")
 
@@ -99,9 +105,8 @@ def test_statements(alias: str, tmp_path: Path) -> None:
     } == shown
 
 
-def list_rows(page: str, heading: str) -> list[list[str]]:
+def list_rows(text: str, heading: str) -> list[list[str]]:
     """Return the cells of the tables whose first column has the heading."""
-    text = (DOCS / page).read_text(encoding="utf-8")
     tables = re.findall(rf"^\| {heading} \|.*\n\|[-|]+\n((?:\|.*\n)+)", text, re.M)
     return [
         [cell.strip() for cell in row.strip("|").split(" | ")]
@@ -111,7 +116,7 @@ def list_rows(page: str, heading: str) -> list[list[str]]:
 
 
 def list_names(page: str, heading: str) -> list[str]:
-    return [cells[0].strip("`") for cells in list_rows(page, heading)]
+    return [cells[0].strip("`") for cells in list_rows(read_page(page), heading)]
 
 
 def list_texts() -> Iterator[tuple[str, str]]:
@@ -177,7 +182,10 @@ def test_arguments_are_those_of_the_operations() -> None:
 
 
 def test_settings_are_those_of_the_configuration() -> None:
-    shown = {name: default for name, _, default, _ in list_rows("settings.md", "key")}
+    shown = {
+        name: default
+        for name, _, default, _ in list_rows(read_page("settings.md"), "key")
+    }
 
     assert shown == {
         f"`{field.name}`": f"`{field.default}`"

@@ -85,6 +85,11 @@ ROWS: dict[str, str] = {
     "commands.md": MOVIE_ROWS,
     "deploying.md": MOVIE_ROWS,
     "index.md": MOVIE_ROWS,
+    "integrity-errors.md": """
+studio = Studio.objects.create(name="Warner")
+for number, title in enumerate(["Casablanca", "Treasure Island", "Treasure Island"]):
+    Movie.objects.create(title=title, year=1942, slug=f"film-{number}", studio=studio)
+""",
     "replacing.md": "Movie.objects.create(title='Treasure Island')",
     "settings.md": "Movie.objects.create(title='Treasure Island')",
     "testing.md": "",
