@@ -1,10 +1,11 @@
 """
-Make the pictures beside this file anew: python docs/pictures/make.py
+Make the pictures beside this file: python docs/pictures/make.py
 
 demo.svg            what `manage.py demo` leaves on a terminal, its steps 5 to 7
 filling.svg         the same terminal while the rows are being filled
 admin-before.png    films in the admin of the example site, without a slug
 admin-after.png     the same page when each film has its slug
+films.png           the films of the example site, searched by a slug
 
 Nothing in them is edited: the demo runs in a terminal, and the admin is that of a copy
 of the example site, in a browser. CONTRIBUTING.md says what has to be installed.
@@ -57,11 +58,13 @@ BAR = re.compile(r"\r\x1b\[2KFilling [^\r]*?(\d+) %[^\r]*")
 FONT = re.compile(r"@font-face \{.*?\}\s*", re.S)
 
 #: All films of that name, so that the page shows why a title is no slug.
-PAGE = "/admin/films/movie/?q=treasure+island"
+ADMIN_PAGE = "/admin/films/movie/?q=treasure+island"
+FILMS_PAGE = "/?q=treasure-island"
 
 #: Pixels, width and height. Below 1025 Django lays the page out for tablets; the height
 #: is that of the page.
-WINDOW = "1025,742"
+ADMIN_WINDOW = "1025,742"
+FILMS_WINDOW = "700,811"
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
@@ -198,14 +201,16 @@ def photograph_admin(browser: str) -> None:
         manage(site, "load_films")
         user = ("--username", USER, "--email", "editor@example.com")
         manage(site, "createsuperuser", "--noinput", *user)
-        photograph(site, browser, "admin-before.png")
+        photograph(site, browser, "admin-before.png", ADMIN_PAGE, ADMIN_WINDOW)
         site.apply(changes.ADD_SLUG_TO_MODEL)
         site.apply(changes.ADD_SLUG_TO_ADMIN)
+        site.apply(changes.ADD_SLUG_TO_SEARCH)
         manage(site, "makemigrations")
         site.apply(changes.IMPORT_SLUGIFY)
         site.apply(changes.WRITE_FUNCTION)
         manage(site, "migrate")
-        photograph(site, browser, "admin-after.png")
+        photograph(site, browser, "admin-after.png", ADMIN_PAGE, ADMIN_WINDOW)
+        photograph(site, browser, "films.png", FILMS_PAGE, FILMS_WINDOW)
 
 
 def manage(site: ScratchSite, *arguments: str) -> None:
@@ -215,8 +220,10 @@ def manage(site: ScratchSite, *arguments: str) -> None:
         sys.exit(f"manage.py {' '.join(arguments)} failed:\n{result.output}")
 
 
-def photograph(site: ScratchSite, browser: str, name: str) -> None:
-    """Take the page of the films as a browser shows it."""
+def photograph(
+    site: ScratchSite, browser: str, name: str, page: str, window: str
+) -> None:
+    """Take a page of the site as a browser shows it."""
     with serve(site) as address, tempfile.TemporaryDirectory() as directory:
         picture = Path(directory) / name
         command = [
@@ -231,9 +238,9 @@ def photograph(site: ScratchSite, browser: str, name: str) -> None:
             "--disable-sync",
             "--hide-scrollbars",
             f"--user-data-dir={directory}/profile",
-            f"--window-size={WINDOW}",
+            f"--window-size={window}",
             f"--screenshot={picture}",
-            address + PAGE,
+            address + page,
         ]
         subprocess.run(command, check=True, capture_output=True, timeout=120)
         write(name, picture.read_bytes())

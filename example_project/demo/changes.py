@@ -35,6 +35,16 @@ ADD_SLUG_TO_ADMIN = Change(
 """,
 )
 
+ADD_SLUG_TO_SEARCH = Change(
+    "films/views.py",
+    """\
+    search_fields = ["title"]
+""",
+    """\
+    search_fields = ["title", "slug"]
+""",
+)
+
 MIGRATION = "films/migrations/0002_movie_slug.py"
 
 IMPORT_SLUGIFY = Change(

@@ -91,6 +91,10 @@ class ScratchSite:
             text.replace(change.old, change.new), encoding="utf-8"
         )
 
+    def copy_to(self, path: Path) -> None:
+        """Copy the site, with its database, to a directory that stays."""
+        shutil.copytree(self.path, path)
+
     # The commands
 
     def run(self, *arguments: str, shows_progress: bool = False) -> Result:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 import time
+from pathlib import Path
 
 from django.core.management.base import CommandError
 
 from demo.changes import (
     ADD_SLUG_TO_ADMIN,
     ADD_SLUG_TO_MODEL,
+    ADD_SLUG_TO_SEARCH,
     IMPORT_SLUGIFY,
     MIGRATION,
     WRITE_FUNCTION,
@@ -16,6 +19,13 @@ from demo.changes import (
 )
 from demo.scratch import Column, ScratchSite
 from demo.screen import Screen
+
+#: Makes the one who may log in to a site that is kept.
+MAKE_USER = """\
+from django.contrib.auth.models import User
+
+User.objects.create_superuser("demo", password="demo")
+"""
 
 #: Rows of data/movies.csv. Source: data/README.md.
 FILMS = 36_273
@@ -32,17 +42,21 @@ class Story:
     Args:
         site (ScratchSite): The copy that it happens on.
         screen (Screen): Where it is told.
+        kept (Path or None): Where the site is to stay, with its slugs.
     """
 
-    def __init__(self, site: ScratchSite, screen: Screen) -> None:
+    def __init__(
+        self, site: ScratchSite, screen: Screen, kept: Path | None = None
+    ) -> None:
         self.site = site
         self.screen = screen
+        self.kept = kept
         self.films_before: list[object] = []
         self.table_before = ""
 
     def tell(self) -> None:
         """Take all steps, and write how long each took."""
-        steps = (
+        steps = [
             ("A site with films", self.load_films),
             ("The model gets a required, unique slug", self.change_model),
             ("makemigrations asks nothing", self.make_migrations),
@@ -50,8 +64,9 @@ class Story:
             ("One function says what one film gets", self.write_function),
             ("migrate fills every row", self.migrate),
             ("Each film has its own slug", self.look),
-            ("And back again", self.go_back),
-        )
+        ]
+        if self.kept is None:
+            steps.append(("And back again", self.go_back))
         self.screen.say(
             f"This is a copy of example_project, in {self.site.path}. All that follows "
             f"happens there, on SQLite, and the copy is removed at the end."
@@ -63,6 +78,25 @@ class Story:
             take_step()
             seconds.append(time.perf_counter() - started)
         self.show_times([title for title, _ in steps], seconds)
+        self.screen.write()
+        if self.kept is None:
+            self.screen.say("To look at it with its slugs, keep a copy and start that:")
+            demo = f"{sys.executable} {sys.argv[0]} demo --keep films-site"
+            start = f"{sys.executable} films-site/manage.py runserver"
+            self.screen.show_command(f"{demo} && {start}")
+        else:
+            self.keep(self.kept)
+
+    def keep(self, path: Path) -> None:
+        """Leave the site where it is asked for, and say how to start it."""
+        self.site.run("shell", "-c", MAKE_USER)
+        self.site.copy_to(path)
+        self.screen.say(
+            f"The site stays in {path}. Start it, and open http://127.0.0.1:8000/"
+            f"?q=treasure-island, or http://127.0.0.1:8000/admin/ as the user demo "
+            f"with the password demo:"
+        )
+        self.screen.show_command(f"{sys.executable} {path}/manage.py runserver")
 
     # The steps
 
@@ -83,6 +117,7 @@ class Story:
     def change_model(self) -> None:
         self.edit(ADD_SLUG_TO_MODEL)
         self.edit(ADD_SLUG_TO_ADMIN)
+        self.edit(ADD_SLUG_TO_SEARCH)
 
     def make_migrations(self) -> None:
         self.manage("makemigrations")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from pathlib import Path
 
 from django.core.management.base import BaseCommand, CommandError
 
@@ -20,11 +21,21 @@ class Command(BaseCommand):
     )
     requires_system_checks = []
 
-    def handle(self, *args, **options):
+    def add_arguments(self, parser):
+        parser.add_argument(
+            "--keep",
+            metavar="DIRECTORY",
+            type=Path,
+            help="Leave the site there, with its slugs, instead of removing it.",
+        )
+
+    def handle(self, *args, keep, **options):
+        if keep is not None and keep.exists():
+            raise CommandError(f"{keep} is there already: name a new directory.")
         screen = Screen(self.stdout, self.style)
         try:
             with stop_cleanly(), ScratchSite(is_colored=screen.is_colored) as site:
-                Story(site, screen).tell()
+                Story(site, screen, keep).tell()
         except KeyboardInterrupt:
             raise CommandError(
                 "The demo was stopped; its copy of the site is removed.",
