@@ -1234,15 +1234,9 @@ def write_models(site: Site, texts: Models) -> None:
         site.write_models(text, app=app)
 
 
-def run(site: Site, *arguments: str, stdin: str | None = None) -> str:
-    result = site.manage(*arguments, stdin=stdin)
-    assert result.code == 0, result
-    return result.out
-
-
 def run_python(site: Site, code: str) -> str:
     imports = "from films.models import *\nfrom shops.models import *\n"
-    return run(site, "shell", "-v", "0", "-c", imports + code)
+    return site.succeed("shell", "-v", "0", "-c", imports + code)
 
 
 def write_functions(site: Site, case: Case) -> list[tuple[str, str]]:
@@ -1292,11 +1286,11 @@ def test_change(site: Site, case: Case) -> None:
     asides.py, the columns by autodetector.py.
     """
     write_models(site, case.before)
-    run(site, "makemigrations")
+    site.succeed("makemigrations")
     run_python(site, MIGRATE + case.rows)
     write_models(site, case.after)
 
-    out = run(site, "makemigrations", stdin=case.answers)
+    out = site.succeed("makemigrations", stdin=case.answers)
 
     assert list_files(out) == list(case.files)
     for app, name in write_functions(site, case):
@@ -1309,7 +1303,7 @@ def test_change(site: Site, case: Case) -> None:
     if case.back:
         for app in site.apps:
             if len(site.list_migrations(app)) > 1:
-                run(site, "migrate", "-v", "0", app, "0001")
+                site.succeed("migrate", "-v", "0", app, "0001")
         write_models(site, case.before)
         assert run_python(site, f"print({case.back})") == f"{case.shown_back}\n"
 
@@ -1321,13 +1315,13 @@ def test_second_phase_reads_what_is_retargeted(site: Site) -> None:
     films = "    films = models.IntegerField()\n"
     old_key = key.format("Studio", ", null=True")
     write_models(site, STUDIO + LABEL + MOVIE + old_key)
-    run(site, "makemigrations")
+    site.succeed("makemigrations")
     rows = STUDIOS + "Label.objects.create(tag='a')\n"
     run_python(site, MIGRATE + rows + "Movie.objects.create(title='m', studio_id=1)\n")
     new_key = key.format("Label", "")
     write_models(site, STUDIO + films + LABEL + MOVIE + new_key)
 
-    out = run(site, "makemigrations", "--two-phase")
+    out = site.succeed("makemigrations", "--two-phase")
 
     assert list_files(out) == [
         "0002_alter_movie_studio.py",
@@ -1344,7 +1338,7 @@ def test_second_phase_reads_what_is_retargeted(site: Site) -> None:
         "populate_movie_studio": "return 1",
     }
     write_functions(site, Case("", "", functions, "", [], "", ""))
-    run(site, "migrate", "-v", "0", "films", "0003")
+    site.succeed("migrate", "-v", "0", "films", "0003")
     insert = "INSERT INTO films_studio (name) VALUES ('new')"
     show = 'print(list(Studio.objects.values_list("name", "films")))\n'
     out = run_python(
@@ -1362,7 +1356,7 @@ def test_table_that_a_backfill_needs(tmp_path: Path) -> None:
     """Fails if the rows of a model are deleted before a function can read them."""
     site = Site(tmp_path)
     write_models(site, MOVIE + "class Old(models.Model):\n" + SHARED)
-    run(site, "makemigrations")
+    site.succeed("makemigrations")
     key = "    fresh = models.ForeignKey('Fresh', models.CASCADE)\n"
     write_models(site, MOVIE + key + "class Fresh(models.Model):\n" + SHARED)
 
@@ -1382,11 +1376,11 @@ def test_app_that_the_migration_does_not_depend_on(tmp_path: Path) -> None:
     """Fails if the text does not say what is missing, or advises it for a typo."""
     site = Site(tmp_path, apps=["films", "shops"])
     write_models(site, MOVIE)
-    run(site, "makemigrations")
+    site.succeed("makemigrations")
     run_python(site, MIGRATE + "Movie.objects.create(title='a')\n")
     code = "    code = models.CharField(max_length=9)\n"
     write_models(site, {"films": MOVIE + code, "shops": LABEL})
-    run(site, "makemigrations")
+    site.succeed("makemigrations")
     head = (
         "BackfillError: films.Movie.code cannot be filled. populate_movie_code() was "
         "tried on the first rows and works on none of them:\n  1 row: "
@@ -1555,10 +1549,10 @@ def test_whole_files(tmp_path: Path, name: str, files: dict[str, str]) -> None:
     """Fails if a file says something else, such as another column or dependency."""
     site = Site(tmp_path)
     write_models(site, CASES[name].before)
-    run(site, "makemigrations")
+    site.succeed("makemigrations")
     write_models(site, CASES[name].after)
 
-    run(site, "makemigrations", "--no-header")
+    site.succeed("makemigrations", "--no-header")
 
     written = site.read_migrations()
     assert written.pop("0001_initial.py")

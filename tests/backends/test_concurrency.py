@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
@@ -27,18 +27,6 @@ def history(alias: str) -> History:
     history = History(alias)
     create_movies(history, 40)
     return history
-
-
-@pytest.fixture
-def other(history: History) -> Iterator[Session]:
-    with Session(history.connection) as session:
-        yield session
-
-
-@pytest.fixture
-def watcher(history: History) -> Iterator[Session]:
-    with Session(history.connection) as session:
-        yield session
 
 
 def start_and_wait(

@@ -19,8 +19,9 @@ import safefield
 from safefield import BackfillError
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
 from tests.support.history import History
+from tests.support.movies import STUDIO
 from tests.support.old_code import Insertion
-from tests.support.titles import create, execute, get_title, read
+from tests.support.titles import create, get_title, read
 
 pytestmark = [pytest.mark.newest, pytest.mark.edges]
 
@@ -73,15 +74,9 @@ def history(
     )
     history = History(mysql_alias)
     if charset:
-        execute(history, f"ALTER DATABASE {name} CHARACTER SET {charset}")
+        history.execute(f"ALTER DATABASE {name} CHARACTER SET {charset}")
     history.apply(
-        migrations.CreateModel(
-            "Studio",
-            [
-                ("id", models.BigAutoField(primary_key=True)),
-                ("name", models.CharField(max_length=40)),
-            ],
-        ),
+        STUDIO,
         migrations.CreateModel(
             "Movie",
             [
@@ -97,7 +92,7 @@ def history(
     yield history
     connection.close()
     if charset:
-        execute(history, f"ALTER DATABASE {name} CHARACTER SET utf8mb4")
+        history.execute(f"ALTER DATABASE {name} CHARACTER SET utf8mb4")
 
 
 def get_operations() -> list[Any]:
@@ -203,8 +198,7 @@ def test_replica(mysql_alias: str, name: str) -> None:
     create(history)
     user, root = f"reader_{os.getpid()}", connection.settings_dict["USER"]
     database = connection.ops.quote_name(connection.settings_dict["NAME"])
-    execute(
-        history,
+    history.execute(
         f"CREATE USER {user}",
         f"GRANT ALL ON {database}.* TO {user}",
         f"SET GLOBAL {name} = ON",
@@ -219,7 +213,7 @@ def test_replica(mysql_alias: str, name: str) -> None:
     finally:
         connection.close()
         connection.settings_dict["USER"] = root
-        execute(history, "SET GLOBAL read_only = OFF", f"DROP USER {user}")
+        history.execute("SET GLOBAL read_only = OFF", f"DROP USER {user}")
 
     server = "MariaDB" if connection.mysql_is_mariadb else "MySQL"
     option = name.replace("_", "-")

@@ -20,7 +20,7 @@ from tests.support.cleanup import reset_connection
 from tests.support.history import History
 from tests.support.ledger import add_slug, get_rows, populate_slug
 from tests.support.movies import create_movies, values
-from tests.support.sessions import Session, wait_until
+from tests.support.sessions import Session, get_pid, start_old_snapshot, wait_until
 
 ROWS = 60
 
@@ -78,9 +78,7 @@ def cut_at(history: History, number: int, run: Any, expected: str) -> bool:
     connection = history.connection
     connection.ensure_connection()
     with Session(connection) as other:
-        with connection.cursor() as cursor:
-            cursor.execute(other.identifier_sql)
-            pid = cursor.fetchone()[0]
+        pid = get_pid(connection)
         counter = itertools.count(1)
         was_cut = False
 
@@ -249,8 +247,7 @@ def ping(history: History) -> None:
         pytest.raises(DatabaseError),
         history.connection.cursor() as cursor,
     ):
-        cursor.execute(other.identifier_sql)
-        other.cut(cursor.fetchone()[0])
+        other.cut(get_pid(history.connection))
         cursor.execute("SELECT 1")
     history.connection.is_usable()
 
@@ -331,9 +328,8 @@ def test_ctrl_c_that_breaks_the_connection(alias: str, part: str) -> None:
     """
     history = History(alias)
     create_movies(history, 3)
-    with Session(history.connection) as other, history.connection.cursor() as cursor:
-        cursor.execute(other.identifier_sql)
-        pid = cursor.fetchone()[0]
+    with Session(history.connection) as other:
+        pid = get_pid(history.connection)
 
         def break_off(
             execute: Any, sql: str, params: Any, many: bool, context: Any
@@ -370,13 +366,9 @@ def test_stopped_while_the_index_is_built(postgresql_alias: str, end: str) -> No
     with (
         Session(history.connection) as report,
         Session(history.connection) as third,
-        history.connection.cursor() as cursor,
     ):
-        # The build waits for its snapshot.
-        report.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
-        report.fetch("SELECT count(*) FROM films_studio")
-        cursor.execute(third.identifier_sql)
-        pid = cursor.fetchone()[0]
+        start_old_snapshot(report)
+        pid = get_pid(history.connection)
 
         def stop() -> None:
             wait_until(lambda: third.is_waiting(pid))

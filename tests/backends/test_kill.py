@@ -43,12 +43,7 @@ def films(
 @pytest.mark.parametrize("films", CASES, indirect=True)
 def test_killed_anywhere(films: Films) -> None:
     with Client(films.site) as client:
-        succeed(client.migrate("films", "0001"))
-        films.create_rows()
-        before = films.describe()
-        forwards = succeed(client.migrate("films", "0002"))
-        filled = films.describe()
-        backwards = succeed(client.migrate("films", "0001"))
+        before, filled, forwards, backwards = films.go_there_and_back(client)
         assert [row[films.column] for row in filled[-1]] == [
             films.expected(pk) for pk in range(1, ROWS + 1)
         ]
@@ -56,24 +51,24 @@ def test_killed_anywhere(films: Films) -> None:
         assert films.describe() == before
 
         for there, back in zip_longest(
-            choose_points(forwards.events, is_thorough=films.case == THOROUGH),
-            choose_points(backwards.events, is_thorough=films.case == THOROUGH),
+            choose_points(forwards, is_thorough=films.case == THOROUGH),
+            choose_points(backwards, is_thorough=films.case == THOROUGH),
         ):
             films.kill(client, "0002", there)
             succeed(client.migrate())
-            assert films.describe() == filled, (there, forwards.events)
+            assert films.describe() == filled, (there, forwards)
             films.forget_names()
             films.kill(client, "0001", back)
             succeed(client.migrate("films", "0001"))
             films.empty_altered()
-            assert films.describe() == before, (back, backwards.events)
+            assert films.describe() == before, (back, backwards)
 
 
 #: What the server is in the middle of when its client is killed, how another session
 #: keeps it there, and how a third one sees it.
 STATEMENTS = {
     "postgresql": (
-        # An old snapshot is waited for by CREATE INDEX CONCURRENTLY alone.
+        # As start_old_snapshot() does it.
         "BEGIN ISOLATION LEVEL REPEATABLE READ",
         "SELECT count(*) FROM films_studio",
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "

@@ -23,7 +23,9 @@ from tests.support.movies import create_movies, values
 from tests.support.sessions import (
     CLAIMS,
     Session,
+    get_pid,
     get_processes,
+    start_old_snapshot,
     start_report,
     wait_until,
 )
@@ -36,18 +38,6 @@ def history(alias: str) -> History:
     history = History(alias)
     create_movies(history, 40)
     return history
-
-
-@pytest.fixture
-def other(history: History) -> Iterator[Session]:
-    with Session(history.connection) as session:
-        yield session
-
-
-@pytest.fixture
-def watcher(history: History) -> Iterator[Session]:
-    with Session(history.connection) as session:
-        yield session
 
 
 @on_servers
@@ -352,9 +342,7 @@ AT_WORK = (
 
 def name_session(history: History) -> str:
     """Return how the session of a history is named while it calls populate."""
-    with Session(history.connection) as other, history.connection.cursor() as cursor:
-        cursor.execute(other.identifier_sql)
-        pid = cursor.fetchone()[0]
+    pid = get_pid(history.connection)
     if history.connection.vendor == "mysql":
         return f"connection {pid}"
     return (
@@ -378,13 +366,9 @@ def test_killed_run_that_waits_for_others_is_named(postgresql_alias: str) -> Non
     with (
         Session(history.connection) as report,
         Session(history.connection) as third,
-        history.connection.cursor() as cursor,
     ):
-        # CREATE INDEX CONCURRENTLY waits for its snapshot.
-        report.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
-        report.fetch("SELECT count(*) FROM films_studio")
-        cursor.execute(third.identifier_sql)
-        pid = cursor.fetchone()[0]
+        start_old_snapshot(report)
+        pid = get_pid(history.connection)
 
         def watch() -> None:
             wait_until(lambda: third.is_waiting(pid))

@@ -21,7 +21,7 @@ from tests.support.history import History
 from tests.support.ledger import add_slug, get_rows, populate_slug
 from tests.support.movies import create_movies
 from tests.support.old_code import OldCode
-from tests.support.sessions import Session
+from tests.support.sessions import Session, get_pid
 
 pytestmark = pytest.mark.edges
 
@@ -352,9 +352,7 @@ def stop_there(monkeypatch: Any, history: History, operation: Any) -> None:
     port = settings["PORT"]
     monkeypatch.setattr(Locks, "sleep", staticmethod(lambda seconds: None))
     with Session(connection) as other:
-        with connection.cursor() as cursor:
-            cursor.execute(other.identifier_sql)
-            pid = cursor.fetchone()[0]
+        pid = get_pid(connection)
 
         def cut() -> None:
             other.cut(pid)

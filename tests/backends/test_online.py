@@ -12,7 +12,7 @@ from safefield import BackfillError
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
 from tests.support.history import History
 from tests.support.sessions import Session
-from tests.support.titles import create, execute
+from tests.support.titles import create
 
 pytestmark = [pytest.mark.newest, pytest.mark.edges]
 
@@ -121,7 +121,7 @@ def test_column_comes_in_an_instant(history: History) -> None:
 def test_says_where_a_text_is_searched(history: History, said: Any) -> None:
     """Fails if nobody is told that writers wait, or for each statement anew."""
     create(history)
-    execute(history, "ALTER TABLE films_movie ADD FULLTEXT (title)")
+    history.execute("ALTER TABLE films_movie ADD FULLTEXT (title)")
     reason = (
         "Fulltext index creation requires a lock"
         if history.connection.mysql_is_mariadb

@@ -18,13 +18,11 @@ from django.db.models.functions import RowNumber
 from safefield import BackfillError
 from safefield.operations import AddFieldWithBackfill
 from tests.support.history import History
-from tests.support.kills import INITIAL
+from tests.support.kills import make_site
 from tests.support.ledger import add_slug, get_rows, populate_slug
 from tests.support.movies import SLOW, create_movies, values
 from tests.support.pgbouncer import PROGRAM, run_pgbouncer
-from tests.support.servers import get_connection_settings
 from tests.support.sessions import CLAIMS, Session, wait_until
-from tests.support.site import Site
 
 IS_REQUIRED = os.environ.get("SAFEFIELD_REQUIRE_PGBOUNCER") == "1"
 
@@ -204,16 +202,7 @@ def test_two_runs_at_once(
     connection = pooled.history.connection
     with connection.cursor() as cursor:
         cursor.execute("DROP TABLE films_movie, films_studio CASCADE")
-    settings = get_connection_settings(connection)
-    site = Site(tmp_path_factory.mktemp("site"), database=settings)
-    site.write("films/migrations/0001_initial.py", INITIAL)
-    site.write("films/migrations/0002_slug.py", WAITING)
-    assert site.manage("migrate", "films", "0001").code == 0
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO films_movie (title, year, first_name, last_name) "
-            "VALUES ('a', 1, 'b', 'c'), ('a', 1, 'b', 'c')"
-        )
+    site = make_site(connection, tmp_path_factory.mktemp("site"), WAITING, rows=2)
 
     first = site.start("migrate")
     wait_until((site.path / "begun").exists)

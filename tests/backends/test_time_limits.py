@@ -13,7 +13,7 @@ from tests.support.cleanup import reset_connection
 from tests.support.history import History
 from tests.support.ledger import add_slug, get_rows, on_servers, populate_slug
 from tests.support.movies import SLOW, create_movies
-from tests.support.sessions import Session
+from tests.support.sessions import Session, get_pid, start_old_snapshot
 
 #: The limits, the least that the server takes.
 LIMITS = {
@@ -122,12 +122,8 @@ def test_index_waits_longer_than_the_lock_timeout(postgresql_alias: str) -> None
         Session(history.connection) as other,
         Session(history.connection) as watcher,
     ):
-        with history.connection.cursor() as cursor:
-            cursor.execute(watcher.identifier_sql)
-            pid = cursor.fetchone()[0]
-        # An old snapshot, which nothing but the index waits for.
-        other.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
-        other.fetch("SELECT count(*) FROM films_studio")
+        pid = get_pid(history.connection)
+        start_old_snapshot(other)
 
         def end(execute: Any, sql: Any, *rest: Any) -> Any:
             if "CONCURRENTLY" in str(sql):

@@ -18,7 +18,7 @@ from tests.support.clock import Clock
 from tests.support.history import History
 from tests.support.ledger import add_slug, get_rows, on_servers
 from tests.support.movies import create_movies
-from tests.support.sessions import Session, start_report
+from tests.support.sessions import Session, start_old_snapshot, start_report
 
 
 class Told(logging.Handler):
@@ -102,8 +102,7 @@ def test_says_whom_an_index_waits_for(
     create_movies(history, 4)
     with Session(history.connection) as other:
         other.execute("SET application_name = 'report'")
-        other.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
-        other.fetch("SELECT 1")
+        start_old_snapshot(other)
         told = listen(logger, lambda: other.execute("COMMIT"))
 
         history.apply(add_slug())

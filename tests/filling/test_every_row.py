@@ -13,7 +13,7 @@ from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
 from tests.support.history import History
 from tests.support.ledger import on_servers
 from tests.support.old_code import Insertion
-from tests.support.titles import FIELDS, create, execute, get_title, read
+from tests.support.titles import FIELDS, create, get_title, read
 
 # Row security
 
@@ -24,8 +24,7 @@ def secured(postgresql_alias: str, request: pytest.FixtureRequest) -> Any:
     history = History(postgresql_alias, atomic=request.param)
     create(history)
     role = f"safefield_{request.param}_owner".lower()
-    execute(
-        history,
+    history.execute(
         f"DROP ROLE IF EXISTS {role}",
         f"CREATE ROLE {role}",
         f"GRANT ALL ON SCHEMA public TO {role}",
@@ -34,10 +33,9 @@ def secured(postgresql_alias: str, request: pytest.FixtureRequest) -> Any:
         "ALTER TABLE films_movie FORCE ROW LEVEL SECURITY",
         "CREATE POLICY shown ON films_movie USING (id < 40)",
     )
-    execute(history, f"SET ROLE {role}")
+    history.execute(f"SET ROLE {role}")
     yield history
-    execute(
-        history,
+    history.execute(
         "RESET ROLE",
         f"DROP OWNED BY {role} CASCADE",
         f"DROP ROLE {role}",
@@ -58,7 +56,7 @@ def refusal(history: History) -> str:
 @pytest.mark.parametrize("sees", ["id < 40", "false"])
 def test_row_security(secured: History, null: bool, sees: str) -> None:
     """Fails if rows that the role cannot see are taken for none."""
-    execute(secured, f"ALTER POLICY shown ON films_movie USING ({sees})")
+    secured.execute(f"ALTER POLICY shown ON films_movie USING ({sees})")
     before = secured.describe("Movie")
     field = models.CharField(max_length=200, null=null)
 
@@ -73,7 +71,7 @@ def test_row_security_of_an_altered_field_and_on_the_way_back(
     secured: History,
 ) -> None:
     """Fails if only the column that is added asks for row security."""
-    execute(secured, "ALTER TABLE films_movie NO FORCE ROW LEVEL SECURITY")
+    secured.execute("ALTER TABLE films_movie NO FORCE ROW LEVEL SECURITY")
     secured.apply(
         AddFieldWithBackfill(
             "Movie",
@@ -84,7 +82,7 @@ def test_row_security_of_an_altered_field_and_on_the_way_back(
         )
     )
     assert len(read(secured)) == 6
-    execute(secured, "ALTER TABLE films_movie FORCE ROW LEVEL SECURITY")
+    secured.execute("ALTER TABLE films_movie FORCE ROW LEVEL SECURITY")
     before = secured.describe("Movie")
 
     with pytest.raises(BackfillError) as caught:
@@ -102,7 +100,7 @@ def test_row_security_of_an_altered_field_and_on_the_way_back(
 
 
 def test_row_security_that_is_not_for_this_role(secured: History) -> None:
-    execute(secured, "RESET ROLE")
+    secured.execute("RESET ROLE")
 
     secured.apply(
         AddFieldWithBackfill(
@@ -157,7 +155,7 @@ def test_rows_for_which_populate_gives_none_stay_empty(alias: str) -> None:
 
 
 def set_mode(history: History, mode: str) -> None:
-    execute(history, f"SET SESSION sql_mode = '{mode}'")
+    history.execute(f"SET SESSION sql_mode = '{mode}'")
 
 
 def get_session(history: History) -> Any:
@@ -237,8 +235,7 @@ def test_session_is_as_before(mysql_alias: str, checks: int, fails: bool) -> Non
     history.apply(migrations.CreateModel("Studio", FIELDS))
     create(history)
     history.rows("Studio").bulk_create([history.model("Studio")(id=1, title="x")])
-    execute(
-        history,
+    history.execute(
         f"SET SESSION foreign_key_checks = {checks}, lock_wait_timeout = 77, "
         "innodb_lock_wait_timeout = 33",
     )

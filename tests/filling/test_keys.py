@@ -95,12 +95,6 @@ def create(history: History, field: Any, codes: str = "abcd") -> None:
     )
 
 
-def execute(history: History, *statements: str) -> None:
-    with history.connection.cursor() as cursor:
-        for statement in statements:
-            cursor.execute(statement, None)
-
-
 def read_keys(history: History) -> list[dict[str, Any]]:
     found = history.describe("Movie")
     return [*found["indexes"], *found["uniques"]]
@@ -131,7 +125,7 @@ def test_index_by_hand_is_kept_where_an_index_gives_way(
     history = History(alias, atomic=atomic)
     create(history, INDEXED)
     before = read_keys(history)
-    execute(history, sql)
+    history.execute(sql)
     (by_hand,) = get_difference(read_keys(history), before)
 
     history.apply(alter(models.CharField(max_length=40, unique=True)))
@@ -159,7 +153,7 @@ def test_index_by_hand_is_not_taken_for_the_index(
     """Fails if any index on the column alone counts as that of db_index=True."""
     history = History(alias, atomic=atomic)
     create(history, CODE)
-    execute(history, sql)
+    history.execute(sql)
     (by_hand,) = read_keys(history)
 
     history.apply(alter(models.CharField(max_length=40, db_index=True)))
@@ -185,7 +179,7 @@ def test_unique_by_hand_is_not_taken_for_unique(
     """Fails if any unique index with the column counts: rows are not renumbered."""
     history = History(alias, atomic=atomic)
     create(history, CODE, "aaa ")
-    execute(history, sql)
+    history.execute(sql)
     (by_hand,) = read_keys(history)
 
     history.apply(
@@ -210,8 +204,7 @@ def test_deferrable_unique_constraint_by_hand(alias: str, atomic: bool) -> None:
     """Fails if a constraint that is checked at COMMIT counts as Django's."""
     history = History(alias, atomic=atomic)
     create(history, CODE, "abc ")
-    execute(
-        history,
+    history.execute(
         "ALTER TABLE films_movie ADD CONSTRAINT by_hand UNIQUE (code) "
         "DEFERRABLE INITIALLY DEFERRED",
     )
@@ -227,7 +220,7 @@ def test_indexes_of_other_columns_are_kept(alias: str, atomic: bool) -> None:
     """Fails on SQLite if a remake makes only the indexes that the model knows."""
     history = History(alias, atomic=atomic)
     create(history, CODE)
-    execute(history, "CREATE INDEX by_hand ON films_movie (title, id)")
+    history.execute("CREATE INDEX by_hand ON films_movie (title, id)")
     before = history.describe("Movie")
 
     history.apply(
@@ -239,7 +232,7 @@ def test_indexes_of_other_columns_are_kept(alias: str, atomic: bool) -> None:
     assert before["indexes"][0] in history.describe("Movie")["indexes"]
     if history.connection.vendor != "mysql":
         # There it loses the column, and goes on as an index of the other one.
-        execute(history, "CREATE INDEX with_slug ON films_movie (slug, title)")
+        history.execute("CREATE INDEX with_slug ON films_movie (slug, title)")
     history.unapply()
     assert history.describe("Movie") == before
 
@@ -305,8 +298,7 @@ def test_foreign_key_by_hand_to_another_table(
     for name in ("Studio", "Company"):
         history.model(name).objects.using(alias).create(id=1)
     history.model("Movie").objects.using(alias).create(id=1, title="a")
-    execute(
-        history,
+    history.execute(
         "ALTER TABLE films_movie ADD CONSTRAINT by_hand FOREIGN KEY (studio_id) "
         "REFERENCES films_company (id)",
     )

@@ -348,12 +348,6 @@ def test_many_rows_and_other_keys(history: History) -> None:
     assert caught.value.rows[0].pk == (1800, "film 1800'")
 
 
-def execute(history: History, *statements: str) -> None:
-    with history.connection.cursor() as cursor:
-        for statement in statements:
-            cursor.execute(statement, None)
-
-
 @pytest.mark.parametrize("alias", ["postgresql"], indirect=True)
 @pytest.mark.parametrize(
     ("statements", "named"),
@@ -386,7 +380,7 @@ def test_something_needs_the_column(
 ) -> None:
     """Fails if the error of the driver comes through."""
     create(history, char(50), "abc", None)
-    execute(history, *statements)
+    history.execute(*statements)
     before = history.describe("Movie"), read(history)
 
     with pytest.raises(BackfillError) as caught:

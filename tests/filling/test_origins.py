@@ -7,9 +7,7 @@ from pathlib import Path
 import pytest
 from django.db import connections
 
-from tests.support.kills import INITIAL
-from tests.support.servers import get_connection_settings
-from tests.support.site import Site
+from tests.support.kills import make_site
 
 #: The first operation stands for another run, which was quicker.
 LATE = """\
@@ -42,15 +40,7 @@ class Migration(migrations.Migration):
 def test_is_not_recorded_twice(alias: str, tmp_path: Path) -> None:
     """Fails if two runs that began at once both record the migration."""
     connection = connections[alias]
-    site = Site(tmp_path, database=get_connection_settings(connection))
-    site.write("films/migrations/0001_initial.py", INITIAL)
-    site.write("films/migrations/0002_slug.py", LATE)
-    assert site.manage("migrate", "films", "0001").code == 0
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO films_movie (title, year, first_name, last_name) "
-            "VALUES ('a', 1, 'b', 'c')"
-        )
+    site = make_site(connection, tmp_path, LATE, rows=1)
 
     result = site.manage("migrate")
 

@@ -139,11 +139,6 @@ def widen(length: int = 80) -> AlterFieldWithBackfill:
     return AlterFieldWithBackfill("Studio", "code", code(length), lambda studio: "b")
 
 
-def execute(history: History, sql: str) -> None:
-    with history.connection.cursor() as cursor:
-        cursor.execute(sql)
-
-
 def list_keys(history: History) -> list[tuple[str, str, str]]:
     """Return name, DELETE rule and UPDATE rule of each foreign key on MariaDB."""
     with history.connection.cursor() as cursor:
@@ -160,9 +155,8 @@ def test_keys_keep_name_and_rules(mysql_alias: str) -> None:
     history = History(mysql_alias)
     create(history, code(null=True), ["a", None])
     (name,) = [key for key, *_ in list_keys(history) if "studio_id" in key][:1]
-    execute(history, f"ALTER TABLE films_movie DROP FOREIGN KEY {name}")
-    execute(
-        history,
+    history.execute(f"ALTER TABLE films_movie DROP FOREIGN KEY {name}")
+    history.execute(
         f"ALTER TABLE films_movie ADD CONSTRAINT {name} FOREIGN KEY (studio_id) "
         f"REFERENCES films_studio (code) ON DELETE CASCADE ON UPDATE CASCADE",
     )
@@ -184,7 +178,7 @@ def test_key_that_a_killed_run_has_lost(mysql_alias: str) -> None:
     for name, *_ in before:
         table = "films_" + name.split("_")[1]
         if "label" not in name:
-            execute(history, f"ALTER TABLE {table} DROP FOREIGN KEY {name}")
+            history.execute(f"ALTER TABLE {table} DROP FOREIGN KEY {name}")
 
     history.apply(widen())
 
@@ -195,8 +189,7 @@ def test_key_that_no_model_has(mysql_alias: str) -> None:
     """Fails if the keys are dropped before it is known that all can be."""
     history = History(mysql_alias)
     create(history, code(null=True), ["a", None])
-    execute(
-        history,
+    history.execute(
         "CREATE TABLE stranger (code varchar(50), CONSTRAINT theirs "
         "FOREIGN KEY (code) REFERENCES films_studio (code))",
     )
@@ -218,8 +211,8 @@ def test_referring_column_that_cannot_follow(mysql_alias: str) -> None:
     """Fails if a refusal in the middle leaves columns changed or keys dropped."""
     history = History(mysql_alias)
     create(history, code(null=True), ["a", None])
-    execute(history, "ALTER TABLE films_poster ADD note varchar(100)")
-    execute(history, "CREATE INDEX theirs ON films_poster (movie_id, note)")
+    history.execute("ALTER TABLE films_poster ADD note varchar(100)")
+    history.execute("CREATE INDEX theirs ON films_poster (movie_id, note)")
     before = describe(history), list_keys(history)
 
     with pytest.raises(BackfillError, match="Specified key was too long"):

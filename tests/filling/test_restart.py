@@ -44,23 +44,16 @@ def crashing_connection(
 def test_server_crashes_in_the_middle(crashing_connection: Any, tmp_path: Path) -> None:
     films = Films(crashing_connection, "reversed", tmp_path)
     with Client(films.site) as client:
-        succeed(client.migrate("films", "0001"))
-        films.create_rows()
-        before = films.describe()
-        forwards = succeed(client.migrate("films", "0002"))
-        filled = films.describe()
-        backwards = succeed(client.migrate("films", "0001"))
+        before, filled, forwards, backwards = films.go_there_and_back(client)
 
-        for there, back in zip(
-            sample(forwards.events), sample(backwards.events), strict=True
-        ):
+        for there, back in zip(sample(forwards), sample(backwards), strict=True):
             crash(films, client, "0002", there)
             succeed(client.migrate())
-            assert films.describe() == filled, (there, forwards.events)
+            assert films.describe() == filled, (there, forwards)
             films.forget_names()
             crash(films, client, "0001", back)
             succeed(client.migrate("films", "0001"))
-            assert films.describe() == before, (back, backwards.events)
+            assert films.describe() == before, (back, backwards)
 
     assert len(before[-1]) == ROWS
 

@@ -76,15 +76,19 @@ class Inserting:
         return populate_slug(movie)
 
 
-@on_servers
-def test_rows_that_come_as_fast_as_they_are_filled(
-    alias: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Fails if a pass goes on to where the table ends by then, or nobody is told."""
+@pytest.fixture
+def busy_history(alias: str, monkeypatch: pytest.MonkeyPatch) -> History:
+    """Return a history with 40 movies, of which no pass is short."""
     monkeypatch.setattr(pursuit, "SHORT_SECONDS", 0.0)
     history = History(alias)
     create_movies(history, 40)
+    return history
 
+
+@on_servers
+def test_rows_that_come_as_fast_as_they_are_filled(busy_history: History) -> None:
+    """Fails if a pass goes on to where the table ends by then, or nobody is told."""
+    history = busy_history
     with Session(history.connection) as other, pytest.raises(BackfillError) as caught:
         history.apply(add_slug(Inserting(other, 1), batch_size=10))
 
@@ -104,14 +108,9 @@ def test_rows_that_come_as_fast_as_they_are_filled(
 
 
 @on_servers
-def test_rows_that_come_half_as_fast(
-    alias: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rows_that_come_half_as_fast(busy_history: History) -> None:
     """Fails if sweeps end before there is nothing to do, or are taken for hopeless."""
-    monkeypatch.setattr(pursuit, "SHORT_SECONDS", 0.0)
-    history = History(alias)
-    create_movies(history, 40)
-
+    history = busy_history
     with Session(history.connection) as other:
         history.apply(add_slug(Inserting(other, 2), batch_size=10))
 

@@ -39,11 +39,6 @@ def history(alias: str) -> History:
     return History(alias)
 
 
-def execute(history: History, sql: str) -> None:
-    with history.connection.cursor() as cursor:
-        cursor.execute(sql, None)
-
-
 def title_of(movie: Any) -> Any:
     return movie.title
 
@@ -108,7 +103,7 @@ def test_constraint_that_is_there(history: History, name: str) -> None:
 def test_constraint_that_django_does_not_know(history: History) -> None:
     # Fails if the constraints come from the models and not from the catalogue.
     create_links(history, "a", "b", "b")
-    execute(history, "CREATE UNIQUE INDEX by_hand ON films_movie (slug, year)")
+    history.execute("CREATE UNIQUE INDEX by_hand ON films_movie (slug, year)")
 
     rehearsal = check(
         history,
@@ -214,7 +209,7 @@ def test_what_somebody_made_by_hand(history: History, name: str) -> None:
     statements, titles = HAND_MADE[name]
     create_links(history, *titles)
     for statement in statements[history.connection.vendor]:
-        execute(history, statement)
+        history.execute(statement)
 
     rehearsal = check(
         history,
@@ -317,7 +312,7 @@ def test_character_set(mysql_alias: str, is_there: bool) -> None:
     # Fails if the temporary column has the character set of the database.
     history = History(mysql_alias)
     create(history, "a", "b")
-    execute(history, "ALTER TABLE films_movie CONVERT TO CHARACTER SET latin1")
+    history.execute("ALTER TABLE films_movie CONVERT TO CHARACTER SET latin1")
     field = models.CharField(max_length=20)
     make: Any = AddFieldWithBackfill
     if is_there:
@@ -361,7 +356,7 @@ def test_triggers(history: History) -> None:
     create(history, "a")
     vendor = history.connection.vendor
     for statement in TRIGGERS[vendor]:
-        execute(history, statement)
+        history.execute(statement)
     operation = AddFieldWithBackfill(
         "Movie", "label", models.CharField(max_length=20), title_of
     )
@@ -378,7 +373,7 @@ def test_triggers(history: History) -> None:
 def test_another_column_of_that_name(history: History) -> None:
     # Fails if the rehearsal does not look at the type of a column that is there.
     create(history, "a")
-    execute(history, "ALTER TABLE films_movie ADD COLUMN label integer NULL")
+    history.execute("ALTER TABLE films_movie ADD COLUMN label integer NULL")
     operation = AddFieldWithBackfill(
         "Movie", "label", models.CharField(max_length=20), title_of
     )
@@ -475,7 +470,7 @@ def test_what_forbids_a_new_type(postgresql_alias: str, statement: str) -> None:
     # Fails if what depends on the column is met by migrate alone.
     history = History(postgresql_alias)
     create(history, "a", "b")
-    execute(history, statement)
+    history.execute(statement)
 
     rehearsal = check(
         history,
@@ -503,7 +498,7 @@ def test_row_security(postgresql_alias: str) -> None:
         "CREATE POLICY one ON films_movie USING (id = 1)",
         "SET ROLE safefield_rehearser",
     ]:
-        execute(history, statement)
+        history.execute(statement)
     operation = AddFieldWithBackfill(
         "Movie", "label", models.CharField(max_length=20), title_of
     )
@@ -516,8 +511,8 @@ def test_row_security(postgresql_alias: str) -> None:
         assert str(caught.value) == str(rehearsal.error)
     finally:
         history.connection.close()
-        execute(history, "DROP OWNED BY safefield_rehearser")
-        execute(history, "DROP ROLE safefield_rehearser")
+        history.execute("DROP OWNED BY safefield_rehearser")
+        history.execute("DROP ROLE safefield_rehearser")
 
 
 def test_a_key_that_goes_before(history: History) -> None:

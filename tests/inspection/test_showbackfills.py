@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from django.db import connections
 
-from tests.support.half_way import INITIAL, ROWS, SLUG, run
+from tests.support.half_way import INITIAL, ROWS, SLUG
 from tests.support.servers import get_connection_settings
 from tests.support.site import Site
 
@@ -33,7 +33,7 @@ def test_check_says_whether_all_are_done(tmp_path: Path) -> None:
     site = make_site(tmp_path)
 
     before = site.manage("showbackfills", "--check")
-    run(site, "migrate", "films", "-v0")
+    site.succeed("migrate", "films", "-v0")
     after = site.manage("showbackfills", "--check")
 
     assert before == (
@@ -47,8 +47,8 @@ def test_check_says_whether_all_are_done(tmp_path: Path) -> None:
 def test_check_of_what_is_done_and_not_recorded(tmp_path: Path) -> None:
     """Fails if "done, run migrate" counts as done."""
     site = make_site(tmp_path)
-    run(site, "migrate", "films", "-v0")
-    run(site, "migrate", "films", "0002", "--fake", "-v0")
+    site.succeed("migrate", "films", "-v0")
+    site.succeed("migrate", "films", "0002", "--fake", "-v0")
 
     result = site.manage("showbackfills", "--check")
 
@@ -63,7 +63,7 @@ def test_check_without_backfills(tmp_path: Path) -> None:
     site = make_site(tmp_path)
     site.write("books/migrations/0001_initial.py", INITIAL)
 
-    assert run(site, "showbackfills", "books", "--check") == (
+    assert site.succeed("showbackfills", "books", "--check") == (
         "No migration of app 'books' has a backfill.\n"
     )
 
@@ -72,7 +72,7 @@ def test_one_app(tmp_path: Path) -> None:
     site = make_site(tmp_path)
     site.write("books/migrations/0001_initial.py", INITIAL)
 
-    assert run(site, "showbackfills", "films") == NOT_STARTED
+    assert site.succeed("showbackfills", "films") == NOT_STARTED
 
 
 @pytest.mark.parametrize("name", ["nothing", "safefield"])
@@ -101,17 +101,17 @@ def test_what_the_same_migration_changes_later(tmp_path: Path, later: str) -> No
     """Fails if the column is compared with what a squashed history has left behind."""
     slug = SLUG.replace("    ]\n", LATER.format(operation=later))
     site = make_site(tmp_path, slug)
-    run(site, "migrate", "films", "-v0")
+    site.succeed("migrate", "films", "-v0")
 
-    assert run(site, "showbackfills", "--check") == DONE
+    assert site.succeed("showbackfills", "--check") == DONE
 
 
 def test_what_it_leaves_alone_is_looked_at(tmp_path: Path) -> None:
     """Fails if any other operation behind the backfill hides what is not enforced."""
     later = 'AlterField("movie", "title", models.CharField(max_length=90))'
     site = make_site(tmp_path, SLUG.replace("    ]\n", LATER.format(operation=later)))
-    run(site, "migrate", "films", "0002", "-v0")
-    run(site, "migrate", "films", "--fake", "-v0")
+    site.succeed("migrate", "films", "0002", "-v0")
+    site.succeed("migrate", "films", "--fake", "-v0")
 
     result = site.manage("showbackfills", "--check")
 
@@ -138,9 +138,9 @@ def test_table_with_its_schema_in_the_name(
             "            options={'db_table': '\"legacy\".\"film\"'},\n        ),",
         ),
     )
-    run(site, "migrate", "films", "-v0")
+    site.succeed("migrate", "films", "-v0")
 
-    said = run(site, "showbackfills", "--check")
+    said = site.succeed("showbackfills", "--check")
 
     with connection.cursor() as cursor:
         cursor.execute("DROP SCHEMA legacy CASCADE")

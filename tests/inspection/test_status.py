@@ -13,7 +13,7 @@ from django.db import connections
 
 from tests.support import servers
 from tests.support.catalogue import describe_table
-from tests.support.half_way import INITIAL, ROWS, SLUG, YEAR, make_site, run
+from tests.support.half_way import INITIAL, ROWS, SLUG, YEAR, make_site
 from tests.support.site import Site
 
 MODELS = """
@@ -46,15 +46,15 @@ def break_slug(site: Site) -> None:
 
 def break_year(site: Site) -> None:
     """Stop the second backfill after four of the five rows."""
-    run(site, "migrate", "films", "0003")
+    site.succeed("migrate", "films", "0003")
     site.write("films/migrations/0004_alter_movie_year.py", YEAR.format(limit=4))
     assert site.manage("migrate", "films", "0004").code == 1
 
 
 def forget(site: Site, name: str) -> None:
     """Make the state of a run that was killed just before the record."""
-    run(site, "migrate", "films", "0003")
-    run(site, "migrate", "films", name, "--fake")
+    site.succeed("migrate", "films", "0003")
+    site.succeed("migrate", "films", name, "--fake")
 
 
 def describe(alias: str) -> dict[str, Any]:
@@ -62,7 +62,7 @@ def describe(alias: str) -> dict[str, Any]:
 
 
 def test_not_started(site: Site) -> None:
-    assert run(site, "showbackfills") == (
+    assert site.succeed("showbackfills") == (
         "films.0003_movie_slug        films.Movie.slug  not started\n"
         "films.0004_alter_movie_year  films.Movie.year  not started\n"
     )
@@ -74,7 +74,7 @@ def test_empty_database(sqlite_alias: str, tmp_path: Path) -> None:
     site.write("films/migrations/0002_rows.py", ROWS)
     site.write("films/migrations/0003_movie_slug.py", SLUG.format(limit=9))
 
-    assert run(site, "showbackfills") == (
+    assert site.succeed("showbackfills") == (
         "films.0003_movie_slug  films.Movie.slug  not started\n"
     )
 
@@ -88,7 +88,7 @@ def test_half_way(site: Site, alias: str) -> None:
         "mariadb": "filling: 3 of 5 rows (60 %)",
         "mysql": "filling: 3 of 5 rows (60 %)",
     }[alias]
-    assert run(site, "showbackfills") == (
+    assert site.succeed("showbackfills") == (
         f"films.0003_movie_slug        films.Movie.slug  {slug}\n"
         "films.0004_alter_movie_year  films.Movie.year  not started\n"
     )
@@ -98,7 +98,7 @@ def test_altered_half_way(site: Site, alias: str) -> None:
     break_year(site)
 
     count = 3 if alias == "default" else 4
-    assert run(site, "showbackfills") == (
+    assert site.succeed("showbackfills") == (
         "films.0003_movie_slug        films.Movie.slug  done\n"
         "films.0004_alter_movie_year  films.Movie.year  not started or filling: "
         f"{count} of 5 rows ({count * 20} %) have a value\n"
@@ -106,19 +106,19 @@ def test_altered_half_way(site: Site, alias: str) -> None:
 
 
 def test_filled(site: Site, alias: str) -> None:
-    run(site, "migrate", "films", "0003")
+    site.succeed("migrate", "films", "0003")
     with connections[alias].cursor() as cursor:
         cursor.execute("UPDATE films_movie SET year = 1900")
 
-    assert run(site, "showbackfills").splitlines()[1] == (
+    assert site.succeed("showbackfills").splitlines()[1] == (
         "films.0004_alter_movie_year  films.Movie.year  filled, not enforced: 5 rows"
     )
 
 
 def test_done(site: Site) -> None:
-    run(site, "migrate", "films")
+    site.succeed("migrate", "films")
 
-    assert run(site, "showbackfills") == (
+    assert site.succeed("showbackfills") == (
         "films.0003_movie_slug        films.Movie.slug  done\n"
         "films.0004_alter_movie_year  films.Movie.year  done\n"
     )
@@ -127,22 +127,22 @@ def test_done(site: Site) -> None:
 def test_not_recorded(site: Site) -> None:
     forget(site, "0002")
 
-    assert run(site, "showbackfills").splitlines()[0] == (
+    assert site.succeed("showbackfills").splitlines()[0] == (
         "films.0003_movie_slug        films.Movie.slug  done, not recorded: run migrate"
     )
 
 
 def test_recorded_only(site: Site) -> None:
-    run(site, "migrate", "films", "0003", "--fake")
+    site.succeed("migrate", "films", "0003", "--fake")
 
-    assert run(site, "showbackfills").splitlines()[0] == (
+    assert site.succeed("showbackfills").splitlines()[0] == (
         "films.0003_movie_slug        films.Movie.slug  applied, but the column is not "
         "there"
     )
 
 
 def test_half_way_back(site: Site, alias: str) -> None:
-    run(site, "migrate", "films", "0003")
+    site.succeed("migrate", "films", "0003")
     text = SLUG.format(limit=9).replace(
         "            populate_movie_slug,\n",
         "            populate_movie_slug,\n"
@@ -154,7 +154,7 @@ def test_half_way_back(site: Site, alias: str) -> None:
     slug = "applied, but not enforced: 2 of 5 rows (40 %) have a value"
     if alias == "default":
         slug = "done"
-    assert run(site, "showbackfills").splitlines()[0] == (
+    assert site.succeed("showbackfills").splitlines()[0] == (
         f"films.0003_movie_slug        films.Movie.slug  {slug}"
     )
 
@@ -176,7 +176,7 @@ def test_json(site: Site, alias: str) -> None:
     if alias == "default":
         none = dict.fromkeys(("rows", "filled", "is_exact"))
         slug |= {"state": "not started", "text": "not started", **none}
-    assert json.loads(run(site, "showbackfills", "--json")) == [
+    assert json.loads(site.succeed("showbackfills", "--json")) == [
         slug,
         {
             "migration": "films.0004_alter_movie_year",
@@ -205,9 +205,9 @@ def test_abandon_after_asking(site: Site, alias: str) -> None:
     arguments = ("abandonbackfill", "films", "0003")
     question = QUESTION.format(tally=tally)
 
-    cancelled = run(site, *arguments, stdin="no\n")
+    cancelled = site.succeed(*arguments, stdin="no\n")
     after_no = describe(alias)
-    done = run(site, *arguments, stdin="yes\n")
+    done = site.succeed(*arguments, stdin="yes\n")
 
     assert cancelled == f"{question}Abandoning cancelled.\n"
     assert after_no == half_way != before
@@ -216,18 +216,18 @@ def test_abandon_after_asking(site: Site, alias: str) -> None:
         "The schema is as it was before films.0003_movie_slug.\n"
     )
     assert describe(alias) == before
-    assert run(site, *arguments) == (
+    assert site.succeed(*arguments) == (
         "Nothing to remove: no backfill of films.0003_movie_slug has left anything.\n"
     )
     site.write("films/migrations/0003_movie_slug.py", SLUG.format(limit=9))
-    run(site, "migrate", "films")
+    site.succeed("migrate", "films")
 
 
 def test_abandon_what_is_only_not_recorded(site: Site, alias: str) -> None:
     before = describe(alias)
     forget(site, "0002")
 
-    out = run(site, "abandonbackfill", "films", "0003_movie_slug", "--noinput")
+    out = site.succeed("abandonbackfill", "films", "0003_movie_slug", "--noinput")
 
     assert out == (
         "Dropped column slug of table films_movie.\n"
@@ -237,12 +237,12 @@ def test_abandon_what_is_only_not_recorded(site: Site, alias: str) -> None:
 
 
 def test_abandon_an_alteration(site: Site, alias: str) -> None:
-    run(site, "migrate", "films", "0003")
+    site.succeed("migrate", "films", "0003")
     before = describe(alias)
-    run(site, "migrate", "films")
-    run(site, "migrate", "films", "0003", "--fake")
+    site.succeed("migrate", "films")
+    site.succeed("migrate", "films", "0003", "--fake")
 
-    out = run(site, "abandonbackfill", "films", "0004", "--noinput")
+    out = site.succeed("abandonbackfill", "films", "0004", "--noinput")
 
     assert out == (
         "Gave column year of table films_movie its definition from before. The values "
@@ -264,8 +264,8 @@ def test_abandon_the_check_before_not_null(
     site.write("films/migrations/0002_rows.py", ROWS)
     site.write("films/migrations/0003_movie_slug.py", SLUG.format(limit=9))
     site.write("films/migrations/0004_alter_movie_year.py", YEAR.format(limit=9))
-    run(site, "migrate", "films")
-    run(site, "migrate", "films", "0003", "--fake")
+    site.succeed("migrate", "films")
+    site.succeed("migrate", "films", "0003", "--fake")
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE films_movie ALTER COLUMN year DROP NOT NULL")
         cursor.execute("DROP INDEX " + find_index(cursor, "year"))
@@ -277,7 +277,7 @@ def test_abandon_the_check_before_not_null(
             f"CHECK (year IS NOT NULL) NOT VALID"
         )
 
-    run(site, "abandonbackfill", "films", "0004", "--noinput")
+    site.succeed("abandonbackfill", "films", "0004", "--noinput")
 
     assert describe(postgresql_alias) == before
 
@@ -331,7 +331,7 @@ def plain_site(sqlite_alias: str, tmp_path: Path) -> Site:
     site.write("films/migrations/0002_rows.py", ROWS)
     site.write("films/migrations/0003_movie_slug.py", SLUG.format(limit=9))
     site.write("films/migrations/0004_alter_movie_year.py", YEAR.format(limit=9))
-    run(site, "migrate", "films", "0002")
+    site.succeed("migrate", "films", "0002")
     return site
 
 
@@ -347,7 +347,7 @@ def test_abandon_mistakes(plain_site: Site, case: str) -> None:
 
 
 def test_abandon_before_its_turn(plain_site: Site) -> None:
-    assert run(plain_site, "abandonbackfill", "films", "0004") == (
+    assert plain_site.succeed("abandonbackfill", "films", "0004") == (
         "Nothing to remove: films.0004_alter_movie_year cannot have begun before "
         "films.0003_movie_slug.\n"
     )
@@ -363,7 +363,7 @@ def test_abandon_beside_other_operations(site: Site, alias: str) -> None:
     site.write("films/migrations/0003_movie_slug.py", text)
     forget(site, "0002")
 
-    out = run(site, "abandonbackfill", "films", "0003", stdin="yes\n")
+    out = site.succeed("abandonbackfill", "films", "0003", stdin="yes\n")
 
     question = QUESTION.format(tally="5 rows").replace(
         "Are you sure",
@@ -397,7 +397,7 @@ def test_abandon_two_backfills(plain_site: Site) -> None:
     plain_site.write("films/migrations/0003_movie_slug.py", text)
     forget(plain_site, "0002")
 
-    out = run(plain_site, "abandonbackfill", "films", "0003", "--noinput")
+    out = plain_site.succeed("abandonbackfill", "films", "0003", "--noinput")
 
     assert out == (
         "Dropped column size of table films_movie.\n"
@@ -419,7 +419,7 @@ def test_migration_that_takes_the_name_over(plain_site: Site) -> None:
         "is there."
     )
 
-    shown = run(plain_site, "showbackfills").splitlines()[0]
+    shown = plain_site.succeed("showbackfills").splitlines()[0]
     refused = plain_site.manage("abandonbackfill", "films", "0003", "--noinput")
 
     assert shown == (
@@ -441,7 +441,7 @@ def test_other_column_is_not_dropped(plain_site: Site) -> None:
         "column, then run migrate again. Nothing was changed."
     )
     assert refused == ("", f"BackfillError: {sentence}\n", 1)
-    assert run(plain_site, "showbackfills").splitlines()[0] == (
+    assert plain_site.succeed("showbackfills").splitlines()[0] == (
         f"films.0003_movie_slug        films.Movie.slug  unknown: {sentence}"
     )
 
@@ -453,7 +453,7 @@ def test_migration_that_cannot_be_rendered(plain_site: Site) -> None:
         broken.replace('"movie"', '"film"').replace('"slug"', '"code"'),
     )
 
-    assert run(plain_site, "showbackfills") == (
+    assert plain_site.succeed("showbackfills") == (
         "films.0003_movie_slug        films.Movie.slug  not started\n"
         "films.0004_alter_movie_year  films.Movie.year  not started\n"
         "films.0005_movie_code                          unknown: KeyError: "
@@ -473,7 +473,7 @@ def add_database_without_movies(site: Site, condition: str = "db == 'default'") 
         "DATABASE_ROUTERS = ['routers.Router']\n"
     )
     site.write("settings.py", settings)
-    run(site, "migrate", "films", "0002", "--database", "other")
+    site.succeed("migrate", "films", "0002", "--database", "other")
 
 
 def test_database_without_the_model(plain_site: Site) -> None:
@@ -483,10 +483,10 @@ def test_database_without_the_model(plain_site: Site) -> None:
         "films.0003_movie_slug        films.Movie.slug  not on this database\n"
         "films.0004_alter_movie_year  films.Movie.year  not on this database\n"
     )
-    assert run(plain_site, "showbackfills", "--database", "other") == elsewhere
+    assert plain_site.succeed("showbackfills", "--database", "other") == elsewhere
     # Fails if only the migration that comes next is asked about.
-    run(plain_site, "migrate", "films", "--database", "other")
-    assert run(plain_site, "showbackfills", "--database", "other") == elsewhere
+    plain_site.succeed("migrate", "films", "--database", "other")
+    assert plain_site.succeed("showbackfills", "--database", "other") == elsewhere
 
 
 def test_router_that_asks_the_model(plain_site: Site) -> None:
@@ -495,7 +495,7 @@ def test_router_that_asks_the_model(plain_site: Site) -> None:
         plain_site, "db == 'default' or [*hints] == ['model_name']"
     )
 
-    assert run(plain_site, "showbackfills", "--database", "other") == (
+    assert plain_site.succeed("showbackfills", "--database", "other") == (
         "films.0003_movie_slug        films.Movie.slug  not on this database\n"
         "films.0004_alter_movie_year  films.Movie.year  not on this database\n"
     )
@@ -526,10 +526,10 @@ def test_model_that_says_itself_that_it_is_elsewhere(
         "films.0004_alter_movie_year  films.Movie.year  not on this database\n"
     )
 
-    assert run(plain_site, "showbackfills") == elsewhere
+    assert plain_site.succeed("showbackfills") == elsewhere
     if name != "proxy":
         assert plain_site.manage("migrate").code == 0
-        assert run(plain_site, "showbackfills", "--check") == elsewhere
+        assert plain_site.succeed("showbackfills", "--check") == elsewhere
 
 
 def test_abandon_keeps_off_a_database_without_the_model(plain_site: Site) -> None:
@@ -541,8 +541,7 @@ def test_abandon_keeps_off_a_database_without_the_model(plain_site: Site) -> Non
             "CREATE TABLE films_movie (id integer PRIMARY KEY, slug varchar(80) NULL)"
         )
 
-    out = run(
-        plain_site,
+    out = plain_site.succeed(
         "abandonbackfill",
         "films",
         "0003",
@@ -563,9 +562,8 @@ def test_abandon_keeps_off_a_database_without_the_model(plain_site: Site) -> Non
 
 def test_abandon_in_a_history_that_is_not_consistent(plain_site: Site) -> None:
     # Fails if what comes later may be recorded: the column of its table goes.
-    run(plain_site, "migrate", "films", "0004")
-    run(
-        plain_site,
+    plain_site.succeed("migrate", "films", "0004")
+    plain_site.succeed(
         "shell",
         "-c",
         "from django.db.migrations.recorder import MigrationRecorder\n"
@@ -590,7 +588,7 @@ def test_nullable_half_way(postgresql_alias: str, tmp_path: Path) -> None:
     site.write("films/migrations/0003_movie_slug.py", slug.format(limit=3))
     assert site.manage("migrate", "films", "0003").code == 1
 
-    assert run(site, "showbackfills").splitlines()[0] == (
+    assert site.succeed("showbackfills").splitlines()[0] == (
         "films.0003_movie_slug        films.Movie.slug  filling: 3 of 5 rows (60 %)"
     )
 
@@ -606,7 +604,7 @@ def test_on_a_replica(postgresql_alias: str, tmp_path: Path) -> None:
         + "    'options': '-c default_transaction_read_only=on'\n}\n",
     )
 
-    assert run(site, "showbackfills").splitlines()[0] == (
+    assert site.succeed("showbackfills").splitlines()[0] == (
         "films.0003_movie_slug        films.Movie.slug  filling: 3 of 5 rows (60 %)"
     )
 
@@ -620,7 +618,7 @@ def test_backfill_beside_the_state(plain_site: Site) -> None:
     plain_site.write("films/migrations/0003_movie_slug.py", text)
     (plain_site.path / "films/migrations/0004_alter_movie_year.py").unlink()
 
-    assert run(plain_site, "showbackfills") == (
+    assert plain_site.succeed("showbackfills") == (
         "films.0003_movie_slug  films.Movie.slug  not started\n"
     )
 
@@ -629,7 +627,7 @@ def test_no_backfills(plain_site: Site) -> None:
     for name in ("0003_movie_slug", "0004_alter_movie_year"):
         (plain_site.path / f"films/migrations/{name}.py").unlink()
 
-    assert run(plain_site, "showbackfills") == (
+    assert plain_site.succeed("showbackfills") == (
         "No migration of this project has a backfill.\n"
     )
-    assert run(plain_site, "showbackfills", "--json") == "[]\n"
+    assert plain_site.succeed("showbackfills", "--json") == "[]\n"

@@ -25,6 +25,7 @@ from tests.support.walk import (
     DOCS,
     ILLUSTRATIONS,
     list_blocks,
+    list_rows,
     make_walk,
     read_page,
 )
@@ -103,16 +104,6 @@ def test_statements(alias: str, tmp_path: Path) -> None:
         task: "".join(re.findall(r"^(?!--\n|-- Add field).*\n", text, re.M))
         for task, text in printed.items()
     } == shown
-
-
-def list_rows(text: str, heading: str) -> list[list[str]]:
-    """Return the cells of the tables whose first column has the heading."""
-    tables = re.findall(rf"^\| {heading} \|.*\n\|[-|]+\n((?:\|.*\n)+)", text, re.M)
-    return [
-        [cell.strip() for cell in row.strip("|").split(" | ")]
-        for table in tables
-        for row in table.splitlines()
-    ]
 
 
 def list_names(page: str, heading: str) -> list[str]:

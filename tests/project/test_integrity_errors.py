@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from django.db import Error, connections, migrations, models, transaction
 
-from tests.project.test_docs import list_rows
 from tests.support.history import History
+from tests.support.walk import list_rows
 from tests.support.walk import read_page as read
 
 KEY = ("id", models.BigAutoField(primary_key=True))

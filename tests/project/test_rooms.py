@@ -1,6 +1,8 @@
-"""Whether the rooms of the package are as CONTRIBUTING.md draws them."""
+"""Whether the rooms are as CONTRIBUTING.md draws them, and the tests apart."""
 
 from __future__ import annotations
+
+import ast
 
 from tests.support import rooms
 
@@ -28,3 +30,25 @@ def test_contributing_has_the_picture() -> None:
     text = (rooms.ROOT / "CONTRIBUTING.md").read_text()
 
     assert f"```text\n{rooms.draw()}\n```" in text
+
+
+def test_no_test_file_is_imported() -> None:
+    """Fails if tests share something that is not in tests/support."""
+    wrong = [
+        f"{path.relative_to(rooms.ROOT)} imports {name}"
+        for path in sorted((rooms.ROOT / "tests").rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for name in get_imported_names(node)
+        if name.startswith("tests.") and ".test_" in name
+    ]
+
+    assert wrong == []
+
+
+def get_imported_names(node: ast.AST) -> list[str]:
+    """Return what may be the modules that a statement imports."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
+        return [f"{node.module}.{alias.name}" for alias in node.names]
+    return []

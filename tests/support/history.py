@@ -76,6 +76,12 @@ class History:
         """Return all rows of the historical model `name`, by primary key."""
         return QuerySet(self.model(name), using=self.connection.alias).order_by("pk")
 
+    def execute(self, *statements: str) -> None:
+        """Run statements as they are: a % is a %."""
+        with self.connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement, None)
+
     def describe(self, name: str) -> dict[str, Any]:
         """Return the live catalogue of the table of the model `name`."""
         return describe_table(self.connection, self.model(name)._meta.db_table)

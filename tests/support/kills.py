@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import DatabaseError
 
@@ -110,6 +110,23 @@ CASES: dict[str, tuple[str, str, Any]] = {
 ROWS = 60
 
 
+class Journey(NamedTuple):
+    """
+    What migrating and undoing it does where nobody stops it.
+
+    Args:
+        before (tuple): What is in the database without the column.
+        filled (tuple): What is in it with the column.
+        forwards (list[str]): The events of the way there.
+        backwards (list[str]): Those of the way back.
+    """
+
+    before: tuple[Any, ...]
+    filled: tuple[Any, ...]
+    forwards: list[str]
+    backwards: list[str]
+
+
 class Films:
     """
     The database of one case, seen from outside of the process that migrates.
@@ -162,6 +179,16 @@ class Films:
                     for pk in range(1, ROWS + 1)
                 ],
             )
+
+    def go_there_and_back(self, client: Client) -> Journey:
+        """Migrate with rows and undo it, with nobody to stop it."""
+        succeed(client.migrate("films", "0001"))
+        self.create_rows()
+        before = self.describe()
+        forwards = succeed(client.migrate("films", "0002"))
+        filled = self.describe()
+        backwards = succeed(client.migrate("films", "0001"))
+        return Journey(before, filled, forwards.events, backwards.events)
 
     def forget_names(self) -> None:
         """Leave what reverse is to write back to the new column alone."""
@@ -239,6 +266,21 @@ class Films:
         with Session(self.connection) as session:
             self.connection.close()
             wait_until(session.is_alone)
+
+
+def make_site(connection: Any, path: Path, migration: str, *, rows: int) -> Site:
+    """Return a project with some movies, whose next migration is this one."""
+    site = Site(path, database=get_connection_settings(connection))
+    site.write("films/migrations/0001_initial.py", INITIAL)
+    site.write("films/migrations/0002_slug.py", migration)
+    assert site.manage("migrate", "films", "0001").code == 0
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            "INSERT INTO films_movie (title, year, first_name, last_name) "
+            "VALUES (%s, 1, 'b', 'c')",
+            [("a",)] * rows,
+        )
+    return site
 
 
 def succeed(answer: Answer) -> Answer:

@@ -78,8 +78,7 @@ class Session:
         # So that start() may use it too; one thread at a time does.
         self.connection.inc_thread_sharing()
         self._executor = ThreadPoolExecutor(max_workers=1)
-        self.identifier_sql = IDENTIFIERS[self.vendor]
-        self.pid = self.fetch(self.identifier_sql)[0][0]
+        self.pid = get_pid(self.connection)
 
     def __enter__(self) -> Session:
         return self
@@ -124,6 +123,13 @@ class Session:
         self.execute(CUTS[self.vendor], [pid])
 
 
+def get_pid(connection: Any) -> int:
+    """Return how the server names the session of a connection."""
+    with connection.cursor() as cursor:
+        cursor.execute(IDENTIFIERS[connection.vendor])
+        return int(cursor.fetchone()[0])
+
+
 def get_processes(connection: Any) -> str:
     """
     Return the table of sessions.
@@ -140,6 +146,12 @@ def wait_until(condition: Callable[[], object]) -> None:
     while not condition():
         assert time.monotonic() < deadline, "What was waited for has not come."
         time.sleep(0.005)
+
+
+def start_old_snapshot(session: Session) -> None:
+    """Open a transaction that nothing but CREATE INDEX CONCURRENTLY waits for."""
+    session.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+    session.fetch("SELECT count(*) FROM films_studio")
 
 
 def start_report(session: Session) -> None:

@@ -163,6 +163,12 @@ class Site:
             return result
         return result._replace(err=drop_progress(result.err))
 
+    def succeed(self, *arguments: str, stdin: str | None = None) -> str:
+        """Run `manage.py`, which must not fail; return what it prints."""
+        result = self.manage(*arguments, stdin=stdin)
+        assert (result.err, result.code) == ("", 0), (arguments, result.out)
+        return result.out
+
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start `manage.py` and do not wait for it."""
         return subprocess.Popen(

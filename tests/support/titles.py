@@ -23,13 +23,6 @@ def create(history: History, *fields: Any, count: int = 6) -> None:
     )
 
 
-def execute(history: History, *statements: str) -> None:
-    """Run statements, in which a % is a %."""
-    with history.connection.cursor() as cursor:
-        for statement in statements:
-            cursor.execute(statement, None)
-
-
 def read(history: History, column: str = "code") -> list[Any]:
     """Return a column of all movies, by primary key."""
     with history.connection.cursor() as cursor:

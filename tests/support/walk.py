@@ -129,6 +129,16 @@ def read_page(page: str) -> str:
     return (folder / page).read_text(encoding="utf-8")
 
 
+def list_rows(text: str, heading: str) -> list[list[str]]:
+    """Return the cells of the tables whose first column has the heading."""
+    tables = re.findall(rf"^\| {heading} \|.*\n\|[-|]+\n((?:\|.*\n)+)", text, re.M)
+    return [
+        [cell.strip() for cell in row.strip("|").split(" | ")]
+        for table in tables
+        for row in table.splitlines()
+    ]
+
+
 def list_blocks(page: str) -> list[Block]:
     text = read_page(page)
     blocks = []

@@ -29,14 +29,8 @@ def history(alias: str, request: pytest.FixtureRequest) -> History:
     studio, movie = history.model("Studio"), history.model("Movie")
     history.rows("Studio").bulk_create(studio(name=str(n)) for n in range(3))
     history.rows("Movie").bulk_create(movie(title=str(n), year=n) for n in range(3))
-    execute(history, "CREATE TABLE audit (what integer)")
+    history.execute("CREATE TABLE audit (what integer)")
     return history
-
-
-def execute(history: History, *statements: str) -> None:
-    with history.connection.cursor() as cursor:
-        for statement in statements:
-            cursor.execute(statement, None)
 
 
 def look(history: History) -> Snapshot:
@@ -76,7 +70,7 @@ ADDED = AddFieldWithBackfill("Movie", "slug", INDEXED, lambda movie: movie.pk)
 def test_index_of_another_table(history: History) -> None:
     """Fails if the database is left to refuse the name when all rows are filled."""
     name = make_name(history)
-    execute(history, f"CREATE INDEX {name} ON audit (what)")
+    history.execute(f"CREATE INDEX {name} ON audit (what)")
     if history.connection.vendor == "mysql":
         before = look(history)
         history.apply(ADDED)
@@ -93,7 +87,7 @@ def test_index_of_another_table(history: History) -> None:
 def test_index_of_another_column(history: History) -> None:
     """Fails if an index is taken for ours by its name: there would be none."""
     name = make_name(history)
-    execute(history, f"CREATE INDEX {name} ON films_movie (year)")
+    history.execute(f"CREATE INDEX {name} ON films_movie (year)")
 
     owner = {
         "mysql": f"{name} (BTREE index of year)",
@@ -108,7 +102,7 @@ def test_index_of_the_column_that_is_another_one(history: History) -> None:
     if history.connection.vendor == "mysql":
         pytest.skip("it has no partial indexes")
     name = make_name(history, name="code")
-    execute(history, f"CREATE INDEX {name} ON films_movie (code) WHERE year > 1")
+    history.execute(f"CREATE INDEX {name} ON films_movie (code) WHERE year > 1")
     operation = AlterFieldWithBackfill(
         "Movie", "code", models.CharField(max_length=9, db_index=True), key_of
     )
@@ -123,7 +117,7 @@ def test_index_of_the_column_that_is_another_one(history: History) -> None:
 def test_unique_constraint(history: History) -> None:
     """Fails if the name of a constraint of another table is not looked for."""
     name = make_name(history, "_uniq")
-    execute(history, f"CREATE UNIQUE INDEX {name} ON audit (what)")
+    history.execute(f"CREATE UNIQUE INDEX {name} ON audit (what)")
     operation = AddFieldWithBackfill(
         "Movie", "slug", models.IntegerField(unique=True), lambda movie: movie.pk
     )
@@ -147,7 +141,7 @@ def test_postgresql_check_with_the_name_of_the_constraint(
     history.apply(STUDIO, MOVIE)
     history.rows("Movie").create(title="One", year=1)
     name = make_name(history, "_uniq")
-    execute(history, f"ALTER TABLE films_movie ADD CONSTRAINT {name} CHECK (id > 0)")
+    history.execute(f"ALTER TABLE films_movie ADD CONSTRAINT {name} CHECK (id > 0)")
 
     assert_refused(
         history,
@@ -167,13 +161,10 @@ def test_foreign_key(history: History) -> None:
     operation = AddFieldWithBackfill("Movie", "studio", field, lambda movie: movie.pk)
     name = make_name(history, "_fk_films_studio_id", "studio_id")
     if vendor == "postgresql":
-        execute(
-            history, f"ALTER TABLE films_movie ADD CONSTRAINT {name} CHECK (id > 0)"
-        )
+        history.execute(f"ALTER TABLE films_movie ADD CONSTRAINT {name} CHECK (id > 0)")
         owner = f"{name} (constraint {name} on table films_movie)"
     else:
-        execute(
-            history,
+        history.execute(
             "CREATE TABLE sequel (movie bigint, "
             f"CONSTRAINT {name} FOREIGN KEY (movie) REFERENCES films_movie (id))",
         )
@@ -213,8 +204,7 @@ def test_postgresql_check(postgresql_alias: str, atomic: bool) -> None:
     history.apply(STUDIO, MOVIE)
     history.rows("Movie").create(title="One", year=1)
     name = make_name(history, "_notnull")
-    execute(
-        history,
+    history.execute(
         f"ALTER TABLE films_movie ADD CONSTRAINT {name} CHECK (year > 0) NOT VALID",
     )
     before = look(history)
@@ -243,8 +233,8 @@ def test_mariadb_trigger(mysql_alias: str, case: str, times: int) -> None:
     history = History(mysql_alias)
     history.apply(STUDIO, MOVIE)
     history.rows("Movie").create(title="One", year=1)
-    execute(history, "CREATE TABLE audit (what integer)")
-    execute(history, TRIGGERS[case].format(make_name(history, "_notnull")))
+    history.execute("CREATE TABLE audit (what integer)")
+    history.execute(TRIGGERS[case].format(make_name(history, "_notnull")))
     before = look(history)
     created: list[str] = []
 
@@ -271,8 +261,7 @@ def test_temporary_tables_of_the_session(history: History) -> None:
     """Fails if a temporary table of ours has a name that can be had already."""
     names = ["safefield_probe", "safefield_rehearsal", "safefield_values"]
     for name in names:
-        execute(
-            history,
+        history.execute(
             f"CREATE TEMPORARY TABLE {name} (n integer)",
             f"INSERT INTO {name} VALUES (7)",
         )
@@ -302,7 +291,7 @@ def test_mariadb_foreign_key_checks_stay_off(mysql_alias: str) -> None:
     history.apply(STUDIO, MOVIE)
     history.rows("Studio").create(name="One")
     history.rows("Movie").create(title="One", year=1)
-    execute(history, "SET SESSION foreign_key_checks = 0")
+    history.execute("SET SESSION foreign_key_checks = 0")
     before = look(history).session
     field = models.ForeignKey("films.Studio", models.CASCADE)
 
@@ -316,8 +305,7 @@ def test_postgresql_constraints_wait_as_before(postgresql_alias: str) -> None:
     history = History(postgresql_alias, atomic=True)
     history.apply(STUDIO, MOVIE)
     history.rows("Movie").create(title="One", year=1)
-    execute(
-        history,
+    history.execute(
         "CREATE TABLE at_once (n integer UNIQUE DEFERRABLE INITIALLY IMMEDIATE)",
         "CREATE TABLE later (n integer UNIQUE DEFERRABLE INITIALLY DEFERRED)",
     )

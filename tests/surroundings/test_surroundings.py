@@ -59,12 +59,6 @@ def create_movies(history: History, *titles: str) -> None:
         )
 
 
-def execute(history: History, *statements: str) -> None:
-    with history.connection.cursor() as cursor:
-        for statement in statements:
-            cursor.execute(statement)
-
-
 def select(history: History, sql: str) -> list[Any]:
     with history.connection.cursor() as cursor:
         cursor.execute(sql)
@@ -118,8 +112,7 @@ def test_sqlite_trigger_on_a_column_that_goes_away(sqlite: History) -> None:
     sqlite.apply(MOVIE)
     create_movies(sqlite)
     sqlite.apply(add_slug())
-    execute(
-        sqlite,
+    sqlite.execute(
         "CREATE TABLE audit (what text)",
         "CREATE TRIGGER films_slug AFTER UPDATE OF title ON films_movie "
         "BEGIN INSERT INTO audit VALUES (NEW.slug); END",
@@ -184,7 +177,7 @@ def create_review(sqlite: History) -> None:
     )
     create_movies(sqlite)
     sqlite.model("Review").objects.create(movie_id=1)
-    execute(sqlite, "CREATE VIEW films_titles AS SELECT title FROM films_movie")
+    sqlite.execute("CREATE VIEW films_titles AS SELECT title FROM films_movie")
 
 
 def master(sqlite: History) -> list[Any]:
@@ -206,8 +199,7 @@ def test_sqlite_trigger_elsewhere_that_needs_the_column(
     sqlite.apply(add_slug())
     # With others that go on working, on the same table and on the other one, and one
     # that has never worked.
-    execute(
-        sqlite,
+    sqlite.execute(
         "CREATE TABLE audit (what text)",
         "CREATE TRIGGER films_a AFTER INSERT ON films_review "
         "BEGIN INSERT INTO audit VALUES ('a'); END",
@@ -221,7 +213,7 @@ def test_sqlite_trigger_elsewhere_that_needs_the_column(
         trigger,
     )
     if by_remake:
-        execute(sqlite, "CREATE INDEX films_e ON films_movie (slug)")
+        sqlite.execute("CREATE INDEX films_e ON films_movie (slug)")
     before = master(sqlite), slugs(sqlite)
 
     with pytest.raises(BackfillError) as caught:
@@ -233,10 +225,9 @@ def test_sqlite_trigger_elsewhere_that_needs_the_column(
         f"Nothing was changed."
     )
     assert (master(sqlite), slugs(sqlite)) == before
-    execute(sqlite, statement, "DROP TRIGGER copied")
+    sqlite.execute(statement, "DROP TRIGGER copied")
     sqlite.unapply()
-    execute(
-        sqlite,
+    sqlite.execute(
         "INSERT INTO films_review (movie_id) VALUES (1)",
         "UPDATE films_review SET movie_id = 2",
         "DELETE FROM films_review",
@@ -247,8 +238,7 @@ def test_sqlite_trigger_elsewhere_that_needs_the_column(
 def test_sqlite_trigger_elsewhere_that_takes_no_new_column(sqlite: History) -> None:
     """Fails if only the way back is looked at."""
     create_review(sqlite)
-    execute(
-        sqlite,
+    sqlite.execute(
         "CREATE TRIGGER made AFTER INSERT ON films_review "
         "BEGIN INSERT INTO films_movie VALUES (NEW.id + 90, 'x'); END",
     )
@@ -263,15 +253,14 @@ def test_sqlite_trigger_elsewhere_that_takes_no_new_column(sqlite: History) -> N
         "Fix or drop the trigger, then run migrate again. Nothing was changed."
     )
     assert master(sqlite) == before
-    execute(sqlite, "INSERT INTO films_review (movie_id) VALUES (1)")
+    sqlite.execute("INSERT INTO films_review (movie_id) VALUES (1)")
 
 
 def test_sqlite_trigger_behind_a_trigger(sqlite: History) -> None:
     """Fails if the trigger is looked for on the table whose rows are written alone."""
     create_review(sqlite)
     sqlite.apply(add_slug())
-    execute(
-        sqlite,
+    sqlite.execute(
         "CREATE TRIGGER first AFTER INSERT ON films_review "
         "BEGIN UPDATE films_movie SET title = 'x'; END",
         "CREATE TRIGGER second AFTER UPDATE ON films_movie "
@@ -307,8 +296,7 @@ def test_sqlite_key_of_another_table_to_the_column(
         )
     else:
         sqlite.apply(add_slug())
-    execute(
-        sqlite,
+    sqlite.execute(
         "CREATE TABLE other (slug text REFERENCES films_movie (slug))",
         "INSERT INTO other SELECT slug FROM films_movie",
     )
@@ -323,7 +311,7 @@ def test_sqlite_key_of_another_table_to_the_column(
         "or drop the foreign key, then run migrate again. Nothing was changed."
     )
     assert (master(sqlite), slugs(sqlite)) == before
-    execute(sqlite, "INSERT INTO other VALUES ('film-a')", "DROP TABLE other")
+    sqlite.execute("INSERT INTO other VALUES ('film-a')", "DROP TABLE other")
     sqlite.unapply()
 
 
@@ -344,9 +332,9 @@ def test_sqlite_table_that_needs_the_column(
     """Fails if the error of the driver comes through."""
     create_review(sqlite)
     sqlite.apply(add_slug())
-    execute(sqlite, statement)
+    sqlite.execute(statement)
     if by_remake:
-        execute(sqlite, "CREATE INDEX films_f ON films_movie (slug)")
+        sqlite.execute("CREATE INDEX films_f ON films_movie (slug)")
     before = master(sqlite), slugs(sqlite)
 
     with pytest.raises(BackfillError) as caught:
@@ -369,8 +357,7 @@ def test_sqlite_trigger_on_another_table(sqlite: History) -> None:
         ),
     )
     create_movies(sqlite)
-    execute(
-        sqlite,
+    sqlite.execute(
         "CREATE TRIGGER reviewed AFTER INSERT ON films_review BEGIN "
         "UPDATE films_movie SET title = title || '!' WHERE id = NEW.movie_id; END",
     )
@@ -409,7 +396,7 @@ def test_triggers_stay(history: History) -> None:
     else:
         pytest.skip("SQLite has tests of its own")
     create_movies(history)
-    execute(history, *statements)
+    history.execute(*statements)
     before = history.describe("Movie")
 
     history.apply(add_slug())
@@ -424,8 +411,7 @@ def test_triggers_stay(history: History) -> None:
 def test_postgresql_deferred_constraint_trigger(postgresql: History) -> None:
     postgresql.apply(MOVIE)
     create_movies(postgresql)
-    execute(
-        postgresql,
+    postgresql.execute(
         "CREATE FUNCTION look() RETURNS trigger LANGUAGE plpgsql AS "
         "$$ BEGIN RETURN NULL; END $$",
         "CREATE CONSTRAINT TRIGGER films_look AFTER INSERT OR UPDATE ON films_movie "
@@ -460,7 +446,7 @@ def test_view_that_needs_the_column_on_the_way_back(history: History) -> None:
     history.apply(MOVIE)
     create_movies(history)
     history.apply(add_slug())
-    execute(history, "CREATE VIEW films_slugs AS SELECT slug FROM films_movie")
+    history.execute("CREATE VIEW films_slugs AS SELECT slug FROM films_movie")
     before = history.describe("Movie"), slugs(history)
 
     if history.connection.vendor == "mysql":
@@ -472,14 +458,14 @@ def test_view_that_needs_the_column_on_the_way_back(history: History) -> None:
 
     assert str(caught.value) == WHAT_VIEW[history.connection.vendor]
     assert (history.describe("Movie"), slugs(history)) == before
-    execute(history, "DROP VIEW films_slugs")
+    history.execute("DROP VIEW films_slugs")
     history.unapply()
 
 
 def test_view_on_other_columns_stays(history: History) -> None:
     history.apply(MOVIE)
     create_movies(history)
-    execute(history, "CREATE VIEW films_titles AS SELECT id, title FROM films_movie")
+    history.execute("CREATE VIEW films_titles AS SELECT id, title FROM films_movie")
 
     history.apply(add_slug(reverse=lambda movie: {"title": movie.slug}))
     assert select(history, "SELECT title FROM films_titles ORDER BY id") == [
@@ -496,8 +482,7 @@ def test_view_on_other_columns_stays(history: History) -> None:
 
 
 def create_partitions(history: History) -> None:
-    execute(
-        history,
+    history.execute(
         "CREATE TABLE films_movie (id bigint NOT NULL, year int NOT NULL, "
         "title varchar(100) NOT NULL, PRIMARY KEY (id, year)) "
         "PARTITION BY RANGE (year)",
@@ -571,7 +556,7 @@ def test_postgresql_partitions_cannot_be_unique(
 ) -> None:
     create_partitions(postgresql)
     if is_empty:
-        execute(postgresql, "DELETE FROM films_movie")
+        postgresql.execute("DELETE FROM films_movie")
     before = postgresql.describe("Movie")
 
     with pytest.raises(BackfillError) as caught:
@@ -590,7 +575,7 @@ def test_postgresql_partitions_cannot_be_unique(
 
 
 def test_postgresql_table_in_another_schema(postgresql: History) -> None:
-    execute(postgresql, 'CREATE SCHEMA "Other"')
+    postgresql.execute('CREATE SCHEMA "Other"')
     postgresql.apply(
         migrations.CreateModel("Studio", [ID, TITLE]),
         migrations.CreateModel(
@@ -622,7 +607,7 @@ def test_postgresql_table_in_another_schema(postgresql: History) -> None:
 def test_postgresql_invalid_index_in_another_schema(postgresql_alias: str) -> None:
     """What CREATE INDEX CONCURRENTLY leaves behind is not on the search path."""
     history = History(postgresql_alias)
-    execute(history, "CREATE SCHEMA other")
+    history.execute("CREATE SCHEMA other")
     history.apply(
         migrations.CreateModel(
             "Movie", [ID, TITLE], options={"db_table": '"other"."movie"'}
@@ -635,8 +620,7 @@ def test_postgresql_invalid_index_in_another_schema(postgresql_alias: str) -> No
         "SELECT conname FROM pg_constraint "
         "WHERE conrelid = 'other.movie'::regclass AND contype = 'u'",
     )[0]
-    execute(
-        history,
+    history.execute(
         f'ALTER TABLE other.movie DROP CONSTRAINT "{name}"',
         "ALTER TABLE other.movie ALTER slug DROP NOT NULL",
         f'CREATE UNIQUE INDEX "{name}" ON other.movie (slug)',
@@ -654,8 +638,7 @@ def test_postgresql_invalid_index_in_another_schema(postgresql_alias: str) -> No
 
 
 def test_postgresql_table_of_that_name_in_another_schema(postgresql: History) -> None:
-    execute(
-        postgresql,
+    postgresql.execute(
         "CREATE SCHEMA other",
         "CREATE TABLE other.films_movie (id bigint, slug integer NOT NULL UNIQUE)",
     )
@@ -744,7 +727,7 @@ def test_sqlite_rows_without_a_number(
             "INSERT INTO films_studio VALUES (1)",
             "INSERT INTO films_movie VALUES (7, 'a', 1), (8, 'b', 99), (9, 'c', NULL)",
         ]:
-            execute(history, statement)
+            history.execute(statement)
 
     with pytest.raises(DatabaseError) as caught:
         history.apply(add_slug())
