@@ -1,5 +1,6 @@
 """
-Build the wheel and the sdist, and check that they hold what they should.
+Build the wheel and the sdist, and check that they hold what they should and that the
+same tree always gives the same files.
 
 The wheel is also used as the README and the tutorial say, each in an environment and a
 project of its own.
@@ -7,7 +8,9 @@ project of its own.
 
 from __future__ import annotations
 
+import email
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -19,6 +22,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from hatch_build import make_readme
 from tests.support.site import REPOSITORY
 from tests.support.walk import make_walk
 
@@ -34,15 +38,46 @@ WHEEL_TESTS = (
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
-        build = [sys.executable, "-m", "build", "--outdir", directory, str(REPOSITORY)]
-        subprocess.run(build, check=True)
-        (wheel,) = Path(directory).glob("*.whl")
-        (sdist,) = Path(directory).glob("*.tar.gz")
+        wheel, sdist = build(Path(directory))
+        check_reproducible(wheel, sdist, Path(directory) / "again")
+        check_metadata(wheel, sdist)
         check_wheel(wheel)
         check_sdist(sdist)
         python = check_installed(wheel, Path(directory))
         check_pages(wheel, Path(directory))
         check_tests(python, wheel, sdist, Path(directory))
+
+
+def build(directory: Path) -> tuple[Path, Path]:
+    """Return a wheel and the sdist that it was built from."""
+    command = [sys.executable, "-m", "build", "--outdir", directory, REPOSITORY]
+    subprocess.run(list(map(str, command)), check=True)
+    (wheel,) = directory.glob("*.whl")
+    (sdist,) = directory.glob("*.tar.gz")
+    return wheel, sdist
+
+
+def check_reproducible(wheel: Path, sdist: Path, directory: Path) -> None:
+    """A second build gives the same files, to the byte."""
+    for first, second in zip((wheel, sdist), build(directory), strict=True):
+        if first.read_bytes() != second.read_bytes():
+            sys.exit(f"{first.name} is another one when it is built again.")
+    print("Built twice, to the same bytes.")
+
+
+def check_metadata(wheel: Path, sdist: Path) -> None:
+    """A package index takes them, and the page has no link into the repository."""
+    check = [sys.executable, "-m", "twine", "check", "--strict", wheel, sdist]
+    subprocess.run(list(map(str, check)), check=True)
+    info = "-".join(wheel.name.split("-")[:2]) + ".dist-info"
+    with zipfile.ZipFile(wheel) as archive:
+        metadata = email.message_from_bytes(archive.read(f"{info}/METADATA"))
+    page = metadata.get_payload()
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    addressed = make_readme(readme, "https://example.org/safefield")
+    if broken := re.findall(r"\]\((?!https?:)[^)]*\)", page + addressed):
+        sys.exit(f"The package's page has links that lead nowhere: {broken}")
+    print(f"The package's page has {len(page.splitlines())} lines.")
 
 
 def check_wheel(wheel: Path) -> None:

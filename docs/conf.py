@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import tomllib
+
 _docs = Path(__file__).parent
 _package = _docs.parent / "safefield" / "__init__.py"
 
@@ -44,6 +46,14 @@ nitpick_ignore_regex = [(r"py:\w+", r"(?!safefield\b).*")]
 
 html_theme = "furo"
 html_title = f"safefield {release}"
+with (_docs.parent / "pyproject.toml").open("rb") as _file:
+    _hooks = tomllib.load(_file)["tool"]["hatch"]["metadata"]["hooks"]
+if _address := _hooks["custom"]["address"]:
+    html_theme_options = {
+        "source_repository": _address,
+        "source_branch": "main",
+        "source_directory": "docs/",
+    }
 html_static_path = ["static"]
 html_css_files = ["docs.css"]
 html_show_sphinx = False
