@@ -46,10 +46,11 @@ def forwards(plan: Plan, editor: BaseDatabaseSchemaEditor) -> None:
         BackfillError: Rows cannot be filled, or the column that is there is
             another one.
     """
-    schema = get_backend(editor.connection).schema(editor, plan)
+    backend = get_backend(editor.connection)
     if editor.collect_sql:
-        schema.collect()
+        backend.script(editor, plan).forwards()
         return
+    schema = backend.schema(editor, plan)
     refuse_plan(plan)
     ending = Ending(plan, schema, "The rows that are filled stay.", is_forwards=True)
     run = Run(plan.title)
@@ -76,7 +77,7 @@ def _forwards(plan: Plan, schema: Schema) -> int:
 
     def prepare() -> None:
         if column is None:
-            schema.warn_of_locks()
+            schema.preflight.warn_of_locks()
             with step(f"Adding {plan.title}"):
                 schema.add()
             schema.check_bare()
@@ -157,10 +158,10 @@ def find_column(plan: Plan, schema: Schema) -> LiveColumn | None:
     Raises:
         BackfillError: The table cannot have the column, or has another one.
     """
-    schema.check_table()
+    schema.preflight.check_table()
     column = schema.catalogue.find_column()
     if column is not None and plan.old_field is None:
-        schema.check_column(column)
+        schema.preflight.check_column(column)
     return column
 
 
@@ -270,15 +271,11 @@ def backwards(plan: Plan, editor: BaseDatabaseSchemaEditor) -> None:
     Raises:
         BackfillError: Rows cannot be reversed.
     """
-    schema = get_backend(editor.connection).schema(editor, plan)
+    backend = get_backend(editor.connection)
     if editor.collect_sql:
-        if plan.reverse is not None:
-            schema.comment(f"Python: reverse {plan.title} row by row")
-        if plan.old_field is None:
-            schema.drop()
-        else:
-            schema.restore()
+        backend.script(editor, plan).backwards()
         return
+    schema = backend.schema(editor, plan)
     ending = Ending(
         plan, schema, "The rows that are reversed stay so.", is_forwards=False
     )
@@ -297,14 +294,14 @@ def _backwards(plan: Plan, schema: Schema) -> int:
         note("%s: the column is gone already.", plan.title)
         drop_marker(plan, schema)
         return 0
-    schema.check_rights(goes_back=True)
+    schema.preflight.check_rights(goes_back=True)
     if plan.old_field is None:
-        schema.check_drop()
+        schema.preflight.check_drop()
     else:
         narrowing = compare_back(schema)
     rows = 0
     if plan.reverse is not None:
-        schema.check_rows()
+        schema.preflight.check_rows()
         if plan.old_field is None:
             schema.relax()
         reversal = Reversal(plan, schema)

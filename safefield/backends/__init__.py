@@ -12,6 +12,7 @@ from safefield.backends.base.census import Census
 from safefield.backends.base.conversion import Conversion
 from safefield.backends.base.rights import Rights
 from safefield.backends.base.schema import Schema
+from safefield.backends.base.script import Script
 from safefield.backends.base.shadow import Shadow
 from safefield.backends.base.values_table import ValuesTable
 from safefield.backends.base.writer import Writer
@@ -19,6 +20,7 @@ from safefield.backends.mysql import misfits as mysql_misfits
 from safefield.backends.mysql.conversion import MySQLConversion
 from safefield.backends.mysql.rights import MySQLRights
 from safefield.backends.mysql.schema import MySQLSchema
+from safefield.backends.mysql.script import MySQLScript
 from safefield.backends.mysql.shadow import MySQLShadow
 from safefield.backends.mysql.values_table import MySQLValuesTable
 from safefield.backends.mysql.writer import MySQLWriter
@@ -26,6 +28,7 @@ from safefield.backends.postgresql.census import PostgreSQLCensus
 from safefield.backends.postgresql.conversion import PostgreSQLConversion
 from safefield.backends.postgresql.rights import PostgreSQLRights
 from safefield.backends.postgresql.schema import PostgreSQLSchema
+from safefield.backends.postgresql.script import PostgreSQLScript
 from safefield.backends.postgresql.shadow import PostgreSQLShadow
 from safefield.backends.postgresql.writer import PostgreSQLWriter
 from safefield.backends.sqlite import misfits as sqlite_misfits
@@ -41,6 +44,7 @@ class Backend(NamedTuple):
 
     schema: type[Schema]
     writer: type[Writer]
+    script: type[Script] = Script
     census: type[Census] = Census
     shadow: type[Shadow] = Shadow
     values_table: type[ValuesTable] = ValuesTable
@@ -54,6 +58,7 @@ BACKENDS = {
     "mysql": Backend(
         MySQLSchema,
         MySQLWriter,
+        script=MySQLScript,
         shadow=MySQLShadow,
         values_table=MySQLValuesTable,
         conversion=MySQLConversion,
@@ -63,8 +68,9 @@ BACKENDS = {
     "postgresql": Backend(
         PostgreSQLSchema,
         PostgreSQLWriter,
-        PostgreSQLCensus,
-        PostgreSQLShadow,
+        script=PostgreSQLScript,
+        census=PostgreSQLCensus,
+        shadow=PostgreSQLShadow,
         conversion=PostgreSQLConversion,
         rights=PostgreSQLRights,
     ),

@@ -47,9 +47,9 @@ class Remnant:
                 schema.in_transaction(),
                 schema.claim_table(),
             ):
-                schema.check_rights(goes_back=True)
+                schema.preflight.check_rights(goes_back=True)
                 if schema.plan.old_field is None:
-                    schema.check_drop()
+                    schema.preflight.check_drop()
                     schema.drop()
                 else:
                     restore(schema, compare_back(schema))
@@ -136,7 +136,7 @@ def find_remnants(entry: Entry, connection: BaseDatabaseWrapper) -> Iterator[Rem
                 f"filled stay.",
             )
         return
-    schema.check_column(column)
+    schema.preflight.check_column(column)
     tally = get_backend(connection).census(schema).count()
     yield Remnant(
         entry,

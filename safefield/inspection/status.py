@@ -201,7 +201,7 @@ def _read_live(
     if is_added and not is_applied:
         # Who may do nothing but read cannot ask for the type that it is to have.
         with suppress(DatabaseError):
-            schema.check_column(column, may_make_tables=False)
+            schema.preflight.check_column(column, may_make_tables=False)
     is_enforced = schema.is_enforced(column)
     if is_enforced and (is_applied or not column.null):
         return State.DONE, None

@@ -7,11 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
-from django.db.models import NOT_PROVIDED, QuerySet
+from django.db.models import NOT_PROVIDED, F, QuerySet
+from django.db.models.lookups import IsNull
 
 from safefield.backends.base.column import LiveColumn
 from safefield.backends.base.keys import Keys, Kind
 from safefield.backends.base.names import TakenName, WantedName
+from safefield.backends.base.wanted import Wanted
 from safefield.fields import AnyField, copy_field
 from safefield.plan import Plan
 
@@ -38,9 +40,10 @@ class Catalogue:
         """Return about how many rows the table has."""
         return QuerySet(self.plan.model, using=self.connection.alias).count()
 
-    def is_empty(self) -> bool:
-        """Return whether the table has no rows."""
-        return not QuerySet(self.plan.model, using=self.connection.alias).exists()
+    def is_bare(self) -> bool:
+        """Return whether the table has neither rows nor the column."""
+        rows: QuerySet[Any] = QuerySet(self.plan.model, using=self.connection.alias)
+        return self.find_column() is None and not rows.exists()
 
     def find_column(self) -> LiveColumn | None:
         """Return what the catalogue says of the column; None if it is not there."""
@@ -83,9 +86,39 @@ class Catalogue:
                 live.db_default = self.plan.final_field.db_default
         return live
 
+    def get_altered(self) -> AnyField:
+        """Return an altered field as the catalogue has it, its default included."""
+        column = self.find_column()
+        if column is None:
+            return self.plan.field
+        altered = self.get_field(column)
+        if column.has_default and Wanted(self.editor, self.plan).changes_default():
+            altered.db_default = self.plan.final_field.db_default
+        return altered
+
+    def has_value(self) -> bool:
+        """Return whether the first row has a value in the column."""
+        rows: Any = QuerySet(self.plan.new_model, using=self.connection.alias)
+        is_null = IsNull(F(self.plan.field.attname), True)
+        first = rows.order_by("pk").annotate(**{"safefield-null": is_null})[:1]
+        return False in first.values_list("safefield-null", flat=True)
+
     def has_unique(self) -> bool:
         """Return whether the database sees to it that the column is unique."""
         return any(key.kind is Kind.UNIQUE for key in self.keys.find())
+
+    def has_unique_constraint(self) -> bool:
+        """Return whether the column has the constraint of a unique field."""
+        return any(
+            key.kind is Kind.UNIQUE and key.is_constraint
+            for key in self.keys.find_own()
+        )
+
+    def find_leftover_indexes(self, wanted: Wanted) -> list[str]:
+        """Return the names of the indexes that an altered column had and loses."""
+        if wanted.has_index():
+            return []
+        return self.keys.find_leftover(wanted.get_index_names())
 
     def find_taken_names(self, wanted: Sequence[WantedName]) -> Iterable[TakenName]:
         """Return those of the wanted names that something else has."""

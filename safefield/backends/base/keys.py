@@ -97,6 +97,11 @@ class Keys:
         named = {item.name for item in (*options.constraints, *options.indexes)}
         return [key for key in self.find() if key.name not in named]
 
+    def find_foreign_keys(self) -> list[Key]:
+        """Return the foreign keys that refer to what the field refers to."""
+        target = self.get_target(self.plan.field)
+        return [key for key in self.find_own() if target and key.target == target]
+
     def get_target(self, field: AnyField) -> tuple[Any, Any] | None:
         """Return what a foreign key of `field` refers to, spelled as Key.target."""
         if field is None or field.remote_field is None:

@@ -140,14 +140,14 @@ class Locks:
         """
         return []
 
-    def change_table(self, function: Callable[[], object]) -> None:
+    def change_table(self, function: Callable[[], Result]) -> Result:
         """
         Call `function`, which needs a strong lock, until it gets it.
 
         Raises:
             BackfillError: It did not get it; the text names who holds it.
         """
-        self._retry(function, STRONG_LOCK)
+        return self._retry(function, STRONG_LOCK)
 
     def change_rows(self, function: Callable[[], Result]) -> Result:
         """
@@ -166,6 +166,16 @@ class Locks:
             BackfillError: They did each time; the text names who holds locks.
         """
         return self._retry(function, LONG_WORK)
+
+    def work_online(self, title: str, function: Callable[[], object]) -> None:
+        """
+        Call `function`, a statement that may take long and keeps nobody waiting.
+
+        Args:
+            title (str): What is being done, for whoever watches.
+            function (Callable[[], object]): Waits for others itself.
+        """
+        function()
 
     def name_limit(self, exc: Error) -> str | None:
         """Return the setting of the server that ended a statement; None if none did."""

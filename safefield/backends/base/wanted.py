@@ -31,6 +31,10 @@ class Wanted:
         old = self.plan.old_field
         return old is not None and old.db_default != self.field.db_default
 
+    def has_default(self) -> bool:
+        """Return whether the database has a default for the field."""
+        return self.field.db_default is not NOT_PROVIDED
+
     def has_index(self) -> bool:
         """Return whether the field has an index that is not unique."""
         return not getattr(self.field, "spatial_index", False) and bool(
@@ -68,7 +72,5 @@ class Wanted:
             and (live.db_index or not self.has_index())
             and (not self.has_spatial_index() or live.spatial_index)
             and (getattr(live, "db_constraint", False) or not self.has_foreign_key())
-            and (
-                live.db_default is not NOT_PROVIDED or final.db_default is NOT_PROVIDED
-            )
+            and (live.db_default is not NOT_PROVIDED or not self.has_default())
         )

@@ -11,6 +11,7 @@ from django.db import DatabaseError, Error
 from safefield.backends.base.catalogue import Catalogue
 from safefield.backends.base.column import LiveColumn
 from safefield.backends.base.names import TakenName, WantedName
+from safefield.backends.base.wanted import Wanted
 from safefield.backends.mysql.keys import MySQLKeys
 from safefield.backends.mysql.names import find_taken_names
 from safefield.backends.mysql.rights import MySQLRights
@@ -31,6 +32,12 @@ class MySQLCatalogue(Catalogue):
                 [self.plan.table],
             )
             return int(cursor.fetchone()[0] or 0)
+
+    def find_leftover_indexes(self, wanted: Wanted) -> list[str]:
+        if wanted.has_foreign_key() and not wanted.field.unique:
+            # A foreign key needs some index.
+            return []
+        return super().find_leftover_indexes(wanted)
 
     def find_column(self) -> LiveColumn | None:
         with self.connection.cursor() as cursor:

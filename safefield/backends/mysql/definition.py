@@ -1,58 +1,140 @@
-"""MySQL and MariaDB: definitions of columns and indexes that the server refuses."""
+"""MySQL and MariaDB: how the column of a plan is spelled for ALTER TABLE."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
-from django.db import DatabaseError
-
+from safefield.backends.base.wanted import Wanted
+from safefield.backends.mysql.checks import get_check
 from safefield.exceptions import BackfillError
+from safefield.fields import AnyField, copy_field
 from safefield.plan import Plan
 
-#: Error numbers: "Specified key was too long", "Column length too big", "Row size too
-#: large", "BLOB/TEXT column used in key specification without a key length". Source:
-#: mysqld_error.h.
-TOO_LONG = {1071, 1074, 1118, 1170}
 
-
-def refuse_too_long(
-    connection: Any, plan: Plan, *, table: str, has_index: bool
-) -> None:
+class Spelling:
     """
-    Refuse a column, or its index, that is longer than the server has them.
+    The column of one plan, with all that Django's ADD COLUMN would give it.
+
+    Django's own MODIFY loses the collation and the comment.
 
     Args:
-        connection (BaseDatabaseWrapper): The server, which is asked by means of a
-            temporary table.
+        editor (BaseDatabaseSchemaEditor): Django's schema editor.
         plan (Plan): What the operation asks for.
-        table (str): Name of that table, which nobody else has.
-        has_index (bool): Whether the column gets an index that is not unique.
-
-    Raises:
-        BackfillError: It would be refused when all is filled, or before.
+        find_check (Callable): Returns the check of an altered column that is not
+            Django's, but somebody else's.
     """
-    field = plan.final_field
-    kind = str(field.db_type(connection))
-    if "char" not in kind and "text" not in kind and "blob" not in kind:
-        return
-    index = ", UNIQUE (c)" if field.unique else ", INDEX (c)" if has_index else ""
-    quoted = connection.ops.quote_name(table)
-    with connection.cursor() as cursor:
-        try:
-            cursor.execute(
-                f"CREATE TEMPORARY TABLE {quoted} "
-                f"(safefield_key int PRIMARY KEY, c {kind}{index})"
+
+    def __init__(
+        self,
+        editor: Any,
+        plan: Plan,
+        find_check: Callable[[], str | None] = lambda: None,
+    ) -> None:
+        self.editor = editor
+        self.connection: Any = editor.connection
+        self.plan = plan
+        self.wanted = Wanted(editor, plan)
+        self._find_check = find_check
+
+    def alter(self, changes: Sequence[str]) -> str:
+        """Return the statement that changes the table."""
+        table = self.connection.ops.quote_name(self.plan.table)
+        return f"ALTER TABLE {table} {', '.join(changes)}"
+
+    def modify(self, field: AnyField) -> str:
+        """
+        Return what gives the column the definition of `field`, less its keys.
+
+        Raises:
+            BackfillError: It cannot be had together with a check by hand.
+        """
+        plain = copy_field(field)
+        # The unique index is added by name of the column, once.
+        plain._unique = False
+        definition, params = self.editor.column_sql(
+            self.plan.model, plain, include_default=False
+        )
+        # To MySQL it is one of the table, which MODIFY would add once more.
+        is_of_column = self.connection.mysql_is_mariadb
+        check = get_check(self.connection, field) if is_of_column else None
+        if check:
+            definition += f" CHECK ({check})"
+        if params:
+            definition %= tuple(self.editor.quote_value(value) for value in params)
+        if by_hand := self._check_by_hand:
+            if check:
+                raise self._cannot_keep(by_hand)
+            definition += f" CHECK ({by_hand})"
+        return f"MODIFY {self._quote(field)} {definition}"
+
+    @cached_property
+    def _check_by_hand(self) -> str | None:
+        return self._find_check()
+
+    def _cannot_keep(self, check: str) -> BackfillError:
+        """Return what to say of a check by hand in the place of Django's."""
+        return BackfillError(
+            f"{self.plan.title} cannot be altered: its column has a check that "
+            f"somebody made by hand, {check}, and gets one of Django's. MariaDB has "
+            f"one for each column. Make it a check of the table, then run migrate "
+            f"again. Nothing was changed.",
+            model=self.plan.label,
+            field=self.plan.field_name,
+        )
+
+    def add_unique(self) -> str:
+        """Return what adds the unique index under the name that Django gives it."""
+        field = self.plan.final_field
+        name = ""
+        # Without a name it is that of the column, as of the inline UNIQUE of AddField.
+        if self.plan.old_field is not None:
+            name = str(
+                self.editor._unique_constraint_name(self.plan.table, [field.column])
             )
-        except DatabaseError as exc:
-            if exc.args[0] in TOO_LONG:
-                raise BackfillError(
-                    f"{plan.title} cannot be as it is to end: the database refuses a "
-                    f"column of type {kind}{' with an index' if index else ''}: "
-                    f"{exc.args[1]}. Make max_length smaller, or the index one that "
-                    f"the database has, then run migrate again. Nothing was changed.",
-                    model=plan.label,
-                    field=plan.field_name,
-                ) from exc
-            # A user that may not create temporary tables is not told beforehand.
-            return
-        cursor.execute(f"DROP TEMPORARY TABLE {quoted}")
+            name = f"CONSTRAINT {name} "
+        return f"ADD {name}UNIQUE ({self._quote(field)})"
+
+    def add_all(self) -> list[str]:
+        """Return what gives an empty table the final column and its index."""
+        final = self.plan.final_field
+        changes = [self.modify(final)]
+        if final.unique:
+            changes.append(self.add_unique())
+        elif self.wanted.has_index():
+            changes.append(f"ADD INDEX ({self._quote(final)})")
+        return changes
+
+    def drop_index(self, name: str) -> str:
+        """Return what drops an index."""
+        return f"DROP INDEX {self.connection.ops.quote_name(name)}"
+
+    def create_key(self) -> Any:
+        """Return the statement that adds the foreign key."""
+        return self.editor._create_fk_sql(
+            self.plan.model, self.plan.final_field, "_fk_%(to_table)s_%(to_column)s"
+        )
+
+    def create_index(self) -> Any:
+        """Return the statement that adds the index."""
+        final = self.plan.final_field
+        return self.editor._create_index_sql(self.plan.model, fields=[final])
+
+    def create_spatial_index(self) -> Any:
+        """Return the statement that adds the index of a geometry."""
+        (sql,) = self.editor._field_indexes_sql(self.plan.model, self.plan.final_field)
+        return sql
+
+    def _quote(self, field: AnyField) -> str:
+        return str(self.connection.ops.quote_name(field.column))
+
+
+def take_keys(field: AnyField, source: AnyField) -> AnyField:
+    """Return a copy of `field` with the keys of `source`, which no MODIFY changes."""
+    free = copy_field(field)
+    free._unique = source.unique
+    free.db_index = source.db_index
+    if free.remote_field is not None:
+        free.db_constraint = getattr(source, "db_constraint", False)
+    return free

@@ -34,9 +34,6 @@ def beside_writers(editor: Any, plan: Plan) -> Iterator[None]:
     Where the server cannot do that, the statement runs all the same, and whoever
     watches is told that writers wait for it, once for each table.
     """
-    if editor.collect_sql:
-        yield
-        return
     told: set[str] = set()
     outer = editor.__dict__.get("execute")
     execute = editor.execute

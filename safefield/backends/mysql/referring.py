@@ -54,23 +54,14 @@ class Referring:
     Args:
         editor (BaseDatabaseSchemaEditor): Django's schema editor.
         plan (Plan): What the operation asks for.
-        locks (MySQLLocks): Those of the plan.
         old (Field): The field as it is.
         new (Field): The field as it is to be.
     """
 
-    def __init__(
-        self,
-        editor: Any,
-        plan: Plan,
-        locks: MySQLLocks,
-        old: AnyField,
-        new: AnyField,
-    ) -> None:
+    def __init__(self, editor: Any, plan: Plan, old: AnyField, new: AnyField) -> None:
         self.editor = editor
         self.connection: Any = editor.connection
         self.plan = plan
-        self.locks = locks
         #: Fields that refer to the column, before and after, the nearest first.
         self.fields: list[tuple[AnyField, AnyField]] = []
         if old.unique and new.unique and self._type_of(old) != self._type_of(new):
@@ -112,17 +103,10 @@ class Referring:
         )
 
     @contextmanager
-    def following(self) -> Iterator[None]:
+    def following(self, locks: MySQLLocks) -> Iterator[None]:
         """Let the columns that refer to this one follow a change of its type."""
         if not self.fields:
             yield
-            return
-        if self.editor.collect_sql:
-            self._comment("Drop the foreign keys to it")
-            for _, after in self.fields:
-                self._change(after)
-            yield
-            self._comment("Make the foreign keys again")
             return
         keys = self._find()
         tables = [
@@ -131,30 +115,27 @@ class Referring:
             *(after.model._meta.db_table for _, after in self.fields),
         ]
         with (
-            self.locks.whole_tables(dict.fromkeys(tables)),
+            locks.whole_tables(dict.fromkeys(tables)),
             # Nobody changes the rows meanwhile.
-            without_foreign_key_checks(self.editor),
+            without_foreign_key_checks(self.connection),
         ):
             for key in keys:
                 self._alter(key.table, f"DROP FOREIGN KEY {self._quote(key.name)}")
             changed: list[AnyField] = []
             try:
                 for before, after in self.fields:
-                    self._change(after)
+                    self.change(after)
                     changed.append(before)
                 yield
             except BaseException:
                 # The connection may be what was lost: the next run makes the keys.
                 with suppress(Error):
                     for before in changed:
-                        self._change(before)
+                        self.change(before)
                     self._make(keys)
                 raise
             self._make(keys)
         self._make_lost(keys)
-
-    def _comment(self, text: str) -> None:
-        self.editor.collected_sql.append(f"-- {text}")
 
     def _find(self) -> list[ReferringKey]:
         """Return the foreign keys to the column, and to those that refer to it."""
@@ -169,7 +150,8 @@ class Referring:
                 found += [ReferringKey(*row) for row in cursor.fetchall()]
         return found
 
-    def _change(self, field: AnyField) -> None:
+    def change(self, field: AnyField) -> None:
+        """Give the column of a foreign key the type of `field`."""
         self._alter(field.model._meta.db_table, f"MODIFY {self._define(field)}")
 
     def _define(self, field: AnyField) -> str:

@@ -1,36 +1,33 @@
 """
 MySQL and MariaDB: one online ALTER with the full column definition.
 
-Django's own MODIFY from NULL to NOT NULL loses the collation and the comment,
-and takes one statement, and often one copy of the table, for each change.
+Django's own takes one statement, and often one copy of the table, for each change.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from functools import cached_property
-from secrets import token_hex
+from typing import Any
 
 from django.db import DatabaseError, Error
 
 from safefield.backends.base.keys import Kind
+from safefield.backends.base.locks import Result
 from safefield.backends.base.schema import Schema
 from safefield.backends.mysql.catalogue import MySQLCatalogue
-from safefield.backends.mysql.checks import (
-    find_check_by_hand,
-    get_check,
-    spell_check_changes,
-)
-from safefield.backends.mysql.definition import refuse_too_long
+from safefield.backends.mysql.checks import find_check_by_hand, spell_check_changes
+from safefield.backends.mysql.definition import Spelling, take_keys
 from safefield.backends.mysql.guard import NullGuard
 from safefield.backends.mysql.locks import MySQLLocks
 from safefield.backends.mysql.online import beside_writers
+from safefield.backends.mysql.preflight import MySQLPreflight
 from safefield.backends.mysql.referring import Referring
 from safefield.backends.mysql.rights import MySQLRights
 from safefield.backends.mysql.session import strict_mode, without_foreign_key_checks
 from safefield.exceptions import BackfillError
 from safefield.fields import AnyField, copy_field
+from safefield.plan import Plan
 
 #: How often enforce() is tried when the application inserts rows between the
 #: sweep and the ALTER. From the second on they cannot come, but NULLs of updates.
@@ -58,26 +55,15 @@ class MySQLSchema(Schema):
     counts_in_windows = True
 
     catalogue_class = MySQLCatalogue
+    preflight_class = MySQLPreflight
     locks_class = MySQLLocks
     locks: MySQLLocks
 
-    def find_leftover_indexes(self) -> list[str]:
-        if self.wanted.has_foreign_key() and not self.plan.final_field.unique:
-            # A foreign key needs some index.
-            return []
-        return super().find_leftover_indexes()
-
-    def is_empty(self) -> bool:
-        # As exists() asks, less the time in which it is put together: every test run
-        # of every project asks twice for each field.
-        table = self.connection.ops.quote_name(self.plan.table)
-        with self.connection.cursor() as cursor:
-            cursor.execute(f"SELECT 1 FROM {table} LIMIT 1")
-            return cursor.fetchone() is None
-
-    def can_add_at_once(self) -> bool:
-        # One ALTER adds all of the column, and fails if it is there.
-        return self.is_empty()
+    def __init__(self, editor: Any, plan: Plan) -> None:
+        super().__init__(editor, plan)
+        self.spelling = Spelling(
+            editor, plan, lambda: find_check_by_hand(self.connection, plan)
+        )
 
     @contextmanager
     def claim_table(self) -> Iterator[None]:
@@ -85,96 +71,82 @@ class MySQLSchema(Schema):
         with super().claim_table(), strict_mode(self.connection):
             yield
 
-    def add_final(self) -> bool:
+    def get_guard(self) -> NullGuard:
+        return NullGuard(self.editor, self.plan, self.locks)
+
+    # What is done
+
+    def change(self, function: Callable[[], Result]) -> Result:
+        with beside_writers(self.editor, self.plan):
+            return self.locks.change_table(function)
+
+    def change_alone(self, function: Callable[[], Result]) -> Result:
+        """Do the same while nobody reads the table, nor one that it is to refer to."""
         if not self.commits:
             # Django's schema editor refuses, before LOCK TABLES commits what the
             # caller has in its transaction.
-            return super().add_final()
-        # ADD COLUMN … NOT NULL gives a row that has come meanwhile '' or 0
-        # without a word.
+            return function()
         tables = [self.plan.table]
         if self.wanted.has_foreign_key():
             tables.append(self.plan.field.related_model._meta.db_table)
-        added = False
 
-        def add_final() -> None:
-            nonlocal added
+        def change() -> Result:
             with self.locks.whole_tables(dict.fromkeys(tables)):
-                added = self.is_empty() and super(MySQLSchema, self).add_final()
+                return function()
 
+        return self.locks.change_table(change)
+
+    def add_at_once(self) -> bool:
         try:
-            self.locks.change_table(add_final)
+            return super().add_at_once()
         except DatabaseError as exc:
             if not MySQLRights(self.connection).is_refusal(exc):
                 raise
             # Without the right to LOCK TABLES, by the steps of a table with rows.
             return False
-        return added
 
     def add(self) -> None:
-        self._change_table(super().add)
+        super().add()
         if self.wanted.has_foreign_key():
             # A column that is all NULL has nothing to be checked. In a statement of
             # its own, because the column alone comes in an instant.
-            self._change_table(self._add_key)
-
-    def _change_table(self, function: Callable[[], object]) -> None:
-        with beside_writers(self.editor, self.plan):
-            self.locks.change_table(function)
+            self.change(self._add_key)
 
     def _add_key(self) -> None:
         """Let each value be checked from now on, beside writers; not those there."""
-        with without_foreign_key_checks(self.editor):
-            self.editor.execute(
-                self.editor._create_fk_sql(
-                    self.plan.model,
-                    self.plan.final_field,
-                    "_fk_%(to_table)s_%(to_column)s",
-                )
-            )
-
-    def check_table(self) -> None:
-        super().check_table()
-        refuse_too_long(
-            self.connection,
-            self.plan,
-            table=f"safefield_{token_hex(8)}",
-            has_index=self.wanted.has_index(),
-        )
-        if self.plan.old_field is not None:
-            self._refer_to(
-                self.plan.old_field, self.plan.interim_field
-            ).refuse_strangers()
+        with without_foreign_key_checks(self.connection):
+            self.editor.execute(self.spelling.create_key())
 
     def change_type(self, recheck: object = None) -> None:
         # Not rechecked: LOCK TABLES would keep readers away as well, for as long as
         # all rows take.
-        assert self.plan.old_field is not None
-        self._widen(self._refer_to(self.plan.old_field, self.plan.interim_field))
+        referring = Referring(
+            self.editor, self.plan, self.plan.old_field, self.plan.interim_field
+        )
+        self._change_type(lambda: referring.following(self.locks))
 
     def change_temporary_type(self) -> None:
-        self._widen(None)
+        self._change_type(nullcontext)
 
-    def _widen(self, referring: Referring | None) -> None:
+    def _change_type(
+        self, following: Callable[[], AbstractContextManager[None]]
+    ) -> None:
+        model = self.plan.model
         old, interim = self.plan.old_field, self.plan.interim_field
-        assert old is not None
-        free = copy_field(old)
-        self._take_constraints(free, interim)
-        # The rest in one statement: Django's MODIFY loses the collation and the
-        # comment, and adds a check that the definition has already.
-        definition = self._definition(interim)
+        definition = self.spelling.modify(interim)
 
-        def widen() -> None:
-            self._alter_field(self.plan.model, old, free)
-            checks = spell_check_changes(self.editor, self.plan.model, old, interim)
-            if definition != self._definition(old):
-                with nullcontext() if referring is None else referring.following():
-                    self._execute_alter([f"MODIFY {definition}", *checks])
+        def change() -> None:
+            self._alter_keys(model, old, interim)
+            checks = spell_check_changes(self.editor, model, old, interim)
+            if definition != self.spelling.modify(old):
+                with following():
+                    self._alter([definition, *checks])
 
-        self._change_table(widen)
+        self.change(change)
 
-    def _refer_to(self, old: AnyField, new: AnyField) -> Referring:
-        return Referring(self.editor, self.plan, self.locks, old, new)
+    def _alter_keys(self, model: Any, old: AnyField, new: AnyField) -> None:
+        """Give the column the keys of `new`, and leave the rest to one statement."""
+        self.alter_field(model, old, take_keys(old, new))
 
     def enforce(self, sweep: Callable[[], None], check: Callable[[], None]) -> None:
         guard = self.get_guard()
@@ -186,43 +158,37 @@ class MySQLSchema(Schema):
             self._enforce(sweep, check, guard)
         guard.drop()
 
-    def get_guard(self) -> NullGuard:
-        return NullGuard(self.editor, self.plan, self.locks)
-
     def _set_default(self) -> None:
         """Let the database fill in for code that knows nothing of the column."""
         final = self.plan.final_field
         column = self.catalogue.find_column()
-        if final.null or not self.has_default(final) or column is None:
+        if final.null or not self.wanted.has_default() or column is None:
             return
         if column.null and not column.has_default:
             nullable = copy_field(final)
             nullable.null = True
-            change = [f"MODIFY {self._definition(nullable)}"]
-            self._change_table(lambda: self._execute_alter(change))
+            change = [self.spelling.modify(nullable)]
+            self.change(lambda: self._alter(change))
 
     def _set_key(self, check: Callable[[], None]) -> None:
         """Set a foreign key that the column has not yet."""
-        if not self.wanted.has_foreign_key():
+        keys = self.catalogue.keys
+        if not self.wanted.has_foreign_key() or keys.find_foreign_keys():
             return
-        column = self.catalogue.find_column()
-        assert column is not None
-        if getattr(self.catalogue.get_field(column), "db_constraint", False):
-            return
-        before = {key.name for key in self.catalogue.keys.find()}
-        self._change_table(self._add_key)
+        before = {key.name for key in keys.find()}
+        self.change(self._add_key)
         try:
             # Again, now that no value can come that leads nowhere.
             check()
         except BaseException:
             # The connection may be what was lost.
             with suppress(Error):
-                self._change_table(lambda: self._drop_keys_but(before))
+                self.change(lambda: self._drop_keys_but(before))
             raise
 
     def _drop_keys_but(self, kept: Collection[str]) -> None:
         drops = {Kind.FOREIGN_KEY: "DROP FOREIGN KEY", Kind.INDEX: "DROP INDEX"}
-        self._execute_alter(
+        self._alter(
             [
                 f"{drops[key.kind]} {self.connection.ops.quote_name(key.name)}"
                 for key in reversed(self.catalogue.keys.find())
@@ -236,7 +202,7 @@ class MySQLSchema(Schema):
         for number in range(ENFORCE_TRIES):
             try:
                 with self.locks.waiting(REBUILD_LOCK_WAIT_SECONDS):
-                    self._change_table(self._alter)
+                    self.change(self._make_final)
             except DatabaseError as exc:
                 if exc.args[0] not in NULL_ERRORS:
                     raise
@@ -256,7 +222,7 @@ class MySQLSchema(Schema):
             field=self.plan.field_name,
         )
 
-    def _alter(self) -> None:
+    def _make_final(self) -> None:
         column = self.catalogue.find_column()
         assert column is not None
         live = self.catalogue.get_field(column)
@@ -265,37 +231,22 @@ class MySQLSchema(Schema):
         if (
             column.null != final.null
             or self.wanted.changes_default()
-            or (self.has_default(final) and not column.has_default)
+            or (self.wanted.has_default() and not column.has_default)
         ):
-            changes.append(f"MODIFY {self._definition(final)}")
+            changes.append(self.spelling.modify(final))
         if final.unique and not live.unique:
-            changes.append(self._spell_unique())
-        changes += [
-            f"DROP INDEX {self.connection.ops.quote_name(name)}"
-            for name in self.find_leftover_indexes()
-        ]
+            changes.append(self.spelling.add_unique())
+        changes += map(
+            self.spelling.drop_index, self.catalogue.find_leftover_indexes(self.wanted)
+        )
         if changes:
             with self._keeping_its_key():
-                self._execute_alter(changes)
+                self._alter(changes)
         if self.wanted.has_index() and not live.db_index:
-            self.editor.execute(
-                self.editor._create_index_sql(self.plan.model, fields=[final])
-            )
+            self.editor.execute(self.spelling.create_index())
         if self.wanted.has_spatial_index() and not live.spatial_index:
             # Only now: none can be on a column that takes NULL.
-            self._create_spatial_index()
-
-    def _spell_unique(self) -> str:
-        """Return what adds the unique index under the name that Django gives it."""
-        field = self.plan.final_field
-        name = ""
-        # Without a name it is that of the column, as of the inline UNIQUE of AddField.
-        if self.plan.old_field is not None:
-            name = str(
-                self.editor._unique_constraint_name(self.plan.table, [field.column])
-            )
-            name = f"CONSTRAINT {name} "
-        return f"ADD {name}UNIQUE ({self._column(field)})"
+            self.editor.execute(self.spelling.create_spatial_index())
 
     def _keeping_its_key(self) -> AbstractContextManager[None]:
         """
@@ -305,147 +256,51 @@ class MySQLSchema(Schema):
         refuses that while it checks keys. The values stay, so there is none to check.
         """
         if self.wanted.has_foreign_key() and not self.connection.mysql_is_mariadb:
-            return without_foreign_key_checks(self.editor)
+            return without_foreign_key_checks(self.connection)
         return nullcontext()
 
-    def spell_final(self) -> list[str]:
-        """Return what ALTER TABLE has to do for the final column and its index."""
-        final = self.plan.final_field
-        changes = [f"MODIFY {self._definition(final)}"]
-        if final.unique:
-            changes.append(self._spell_unique())
-        elif self.wanted.has_index():
-            changes.append(f"ADD INDEX ({self._column(final)})")
-        return changes
+    def drop_not_null(self) -> None:
+        changes = [
+            *self._drop_spatial_index(),
+            self.spelling.modify(self.plan.interim_field),
+        ]
+        self.change(lambda: self._alter(changes))
 
-    def collect(self) -> None:
-        super_add = self.add if self.plan.old_field is None else self.change_type
-        super_add()
-        self.comment(f"Python: fill {self.plan.title} from {self.plan.source_name}")
-        final = self.plan.final_field
-        changes = [f"MODIFY {self._definition(final)}"]
-        if final.unique and not self.plan.interim_field.unique:
-            changes.append(self._spell_unique())
-        self._execute_alter(changes)
-        if self.wanted.has_index():
-            self.editor.execute(
-                self.editor._create_index_sql(self.plan.model, fields=[final])
-            )
-        if self.wanted.has_spatial_index():
-            self._create_spatial_index()
+    def drop(self) -> None:
+        # Of a run that was stopped: without the column it would fail.
+        self.get_guard().drop()
+        field = copy_field(self.plan.field)
+        if hasattr(field, "spatial_index"):
+            # It goes with the column, and may be gone already.
+            field.spatial_index = False
+        self.change(lambda: self.editor.remove_field(self.plan.new_model, field))
 
-    def _create_spatial_index(self) -> None:
-        for sql in self.editor._field_indexes_sql(
-            self.plan.model, self.plan.final_field
-        ):
-            self.editor.execute(sql)
+    def restore(self, recheck: object = None) -> None:
+        self.get_guard().drop()
+        model, old = self.plan.new_model, self.plan.old_field
+        assert old is not None
+        definition = self.spelling.modify(old)
+        referring = Referring(self.editor, self.plan, self.plan.field, old)
+        referring.refuse_strangers()
+        has_index = getattr(old, "spatial_index", False) and not old.null
+
+        def change() -> None:
+            altered = self.catalogue.get_altered()
+            self._alter_keys(model, altered, old)
+            drops = [] if has_index else self._drop_spatial_index()
+            checks = spell_check_changes(self.editor, model, altered, old)
+            with referring.following(self.locks):
+                self._alter([*drops, definition, *checks])
+
+        self.change(change)
 
     def _drop_spatial_index(self) -> list[str]:
         """Return what has to come before a MODIFY that lets the column take NULL."""
         return [
-            f"DROP INDEX {self.connection.ops.quote_name(key.name)}"
+            self.spelling.drop_index(key.name)
             for key in self.catalogue.keys.find()
             if key.kind is Kind.SPATIAL
         ]
 
-    def relax(self) -> None:
-        column = self.catalogue.find_column()
-        if column is not None and not column.null:
-            interim = self.plan.interim_field
-            alter = [*self._drop_spatial_index(), f"MODIFY {self._definition(interim)}"]
-            self._change_table(lambda: self._execute_alter(alter))
-
-    def drop(self) -> None:
-        if not self.editor.collect_sql:
-            # Of a run that was stopped: without the column it would fail.
-            self.get_guard().drop()
-        field = self.plan.field
-        if hasattr(field, "spatial_index"):
-            # It goes with the column, and may be gone already.
-            field = copy_field(field)
-            field.spatial_index = False
-        self._change_table(lambda: self.editor.remove_field(self.plan.new_model, field))
-
-    def restore(self, recheck: object = None) -> None:
-        if not self.editor.collect_sql:
-            self.get_guard().drop()
-        old = self.plan.old_field
-        assert old is not None
-        definition = [f"MODIFY {self._definition(old)}"]
-        referring = self._refer_to(self.plan.field, old)
-        if not self.editor.collect_sql:
-            referring.refuse_strangers()
-
-        def restore() -> None:
-            altered = self._altered_field()
-            free = copy_field(altered)
-            self._take_constraints(free, old)
-            self._alter_field(self.plan.new_model, altered, free)
-            drop = [] if self.editor.collect_sql else self._drop_spatial_index()
-            has_index = getattr(old, "spatial_index", False) and not old.null
-            checks = spell_check_changes(self.editor, self.plan.new_model, altered, old)
-            changes = [*definition, *checks]
-            with referring.following():
-                self._execute_alter(changes if has_index else [*drop, *changes])
-
-        self._change_table(restore)
-
-    def _take_constraints(self, field: AnyField, source: AnyField) -> None:
-        """Give `field` the keys of `source`, which no MODIFY changes."""
-        field._unique = source.unique
-        field.db_index = source.db_index
-        if field.remote_field is not None:
-            field.db_constraint = getattr(source, "db_constraint", False)
-
-    def has_default(self, field: AnyField) -> bool:
-        """Return whether the database has a default for `field`."""
-        return field.has_db_default() if hasattr(field, "has_db_default") else False
-
-    def _column(self, field: AnyField) -> str:
-        return str(self.connection.ops.quote_name(field.column))
-
-    def _definition(self, field: AnyField) -> str:
-        """Return column and definition as Django's ADD COLUMN has them."""
-        plain = field
-        if field.unique:
-            # The unique index is added by name of the column, once.
-            plain = copy_field(field)
-            plain._unique = False
-        definition, params = self.editor.column_sql(
-            self.plan.model, plain, include_default=False
-        )
-        assert definition is not None
-        # To MySQL it is one of the table, which MODIFY would add once more.
-        is_of_column = self.connection.mysql_is_mariadb
-        check = get_check(self.connection, field) if is_of_column else None
-        if check:
-            definition += f" CHECK ({check})"
-        if params:
-            definition %= tuple(self.editor.quote_value(value) for value in params)
-        if by_hand := self._check_by_hand:
-            if check:
-                raise self._cannot_keep(by_hand)
-            definition += f" CHECK ({by_hand})"
-        return f"{self._column(field)} {definition}"
-
-    @cached_property
-    def _check_by_hand(self) -> str | None:
-        """The check of an altered column that is not Django's, but somebody else's."""
-        if self.editor.collect_sql:
-            return None
-        return find_check_by_hand(self.connection, self.plan)
-
-    def _cannot_keep(self, check: str) -> BackfillError:
-        """Return what to say of a check by hand in the place of Django's."""
-        return BackfillError(
-            f"{self.plan.title} cannot be altered: its column has a check that "
-            f"somebody made by hand, {check}, and gets one of Django's. MariaDB has "
-            f"one for each column. Make it a check of the table, then run migrate "
-            f"again. Nothing was changed.",
-            model=self.plan.label,
-            field=self.plan.field_name,
-        )
-
-    def _execute_alter(self, changes: list[str]) -> None:
-        table = self.connection.ops.quote_name(self.plan.table)
-        self.editor.execute(f"ALTER TABLE {table} {', '.join(changes)}", None)
+    def _alter(self, changes: Sequence[str]) -> None:
+        self.editor.execute(self.spelling.alter(changes), None)

@@ -112,16 +112,9 @@ def strict_mode(connection: Any) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def without_foreign_key_checks(editor: Any) -> Iterator[None]:
+def without_foreign_key_checks(connection: Any) -> AbstractContextManager[None]:
     """Let a foreign key come without a look at the rows, which takes a copy of them."""
-    if not editor.collect_sql:
-        with setting(editor.connection, foreign_key_checks=0):
-            yield
-        return
-    editor.execute("SET SESSION foreign_key_checks = 0", None)
-    yield
-    editor.execute("SET SESSION foreign_key_checks = 1", None)
+    return setting(connection, foreign_key_checks=0)
 
 
 def fresh_statistics(connection: Any) -> AbstractContextManager[None]:

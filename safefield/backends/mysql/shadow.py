@@ -76,7 +76,7 @@ class MySQLShadow(Shadow):
         name = self._quote(f"{self.layout.name}_{len(self._finals)}")
         self._finals.append(name)
         self._execute(f"CREATE TEMPORARY TABLE {name} LIKE {self._table}")
-        changes = ", ".join(schema.spell_final())
+        changes = ", ".join(schema.spelling.add_all())
         self._execute(f"ALTER TABLE {name} {changes}")
 
     def enforce(self, schema: Schema) -> None:

@@ -9,11 +9,15 @@ from safefield.backends.base.catalogue import Catalogue
 from safefield.backends.base.column import LiveColumn
 from safefield.backends.base.names import TakenName, WantedName
 from safefield.backends.postgresql.keys import PostgreSQLKeys
-from safefield.backends.postgresql.names import find_taken_names
+from safefield.backends.postgresql.names import find_taken_names, get_inline_names
 
 
 class PostgreSQLCatalogue(Catalogue):
-    """What is there of the column of one plan; names are not quoted."""
+    """
+    What is there of the column of one plan.
+
+    For sqlmigrate nothing is: it prints what is done to a table of before.
+    """
 
     keys_class = PostgreSQLKeys
 
@@ -22,16 +26,13 @@ class PostgreSQLCatalogue(Catalogue):
         """The quoted table."""
         return str(self.connection.ops.quote_name(self.plan.table))
 
-    def may_have_rows(self) -> bool:
-        """Return whether the table has rows, or row security may hide some."""
-        sql = (
-            f"SELECT EXISTS (SELECT FROM {self.table.replace('%', '%%')}) "
-            f"OR row_security_active(%s::regclass)"
-        )
-        return bool(self._fetch(sql, [self.table])[0])
+    @property
+    def column(self) -> str:
+        """The quoted column."""
+        return str(self.connection.ops.quote_name(self.plan.field.column))
 
     def is_bare(self) -> bool:
-        """Return whether there are no rows, column, partitions, row security."""
+        # Nor partitions, nor row security, which may hide rows.
         row = self._fetch(
             "SELECT relkind <> 'p' AND NOT row_security_active(oid) "
             f"AND NOT EXISTS (SELECT FROM {self.table.replace('%', '%%')}) "
@@ -41,9 +42,6 @@ class PostgreSQLCatalogue(Catalogue):
             [self.plan.field.column, self.table],
         )
         return bool(row[0])
-
-    def is_empty(self) -> bool:
-        return not self.may_have_rows()
 
     def is_partitioned(self) -> bool:
         """Return whether the table is partitioned."""
@@ -84,12 +82,17 @@ class PostgreSQLCatalogue(Catalogue):
         return find_taken_names(self.connection, self.plan, wanted)
 
     def find_index(self, name: str) -> tuple[bool, str] | None:
-        """Return whether an index of the table is valid, and its qualified name."""
+        """
+        Return whether an index of the table is valid, and its qualified name.
+
+        Args:
+            name (str): Its name, quoted or not.
+        """
         row: tuple[bool, str] | None = self._fetch(
             "SELECT indisvalid, indexrelid::regclass::text "
             "FROM pg_index JOIN pg_class ON oid = indexrelid "
             "WHERE indrelid = %s::regclass AND relname = %s",
-            [self.table, name],
+            [self.table, name.strip('"')],
         )
         return row
 
@@ -98,9 +101,47 @@ class PostgreSQLCatalogue(Catalogue):
         row = self._fetch(
             "SELECT 1 FROM pg_constraint "
             "WHERE conrelid = %s::regclass AND conname = %s",
-            [self.table, name],
+            [self.table, name.strip('"')],
         )
         return row is not None
+
+    @property
+    def has_plain_editor(self) -> bool:
+        """
+        Whether what the schema editor does can be in a transaction.
+
+        That of django-pg-zero-downtime-migrations sets timeouts of its own, and does
+        CONCURRENTLY what it can.
+        """
+        return isinstance(self.editor.sql_create_index, str)
+
+    @property
+    def unique_name(self) -> str:
+        """The quoted name of the unique index, and of what alter_field() makes."""
+        return str(
+            self.editor._unique_constraint_name(
+                self.plan.table, [self.plan.field.column]
+            )
+        )
+
+    def find_final_unique_name(self) -> str:
+        """Return the quoted name that Django's own operation leaves behind."""
+        # AddField has it inline, without a name; another package's editor may not.
+        if self.plan.old_field is not None or not self.has_plain_editor:
+            return self.unique_name
+        table = self.plan.table.rpartition('"."')[2].strip('"')
+        names = get_inline_names(table, self.plan.field.column)
+        name = next(name for name in names if not self.has_name(name))
+        return str(self.connection.ops.quote_name(name))
+
+    def spell_unique_renaming(self) -> str | None:
+        """Return what names a constraint of alter_field() as add_field() names it."""
+        if not self.plan.final_field.unique:
+            return None
+        name, final_name = self.unique_name, self.find_final_unique_name()
+        if name == final_name:
+            return None
+        return f"ALTER TABLE {self.table} RENAME CONSTRAINT {name} TO {final_name}"
 
     def has_name(self, name: str) -> bool:
         """Return whether something in the schema of the table has a name."""
@@ -146,6 +187,8 @@ class PostgreSQLCatalogue(Catalogue):
         return None if row is None or row[0] is None else str(row[0])
 
     def _fetch(self, sql: str, params: list[str]) -> Any:
+        if self.editor.collect_sql:
+            return None
         with self.connection.cursor() as cursor:
             cursor.execute(sql, params)
             return cursor.fetchone()

@@ -31,36 +31,37 @@ class NotNullCheck(Guard):
         super().__init__(locks)
         self.catalogue = catalogue
         self.alter = alter
-        self.editor = catalogue.editor
-        self.plan = catalogue.plan
-        self.column = self.editor.connection.ops.quote_name(self.plan.field.column)
 
     @cached_property
     def _name(self) -> str:
-        name: str = self.editor._create_index_name(
-            self.plan.table, [self.plan.field.column], suffix="_notnull"
+        plan = self.catalogue.plan
+        name = self.catalogue.editor._create_index_name(
+            plan.table, [plan.field.column], suffix="_notnull"
         )
-        if self.editor.collect_sql:
-            return name
         return self.catalogue.find_check_name(name)
 
     @property
     def name(self) -> str:
         """The quoted name."""
-        return str(self.editor.connection.ops.quote_name(self._name))
+        return str(self.catalogue.connection.ops.quote_name(self._name))
 
     @property
     def title(self) -> str:
         return f"{self.kind} {self._name}"
 
     def is_there(self) -> bool:
-        return not self.editor.collect_sql and self.catalogue.has_constraint(self._name)
+        return self.catalogue.has_constraint(self._name)
 
     def add(self) -> None:
         self.alter(
-            f"ADD CONSTRAINT {self.name} CHECK ({self.column} IS NOT NULL) NOT VALID"
+            f"ADD CONSTRAINT {self.name} "
+            f"CHECK ({self.catalogue.column} IS NOT NULL) NOT VALID"
         )
 
     def drop(self) -> None:
-        if self.editor.collect_sql or self.is_there():
-            self.alter(f"DROP CONSTRAINT {self.name}")
+        if self.is_there():
+            self.remove()
+
+    def remove(self) -> None:
+        """Drop it, which is there."""
+        self.alter(f"DROP CONSTRAINT {self.name}")

@@ -49,7 +49,10 @@ class PostgreSQLKeys(Keys):
             self.connection.ops.quote_name(self.plan.table),
             self.plan.field.column,
         ]
-        keys = []
+        keys: list[Key] = []
+        if self.editor.collect_sql:
+            # Nothing is there, see PostgreSQLCatalogue.
+            return keys
         with self.connection.cursor() as cursor:
             cursor.execute(INDEXES, where)
             for name, method, is_plain, is_unique, is_constraint in cursor.fetchall():

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 
 from django.db import DatabaseError, Error, transaction
 
-from safefield.backends.base.locks import Locks
+from safefield.backends.base.locks import Locks, Result
 from safefield.backends.base.waits import FIRST_SECONDS, Wait
 from safefield.backends.postgresql.claims import Claim, is_pooled, make_claim
 from safefield.backends.postgresql.rights import get_state
-from safefield.backends.postgresql.session import PostgreSQLSession
+from safefield.backends.postgresql.session import LOCK_LIMITS, PostgreSQLSession
 from safefield.conf import get_configuration
-from safefield.progress import is_heard, statement, warn
+from safefield.progress import is_heard, step, warn
 
 #: Milliseconds that a statement waits for a strong lock, and a batch for a
 #: row. Everybody who comes meanwhile waits behind a strong lock, so this is a
@@ -122,37 +122,22 @@ class PostgreSQLLocks(Locks):
         with self.connection.cursor() as cursor:
             cursor.execute(LIMIT_WAIT)
 
-    def change_table(self, function: Callable[[], object]) -> None:
-        def attempt() -> None:
+    def change_table(self, function: Callable[[], Result]) -> Result:
+        def attempt() -> Result:
             try:
                 with transaction.atomic(using=self.connection.alias):
                     self.limit_wait()
-                    function()
+                    return function()
             except DatabaseError as exc:
                 self.session.raise_interrupt(exc)
                 raise
 
-        super().change_table(attempt)
+        return super().change_table(attempt)
 
-    def execute_together(self, statements: Iterable[str]) -> None:
-        """
-        Do what change_table() does for statements, in one trip to the server.
-
-        Raises:
-            BackfillError: They did not get their lock; the text names who
-                holds it.
-        """
-        statements = list(statements)
-        for each in statements:
-            statement(each)
-        # To PostgreSQL, a string of several statements is one transaction.
-        sql = "\n".join([f"{LIMIT_WAIT};", *statements])
-
-        def attempt() -> None:
-            with self.connection.cursor() as cursor:
-                cursor.execute(sql)
-
-        super().change_table(attempt)
+    def work_online(self, title: str, function: Callable[[], object]) -> None:
+        # It waits for the transactions of others, and keeps nobody waiting.
+        with step(title), self.session.lifted(LOCK_LIMITS), self.watched():
+            self.work_long(function)
 
     @contextmanager
     def watched(self) -> Iterator[None]:

@@ -10,7 +10,7 @@ from django.db import NotSupportedError, transaction
 from safefield.backends.base.schema import Schema
 from safefield.backends.base.shadow import Shadow
 from safefield.backends.postgresql.rights import PostgreSQLRights
-from safefield.fields import AnyField
+from safefield.fields import AnyField, copy_field
 
 #: Where the catalogue has what needs a column, and how the server says it.
 DEPENDENTS = {
@@ -73,9 +73,11 @@ class PostgreSQLShadow(Shadow):
 
     def enforce(self, schema: Schema) -> None:
         # A temporary table cannot refer to another one. The keys are checked.
-        if hasattr(schema.plan.final_field, "db_constraint"):
-            schema.plan.final_field.db_constraint = False
-        schema.enforce(lambda: None, lambda: None)
+        final = copy_field(schema.plan.final_field)
+        if hasattr(final, "db_constraint"):
+            final.db_constraint = False
+        schema.settle()
+        schema.make_final(final)
 
     def find_triggers(self) -> list[str]:
         with self.connection.cursor() as cursor:

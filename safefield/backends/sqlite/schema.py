@@ -11,12 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from typing import Any
 
 from django.db import DatabaseError, transaction
 
 from safefield.backends.base.schema import Schema
 from safefield.backends.sqlite.catalogue import SQLiteCatalogue
-from safefield.backends.sqlite.definition import Definition
+from safefield.backends.sqlite.preflight import SQLitePreflight
 from safefield.backends.sqlite.remake import remake_from_definition
 from safefield.backends.sqlite.surroundings import (
     keep_surroundings,
@@ -24,30 +26,34 @@ from safefield.backends.sqlite.surroundings import (
     refuse_dangling_keys,
 )
 from safefield.exceptions import BackfillError
-
-#: The types of a STRICT table. Source: https://www.sqlite.org/stricttables.html.
-STRICT_TYPES = ("INT", "INTEGER", "REAL", "TEXT", "BLOB", "ANY")
+from safefield.plan import Plan
 
 
 class SQLiteSchema(Schema):
     """The column on SQLite."""
 
     catalogue_class = SQLiteCatalogue
+    preflight_class = SQLitePreflight
     catalogue: SQLiteCatalogue
 
     counts_distinct_quickly = False
     limits_texts = False
 
+    def __init__(self, editor: Any, plan: Plan) -> None:
+        super().__init__(editor, plan)
+        #: All of it is one transaction.
+        self.commits = False
+
     @contextmanager
     def in_transaction(self) -> Iterator[None]:
-        """Return a transaction, and check the foreign keys before it commits."""
-        self.commits = False
         with transaction.atomic(using=self.connection.alias):
             self._lock_database()
             with (
                 keep_surroundings(self.connection, self.plan),
                 remake_from_definition(
-                    self.editor, self.plan.table, self.find_leftover_indexes
+                    self.editor,
+                    self.plan.table,
+                    partial(self.catalogue.find_leftover_indexes, self.wanted),
                 ),
             ):
                 yield
@@ -70,24 +76,10 @@ class SQLiteSchema(Schema):
 
     def _drop(self) -> None:
         # What SQLite itself drops must have no index by hand.
-        if self.editor.collect_sql or not self.catalogue.has_indexes():
+        if not self.catalogue.has_indexes():
             super().drop()
         else:
             self.editor._remake_table(self.plan.new_model, delete_field=self.plan.field)
-
-    def check_table(self) -> None:
-        super().check_table()
-        definition = Definition.read(self.connection, self.plan.table)
-        kind = str(self.plan.field.db_type(self.connection))
-        if definition.is_strict and kind.upper() not in STRICT_TYPES:
-            raise BackfillError(
-                f"{self.plan.title} cannot be added: table {self.plan.table} is "
-                f"STRICT, and has no type {kind}. Use a field whose type is "
-                f"{', '.join(STRICT_TYPES[:-1])} or {STRICT_TYPES[-1]}, such as "
-                f"TextField. Nothing was changed.",
-                model=self.plan.label,
-                field=self.plan.field_name,
-            )
 
     def _lock_database(self) -> None:
         # SQLite waits for the writer who is there only as long as this

@@ -1,12 +1,81 @@
-"""PostgreSQL: partitions, row security, and views and others that need a column."""
+"""PostgreSQL: rights, row security, partitions, and what needs the column."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from safefield.backends.base.preflight import Preflight
 from safefield.backends.postgresql.catalogue import PostgreSQLCatalogue
+from safefield.backends.postgresql.rights import PostgreSQLRights
 from safefield.exceptions import BackfillError
+from safefield.fields import AnyField
 from safefield.plan import Plan
+from safefield.progress import warn
+
+#: Rows that an atomic migration fills in a second, about: the slowest of the
+#: whole operations in benchmarks/. Only for the warning.
+ROWS_PER_SECOND = 40_000
+
+#: Seconds of locking from which an atomic migration warns.
+WARNING_SECONDS = 1.0
+
+
+class PostgreSQLPreflight(Preflight):
+    """What may be in the way of one plan."""
+
+    catalogue: PostgreSQLCatalogue
+
+    def check_table(self) -> None:
+        super().check_table()
+        self.check_rights()
+        refuse_unique_over_partitions(self.catalogue)
+        self.check_rows()
+
+    def check_rows(self) -> None:
+        refuse_row_security(self.connection, self.plan)
+
+    def check_rights(self, *, goes_back: bool = False) -> None:
+        old, new = self.plan.old_field, self.plan.final_field
+        if goes_back:
+            old, new = new, old
+        PostgreSQLRights(self.connection).refuse_change(
+            self.plan,
+            makes_index=self._has_index(new) and not self._has_index(old),
+            refers_to=(
+                None
+                if new is None or _refers(old) or not _refers(new)
+                else new.related_model._meta.db_table
+            ),
+        )
+
+    def _has_index(self, field: AnyField | None) -> bool:
+        return field is not None and (
+            field.unique or bool(self.editor._field_indexes_sql(self.plan.model, field))
+        )
+
+    def check_drop(self) -> None:
+        refuse_dependents(self.connection, self.plan)
+
+    def warn_of_locks(self) -> None:
+        if not self.connection.in_atomic_block:
+            return
+        rows = self.catalogue.estimate_rows()
+        seconds = rows / ROWS_PER_SECOND
+        if seconds >= WARNING_SECONDS:
+            warn(
+                "%s: this migration is atomic, so table %s (about %s rows) is locked "
+                "for reading and writing until it ends, for about %s s or more. "
+                "With atomic = False in the migration the site keeps running.",
+                self.plan.title,
+                self.plan.table,
+                f"{rows:,}",
+                f"{seconds:,.0f}",
+            )
+
+
+def _refers(field: AnyField | None) -> bool:
+    """Return whether a field has a constraint to another table."""
+    return field is not None and bool(getattr(field, "db_constraint", False))
 
 
 def refuse_row_security(connection: Any, plan: Plan) -> None:

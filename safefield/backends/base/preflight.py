@@ -1,0 +1,94 @@
+"""What is refused before anything is changed: the database would, perhaps later."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+
+from safefield.backends.base.catalogue import Catalogue
+from safefield.backends.base.column import LiveColumn
+from safefield.backends.base.names import find_wanted_names, refuse_taken_names
+from safefield.exceptions import BackfillError
+from safefield.plan import Plan
+
+
+class Preflight:
+    """
+    What may be in the way of one plan, on one database.
+
+    Args:
+        editor (BaseDatabaseSchemaEditor): Django's schema editor, which only spells.
+        plan (Plan): What the operation asks for.
+        catalogue (Catalogue): What is there.
+    """
+
+    def __init__(
+        self, editor: BaseDatabaseSchemaEditor, plan: Plan, catalogue: Catalogue
+    ) -> None:
+        self.editor: Any = editor
+        self.connection: Any = editor.connection
+        self.plan = plan
+        self.catalogue = catalogue
+
+    def check_column(self, column: LiveColumn, *, may_make_tables: bool = True) -> None:
+        """
+        Refuse a column of the wanted name that is not the wanted column.
+
+        Args:
+            column (LiveColumn): What is there.
+            may_make_tables (bool): As in Catalogue.spell_type().
+
+        Raises:
+            BackfillError: It is there with another type.
+        """
+        expected = self.catalogue.spell_type(may_make_tables=may_make_tables)
+        if column.type is not None and column.type != expected:
+            raise BackfillError(
+                f"{self.plan.title} cannot be added: table {self.plan.table} already "
+                f"has a column {self.plan.field.column} of type {column.type}, and "
+                f"{expected} was expected. Rename or drop that column, then run "
+                f"migrate again. Nothing was changed.",
+                model=self.plan.label,
+                field=self.plan.field_name,
+            )
+
+    def check_table(self) -> None:
+        """
+        Refuse a table that cannot have the final column.
+
+        Raises:
+            BackfillError: The database would refuse it when all is filled.
+        """
+        wanted = find_wanted_names(self.editor, self.plan)
+        refuse_taken_names(self.plan, self.catalogue.find_taken_names(wanted))
+
+    def check_rights(self, *, goes_back: bool = False) -> None:
+        """
+        Refuse a table that this user may not change.
+
+        Args:
+            goes_back (bool): Whether the operation is to be undone.
+
+        Raises:
+            BackfillError: The database would refuse it, perhaps only at the end.
+        """
+
+    def check_rows(self) -> None:
+        """
+        Refuse a table of which this user may not see every row.
+
+        Raises:
+            BackfillError: Some rows would be left out without a word.
+        """
+
+    def check_drop(self) -> None:
+        """
+        Refuse to drop a column that something else needs.
+
+        Raises:
+            BackfillError: Something would break, or be lost with the column.
+        """
+
+    def warn_of_locks(self) -> None:
+        """Say what an atomic migration will lock, and for about how long."""
