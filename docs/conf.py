@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from pathlib import Path
 
@@ -45,6 +46,7 @@ nitpicky = True
 nitpick_ignore_regex = [(r"py:\w+", r"(?!safefield\b).*")]
 
 html_theme = "furo"
+pygments_dark_style = "github-dark"
 html_title = f"safefield {release}"
 with (_docs.parent / "pyproject.toml").open("rb") as _file:
     _hooks = tomllib.load(_file)["tool"]["hatch"]["metadata"]["hooks"]
@@ -57,3 +59,20 @@ if _address := _hooks["custom"]["address"]:
 html_static_path = ["static"]
 html_css_files = ["docs.css"]
 html_show_sphinx = False
+
+
+def show_init(app, what, name, obj, options, signature, return_annotation):
+    """Show the arguments of __init__(), and not of Django's Operation.__new__()."""
+    if what not in {"class", "exception"}:
+        return None
+    found = inspect.signature(obj)
+    bare = [
+        parameter.replace(annotation=parameter.empty)
+        for parameter in found.parameters.values()
+    ]
+    plain = found.replace(parameters=bare, return_annotation=found.empty)
+    return str(plain), None
+
+
+def setup(app):
+    app.connect("autodoc-process-signature", show_init)
