@@ -26,12 +26,14 @@ BAR = 95
 CORE = {
     *("answers", "backfill", "computed", "deduplicate", "expressions", "pages"),
     *("passes", "pursuit", "reversal", "rows", "unfilled", "verify"),
-    *("mysql-writer", "postgresql-writer", "writer"),
+    *("mysql-json-table", "mysql-sizes", "mysql-writer"),
+    *("postgresql-writer", "writer"),
     *("catalogue", "guard", "keys", "preflight", "schema", "wanted"),
     *("mysql-catalogue", "mysql-definition", "mysql-guard", "mysql-online"),
     *("mysql-referring", "mysql-schema"),
     *("postgresql-online", "postgresql-preflight", "postgresql-schema"),
-    *("sqlite-catalogue", "sqlite-preflight", "sqlite-remake", "sqlite-schema"),
+    *("sqlite-catalogue", "sqlite-preflight", "sqlite-referring", "sqlite-remake"),
+    "sqlite-schema",
     *("locks", "retries", "session", "mysql-locks", "mysql-session"),
     *("postgresql-claims", "postgresql-locks"),
 }

@@ -88,3 +88,26 @@ def test_sqlmigrate_writes_sql(site: Site) -> None:
     result = films.run(site, "sqlmigrate", "films", "0002")
 
     assert 'ALTER COLUMN "slug" SET NOT NULL' in result.out
+
+
+@pytest.mark.parametrize("atomic", [False, True])
+def test_table_without_rows(site: Site, postgresql_alias: str, atomic: bool) -> None:
+    """Its schema editor does CONCURRENTLY what can be in no transaction."""
+    films.run(site, "makemigrations", "-v0")
+    films.write_function(site)
+    if atomic:
+        for name, text in site.read_migrations().items():
+            text = text.replace("atomic = False", "atomic = True")
+            site.write(f"films/migrations/{name}", text)
+    films.run(site, "migrate", "films", "zero", "-v0")
+
+    films.run(site, "migrate", "films", "-v0")
+
+    ours = describe_table(connections[postgresql_alias], "films_movie")
+    films.run(site, "migrate", "films", "zero", "-v0")
+    site.write(
+        "settings.py",
+        site.read("settings.py").replace(ENGINE, "django.db.backends.postgresql"),
+    )
+    films.run(site, "migrate", "films", "-v0")
+    assert ours == describe_table(connections[postgresql_alias], "films_movie")

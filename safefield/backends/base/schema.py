@@ -144,7 +144,9 @@ class Schema:
 
         def add() -> bool:
             # Others may have come since.
-            return self.catalogue.is_bare() and self.add_final()
+            if is_bare := self.catalogue.is_bare():
+                self.add_final()
+            return is_bare
 
         try:
             return self.change_alone(add)
@@ -154,7 +156,7 @@ class Schema:
                 self.preflight.check_table()
             raise
 
-    def add_final(self) -> bool:
+    def add_final(self) -> None:
         """Add the final column and its indexes to a table without rows."""
         queued = len(self.editor.deferred_sql)
         try:
@@ -164,7 +166,6 @@ class Schema:
         finally:
             # What was to come behind the column has come, or must not.
             del self.editor.deferred_sql[queued:]
-        return True
 
     def add(self) -> None:
         """Add the column, nullable and bare."""

@@ -7,6 +7,7 @@ from typing import Any
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.models import NOT_PROVIDED
 
+from safefield.backends.base.column import LiveColumn
 from safefield.fields import AnyField
 from safefield.plan import Plan
 
@@ -34,6 +35,11 @@ class Wanted:
     def has_default(self) -> bool:
         """Return whether the database has a default for the field."""
         return self.field.db_default is not NOT_PROVIDED
+
+    def needs_default(self, column: LiveColumn | None) -> bool:
+        """Return whether the default of the column is another one, or is missing."""
+        has_default = column is not None and column.has_default
+        return self.changes_default() or (self.has_default() and not has_default)
 
     def has_index(self) -> bool:
         """Return whether the field has an index that is not unique."""

@@ -69,7 +69,6 @@ class MySQLLocks(Locks):
 
     @contextmanager
     def claim_table(self) -> Iterator[None]:
-        """Keep other runs of migrate away, and wait for locks only shortly."""
         with super().claim_table(), self.waiting(LOCK_WAIT_SECONDS):
             yield
 

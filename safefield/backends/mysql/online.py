@@ -46,21 +46,12 @@ def beside_writers(editor: Any, plan: Plan) -> Iterator[None]:
                 except DatabaseError as exc:
                     if exc.args[0] not in NOT_ONLINE:
                         raise
-                    _tell(found[1], exc)
+                    if found[1] not in told:
+                        told.add(found[1])
+                        _tell(plan, found[1], exc)
                 else:
                     return
         execute(sql, params)
-
-    def _tell(table: str, exc: DatabaseError) -> None:
-        if table not in told:
-            told.add(table)
-            reason = REASON.search(str(exc.args[1]))
-            note(
-                "%s: nobody can write to table %s until the server has altered it%s.",
-                plan.title,
-                table,
-                f" ({reason[1]})" if reason else "",
-            )
 
     editor.execute = execute_online
     try:
@@ -70,3 +61,14 @@ def beside_writers(editor: Any, plan: Plan) -> Iterator[None]:
             del editor.execute
         else:
             editor.execute = outer
+
+
+def _tell(plan: Plan, table: str, exc: DatabaseError) -> None:
+    """Say that nobody can write to a table for a while, and why."""
+    reason = REASON.search(str(exc.args[1]))
+    note(
+        "%s: nobody can write to table %s until the server has altered it%s.",
+        plan.title,
+        table,
+        f" ({reason[1]})" if reason else "",
+    )

@@ -26,7 +26,7 @@ from safefield.backends.mysql.referring import Referring
 from safefield.backends.mysql.rights import MySQLRights
 from safefield.backends.mysql.session import strict_mode, without_foreign_key_checks
 from safefield.exceptions import BackfillError
-from safefield.fields import AnyField, copy_field
+from safefield.fields import copy_field
 from safefield.plan import Plan
 
 #: How often enforce() is tried when the application inserts rows between the
@@ -67,7 +67,7 @@ class MySQLSchema(Schema):
 
     @contextmanager
     def claim_table(self) -> Iterator[None]:
-        """Keep other runs of migrate away, and refuse what the server would change."""
+        # And refuse what the server would change.
         with super().claim_table(), strict_mode(self.connection):
             yield
 
@@ -136,17 +136,14 @@ class MySQLSchema(Schema):
         definition = self.spelling.modify(interim)
 
         def change() -> None:
-            self._alter_keys(model, old, interim)
+            # Django does the keys, and one statement the rest.
+            self.alter_field(model, old, take_keys(old, interim))
             checks = spell_check_changes(self.editor, model, old, interim)
             if definition != self.spelling.modify(old):
                 with following():
                     self._alter([definition, *checks])
 
         self.change(change)
-
-    def _alter_keys(self, model: Any, old: AnyField, new: AnyField) -> None:
-        """Give the column the keys of `new`, and leave the rest to one statement."""
-        self.alter_field(model, old, take_keys(old, new))
 
     def enforce(self, sweep: Callable[[], None], check: Callable[[], None]) -> None:
         guard = self.get_guard()
@@ -228,11 +225,7 @@ class MySQLSchema(Schema):
         live = self.catalogue.get_field(column)
         final = self.plan.final_field
         changes: list[str] = []
-        if (
-            column.null != final.null
-            or self.wanted.changes_default()
-            or (self.wanted.has_default() and not column.has_default)
-        ):
+        if column.null != final.null or self.wanted.needs_default(column):
             changes.append(self.spelling.modify(final))
         if final.unique and not live.unique:
             changes.append(self.spelling.add_unique())
@@ -286,7 +279,7 @@ class MySQLSchema(Schema):
 
         def change() -> None:
             altered = self.catalogue.get_altered()
-            self._alter_keys(model, altered, old)
+            self.alter_field(model, altered, take_keys(altered, old))
             drops = [] if has_index else self._drop_spatial_index()
             checks = spell_check_changes(self.editor, model, altered, old)
             with referring.following(self.locks):

@@ -7,29 +7,13 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from django.db import DataError
 from django.db.models import Field, QuerySet
 from django.db.models.expressions import Col
 
 from safefield.backends.base.writer import Row, Writer
 from safefield.backends.mysql.columns import LiveColumn, find_live_columns
-
-#: Bytes that a row adds to a statement beside its values, at the most.
-ROW_BYTES = 64
-
-#: Bytes that become two in a literal.
-#: Source: https://dev.mysql.com/doc/c-api/8.0/en/mysql-real-escape-string.html
-ESCAPED = (b"\\", b"'", b'"', b"\0", b"\n", b"\r", b"\x1a")
-
-#: Integers that JSON_TABLE gives as they are. It clips others without an error.
-JSON_INTEGERS = {
-    "bigint": (-(2**63), 2**63 - 1),
-    "bigint unsigned": (0, 2**64 - 1),
-}
-
-#: Texts, whose character set is else the database's: what that has not becomes "?".
-#: No length: what is too long for the column is for the column to refuse.
-JSON_TEXT = "longtext CHARACTER SET utf8mb4"
+from safefield.backends.mysql.json_table import get_json_types, has_json_table
+from safefield.backends.mysql.sizes import measure, refuse_too_large
 
 #: Bytes in columns of these types. In an UPDATE with a join, MariaDB stores of what is
 #: longer only as many bytes as the length has above a multiple of 256 or 65,536.
@@ -51,10 +35,6 @@ MAX_LOOKED_UP = 1_000
 #: The servers have no word for none.
 #: Source: https://dev.mysql.com/doc/refman/8.4/en/select.html
 NO_LIMIT = 2**64 - 1
-
-#: The oldest MariaDB with JSON_TABLE; every MySQL 8 has it.
-#: Source: https://mariadb.com/kb/en/json_table/
-JSON_TABLE_MARIADB = (10, 6)
 
 
 class Settings(NamedTuple):
@@ -102,7 +82,6 @@ class MySQLWriter(Writer):
         return int(rows._update(values))  # type: ignore[attr-defined]  # private, see test_django_contract.py
 
     def extra_assignments(self) -> list[str]:
-        """Return the assignments that are the same for all rows."""
         kept = map(self.quote_name, self._kept_names)
         return super().extra_assignments() + [f"{name} = {name}" for name in kept]
 
@@ -122,32 +101,16 @@ class MySQLWriter(Writer):
             return self._write_range(*columns)
         if not self._keeps(columns, kinds):
             return self._write_singly(rows)
-        if json_types := self._get_json_types(columns, kinds):
-            return self._write_json(rows, json_types)
+        if not self.is_placed and has_json_table(self.connection):
+            json_types = get_json_types(columns, kinds, self._settings.charset)
+            if json_types is not None:
+                return self._write_json(rows, json_types)
         return self._write_union(rows)
 
     def _write_singly(self, rows: Sequence[Row]) -> int:
         for row in rows:
-            self._refuse_too_large(row)
+            refuse_too_large(row, self._settings.max_bytes)
         return super()._write_singly(rows)
-
-    def _refuse_too_large(self, row: Row) -> None:
-        """
-        Refuse a row that the server would end the connection for.
-
-        Raises:
-            DataError: It says how large the row is, and how large it may be.
-        """
-        columns = [(value,) for part in row for value in part]
-        most = self._settings.max_bytes
-        if measure(columns, [{type(value)} for (value,) in columns]) < most:
-            return
-        size = sum(measure_literal(value) for (value,) in columns)
-        if size >= most:
-            raise DataError(
-                f"it takes {size:,} bytes in a statement, and max_allowed_packet is "
-                f"{most:,}"
-            )
 
     def _is_range(
         self, columns: Sequence[Sequence[Any]], kinds: Sequence[set[type]]
@@ -279,32 +242,6 @@ class MySQLWriter(Writer):
         keys = [f"key{position}" for position in range(len(self.keys))]
         return keys + [f"value{position}" for position in range(len(self.fields))]
 
-    def _get_json_types(
-        self, columns: Sequence[Sequence[Any]], kinds: Sequence[set[type]]
-    ) -> list[str] | None:
-        """Return the type of each column; None where JSON has no type for one."""
-        if self.is_placed or not self._has_json_table:
-            return None
-        types: list[str] = []
-        for column, of_column in zip(columns, kinds, strict=True):
-            json_type = None
-            if of_column == {int}:
-                json_type = get_integer_type(column)
-            elif of_column == {str} and self._settings.charset == "utf8mb4":
-                json_type = JSON_TEXT
-            if json_type is None:
-                return None
-            types.append(json_type)
-        return types
-
-    @property
-    def _has_json_table(self) -> bool:
-        connection: Any = self.connection
-        return bool(
-            not connection.mysql_is_mariadb
-            or connection.mysql_version >= JSON_TABLE_MARIADB
-        )
-
     # What is live
 
     def _collate(self, column: str | None, name: str) -> str:
@@ -347,38 +284,3 @@ class MySQLWriter(Writer):
                 cursor.execute("SHOW VARIABLES LIKE 'innodb_snapshot_isolation'")
                 waits = any(value == "ON" for _, value in cursor.fetchall())
             return Settings(max_bytes, charset, waits)
-
-
-def get_integer_type(values: Sequence[int]) -> str | None:
-    """Return the type in which JSON_TABLE gives back `values`, if there is one."""
-    least, most = min(values), max(values)
-    return next(
-        (
-            json_type
-            for json_type, (lowest, highest) in JSON_INTEGERS.items()
-            if lowest <= least and most <= highest
-        ),
-        None,
-    )
-
-
-def measure(columns: Sequence[Sequence[Any]], kinds: Sequence[set[type]]) -> int:
-    """Return how many bytes `columns` take in a statement, at the most."""
-    characters = 0
-    for column, of_column in zip(columns, kinds, strict=True):
-        if of_column <= {str, bytes}:
-            characters += sum(map(len, column))
-        else:
-            characters += sum(len(x) for x in column if isinstance(x, (str, bytes)))
-    # A character takes four bytes, or six as \uXXXX, and the backslash is escaped
-    # once more.
-    return characters * 7 + ROW_BYTES * len(columns) * len(columns[0])
-
-
-def measure_literal(value: Any) -> int:
-    """Return how many bytes a text takes as a literal, its quotes left out."""
-    if isinstance(value, str):
-        value = value.encode()
-    if not isinstance(value, bytes):
-        return 0
-    return len(value) + sum(map(value.count, ESCAPED))

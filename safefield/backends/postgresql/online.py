@@ -152,12 +152,9 @@ class OnlineSteps:
         self._validate(name)
 
     def _set_default(self) -> None:
-        column = self.catalogue.find_column()
-        is_there = column is not None and column.has_default
-        is_wanted = self.wanted.has_default()
-        if self.wanted.changes_default() or (is_wanted and not is_there):
+        if self.wanted.needs_default(self.catalogue.find_column()):
             sql, params = self.editor._alter_column_database_default_sql(
-                self.plan.model, None, self.field, drop=not is_wanted
+                self.plan.model, None, self.field, drop=not self.wanted.has_default()
             )
             self.alter(sql, params)
 

@@ -39,8 +39,10 @@ class PostgreSQLSchema(Schema):
     # What is done
 
     def change(self, function: Callable[[], Result]) -> Result:
-        is_plain = self.catalogue.has_plain_editor
-        return self._change_briefly(function) if is_plain else function()
+        if self.catalogue.has_plain_editor:
+            return self._change_briefly(function)
+        # That of another package sees to its locks itself.
+        return function()
 
     def change_alone(self, function: Callable[[], Result]) -> Result:
         def change() -> Result:

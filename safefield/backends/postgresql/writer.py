@@ -67,7 +67,6 @@ class PostgreSQLWriter(Writer):
     def get_freezers(
         cls, connection: BaseDatabaseWrapper
     ) -> dict[type, Callable[[Any], Any]]:
-        """Return what makes a parameter one that nobody can change, see Writer."""
         from django.db.backends.postgresql.psycopg_any import Jsonb
 
         freezers = super().get_freezers(connection)

@@ -19,6 +19,11 @@ from django.db.backends.sqlite3.schema import DatabaseSchemaEditor
 from django.db.backends.utils import strip_quotes
 
 from safefield.backends.sqlite.definition import Definition, name_of, quote
+from safefield.backends.sqlite.referring import (
+    Alterations,
+    find_keys_to,
+    find_own_keys,
+)
 from safefield.fields import AnyField, strip_default
 
 #: Tables in which SQLite keeps what it knows of others, by the column with their
@@ -27,8 +32,6 @@ NOTES = {"sqlite_sequence": "name", "sqlite_stat1": "tbl", "sqlite_stat4": "tbl"
 
 #: Names of the number of a row, of which a column may have taken one or two.
 ROW_NUMBERS = ("rowid", "_rowid_", "oid")
-
-Alterations = Sequence[tuple[AnyField, AnyField]]
 
 
 @contextmanager
@@ -55,17 +58,14 @@ def remake_from_definition(
         delete_field: AnyField | None = None,
         alter_fields: Alterations = (),
     ) -> None:
-        if model._meta.db_table == table:
-            remaking = _Remake(editor, model, leftover_indexes())
-            alter_fields = [*alter_fields, *_find_own_keys(alter_fields, editor)]
+        is_other = model._meta.db_table != table
+        remaking = _Remake(editor, model, () if is_other else leftover_indexes())
+        if is_other:
+            # Only what points to the column.
+            alter_fields = find_keys_to(model, table)
         else:
-            # Of another table, only what points to the column.
-            remaking = _Remake(editor, model, ())
-            alter_fields = [
-                (field, field)
-                for field in model._meta.local_concrete_fields
-                if _leads_to(field, table)
-            ]
+            keys = find_own_keys(alter_fields, editor.connection)
+            alter_fields = [*alter_fields, *keys]
         if create_field is not None:
             remaking.create(create_field)
         elif delete_field is not None:
@@ -78,31 +78,6 @@ def remake_from_definition(
         yield
     finally:
         del editor._remake_table
-
-
-def _find_own_keys(
-    alterations: Alterations, editor: BaseDatabaseSchemaEditor
-) -> Alterations:
-    """Return the foreign keys of the table to a column of its own that changes."""
-    return [
-        (key, key)
-        for old, new in alterations
-        if old.db_type(editor.connection) != new.db_type(editor.connection)
-        for key in new.model._meta.local_concrete_fields
-        if key.is_relation
-        and key.column != new.column
-        and key.target_field.model._meta.db_table == new.model._meta.db_table
-        and key.target_field.column == new.column
-    ]
-
-
-def _leads_to(field: AnyField, table: str) -> bool:
-    """Return whether a foreign key refers to `table`, or to a key that does."""
-    while field.remote_field is not None:
-        field = field.target_field
-        if field.model._meta.db_table == table:
-            return True
-    return False
 
 
 class _Object(NamedTuple):
