@@ -12,7 +12,7 @@ from django.db.models.functions import Cast, Concat, Lower
 from django.utils.text import slugify
 
 from benchmarks.films import TABLE, get_history
-from safefield.filling.backfill import Backfill
+from safefield.filling.table_walk import TableWalk
 from safefield.operations import AddFieldWithBackfill
 
 #: Seconds by name of the part of a way.
@@ -115,13 +115,13 @@ def run_safefield(
     select_related: tuple[str, ...] = (),
 ) -> Seconds:
     seconds: Seconds = {}
-    original = Backfill.run_pages
+    original = TableWalk.run
 
-    def run_pages(self: Any, *arguments: Any) -> None:
+    def run(self: Any, *arguments: Any, **options: Any) -> Any:
         with timed(seconds, "fill"):
-            original(self, *arguments)
+            return original(self, *arguments, **options)
 
-    Backfill.run_pages = run_pages  # type: ignore[method-assign]
+    TableWalk.run = run  # type: ignore[method-assign]
     operation = AddFieldWithBackfill(
         "Movie", "slug", field, populate, select_related=select_related
     )

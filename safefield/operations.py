@@ -288,7 +288,7 @@ class AddFieldWithBackfill(_BackfillOperation, AddField):
         prefetch_related (Sequence[str]): Names for
             QuerySet.prefetch_related().
         batch_size (int | None): Rows in a batch, at least 1. None: sized by
-            time, see BATCH_SECONDS in batches.py.
+            time, see BATCH_SECONDS in batch_size.py.
         unique_with (Sequence[str]): Other fields that the value must be unique
             together with, as a constraint says that a later operation adds.
         allow_blank (bool): Whether rows may get an empty text though the field

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from django.db.models import Model, QuerySet
 
 from safefield.filling.assignment import snapshot
-from safefield.filling.backfill import Backfill
+from safefield.filling.preparation import Preparation
 
 #: Colliding rows numbered together, and answers in one question to the
 #: database. Each question reads the column once, for there is no index yet.
@@ -25,7 +25,7 @@ class Answer(NamedTuple):
 
     Args:
         value (Any): As Django reads it from the column.
-        prepared (tuple): Ready for the database, see Backfill.prepare().
+        prepared (tuple): Ready for the database, see Preparation.prepare().
         group (tuple): The values of the columns that it is unique together with.
         key (tuple): Stands for group and value in a dictionary.
     """
@@ -42,21 +42,22 @@ class Answers:
 
     Args:
         function (Callable): The user's function.
-        engine (Backfill): Checks and converts what it says.
+        preparation (Preparation): Checks and converts what it says.
         get_rows (Callable[[], QuerySet]): Gives the rows that have a value.
     """
 
     def __init__(
         self,
         function: Callable[..., Any],
-        engine: Backfill,
+        preparation: Preparation,
         get_rows: Callable[[], QuerySet[Any, Any]],
     ) -> None:
-        self.function = bind_max_length(function, engine.plan.field.max_length)
-        self.engine = engine
+        self.plan = preparation.plan
+        self.function = bind_max_length(function, self.plan.field.max_length)
+        self.preparation = preparation
         self.get_rows = get_rows
         #: Answers in one question.
-        self.limit = QUESTION_VALUES // len(engine.plan.unique_columns)
+        self.limit = QUESTION_VALUES // len(self.plan.unique_columns)
         #: Whether an answer is free, for the answers that were asked about.
         self.known: dict[Any, bool] = {}
 
@@ -69,17 +70,11 @@ class Answers:
         Raises:
             ValidationError: It is not a good value.
         """
-        engine = self.engine
         # A copy: the function may change it, and is asked again.
         answer = self.function(row, snapshot(value), number)
-        if engine.assignment is None:
-            columns = {engine.plan.field: answer}
-        else:
-            columns = engine.assign(engine.assignment.copy(row), answer)
-        prepared = engine.prepare(columns)
-        answer = columns[engine.plan.field]
-        if not engine.values.accepts(answer):
-            answer = snapshot(engine.values.clean(answer))
+        instance = self.preparation.copy(row)
+        answer, prepared = self.preparation.prepare(instance, answer)
+        answer = self.preparation.get_stored(answer)
         return Answer(answer, prepared, group, freeze((answer, *group)))
 
     def learn(self, answers: Iterable[Answer]) -> None:
@@ -89,7 +84,7 @@ class Answers:
         }
         if not unknown:
             return
-        columns = self.engine.plan.unique_columns
+        columns = self.plan.unique_columns
         rows = self.get_rows()
         for position, column in enumerate(columns):
             # Lists and dicts are free until the database says otherwise: not every

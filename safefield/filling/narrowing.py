@@ -14,7 +14,7 @@ from safefield.conf import get_configuration
 from safefield.exceptions import BackfillError, BadRow
 from safefield.fields import AnyField
 from safefield.filling.comparison import LIMITED_TEXTS, Comparison
-from safefield.filling.pages import cut
+from safefield.filling.key_pages import cut
 from safefield.plan import Plan
 from safefield.progress import step
 from safefield.reports import MAX_BAD_ROWS, group_rows, make_error, shorten

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from safefield.exceptions import BackfillError
 from safefield.fields import is_stock_integer
+from safefield.filling.table_walk import Walked
 from safefield.plan import Plan
 
 #: A sweep of so many seconds is short enough to be done once more by the last steps,
@@ -21,69 +22,64 @@ MAX_SWEEPS = 10
 HOPELESS_SWEEPS = 2
 
 
-class Sweeper(Protocol):
-    """What fills rows; see Backfill."""
+class Sweep(Protocol):
+    """Fills rows that have no value yet, if there are such behind a key."""
 
-    plan: Plan
-    #: Rows that got a value in the last pass.
-    count: int
-    #: The greatest key that was there when it began.
-    end: Any
-
-    def sweep(self, after: Any = None, *, is_whole: bool = True) -> None:
-        """Fill rows that have no value yet, if there are such behind a key."""
+    def __call__(self, after: Any = None, *, is_whole: bool = True) -> Walked:
+        """Fill them, see Fill.sweep()."""
 
 
-class Pursuit:
+def pursue(plan: Plan, sweep: Sweep, filled: Walked, seconds: float) -> int:
     """
-    Sweeps behind a fill.
+    Sweep behind a fill until there is little to do.
+
+    Nothing was passed over in a whole page, and who inserts takes higher integers. So
+    most tables are not read once more, only their end. What a long transaction
+    inserted before is for enforce() to find, as what comes from now on.
 
     Args:
-        backfill (Sweeper): What fills rows.
-        count (int): Rows that the fill has filled.
+        plan (Plan): What the operation asks for.
+        sweep (Sweep): Fills what has no value.
+        filled (Walked): What the fill has done.
         seconds (float): How long it took.
+
+    Returns:
+        int: Rows that were worked on.
+
+    Raises:
+        BackfillError: Rows come in faster than they are filled.
     """
+    # Other keys than integers do not only grow.
+    grows = is_stock_integer(plan.model._meta.pk)
+    after = filled.whole_until if grows else None
+    rows = hopeless = 0
+    before = filled.filled
+    for number in range(MAX_SWEEPS):
+        begun = time.monotonic()
+        swept = sweep(after, is_whole=not number or not grows)
+        rows += swept.rows
+        before_seconds, seconds = seconds, time.monotonic() - begun
+        if not swept.filled or seconds < SHORT_SECONDS:
+            break
+        # Where all rows have to be read again, that says nothing.
+        hopeless = hopeless + 1 if grows and swept.filled >= before else 0
+        if hopeless == HOPELESS_SWEEPS:
+            came = swept.filled / before_seconds
+            raise make_hopeless_error(plan, came, swept.filled / seconds)
+        before = swept.filled
+        if grows:
+            after = swept.end
+    return rows
 
-    def __init__(self, backfill: Sweeper, count: int, seconds: float) -> None:
-        self.backfill = backfill
-        self.count = count
-        self.seconds = seconds
 
-    def run(self, after: Any) -> None:
-        """
-        Sweep until there is little to do.
-
-        Args:
-            after (Any): The key behind which rows may have no value; None for all.
-
-        Raises:
-            BackfillError: Rows come in faster than they are filled.
-        """
-        backfill = self.backfill
-        grows = is_stock_integer(backfill.plan.model._meta.pk)
-        hopeless = 0
-        for number in range(MAX_SWEEPS):
-            begun = time.monotonic()
-            backfill.sweep(after, is_whole=not number or not grows)
-            seconds = time.monotonic() - begun
-            if not backfill.count or seconds < SHORT_SECONDS:
-                return
-            # Where all rows have to be read again, that says nothing.
-            hopeless = hopeless + 1 if grows and backfill.count >= self.count else 0
-            if hopeless == HOPELESS_SWEEPS:
-                raise self._make_error(backfill.count, seconds)
-            self.count, self.seconds = backfill.count, seconds
-            if grows:
-                after = backfill.end
-
-    def _make_error(self, count: int, seconds: float) -> BackfillError:
-        plan = self.backfill.plan
-        return BackfillError(
-            f"{plan.title}: rows come in faster than they are filled: about "
-            f"{count / self.seconds:,.0f} a second came, and {count / seconds:,.0f} a "
-            f"second were filled. Slow down what inserts them, or wait for a quieter "
-            f"hour. The rows that are filled stay. Run migrate again: it goes on from "
-            f"here.",
-            model=plan.label,
-            field=plan.field_name,
-        )
+def make_hopeless_error(plan: Plan, came: float, filled: float) -> BackfillError:
+    """Return what to say where more rows come in a second than are filled in one."""
+    return BackfillError(
+        f"{plan.title}: rows come in faster than they are filled: about "
+        f"{came:,.0f} a second came, and {filled:,.0f} a "
+        f"second were filled. Slow down what inserts them, or wait for a quieter "
+        f"hour. The rows that are filled stay. Run migrate again: it goes on from "
+        f"here.",
+        model=plan.label,
+        field=plan.field_name,
+    )

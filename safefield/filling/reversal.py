@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from types import SimpleNamespace
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
 
-from django.core.exceptions import FieldDoesNotExist
 from django.db import DatabaseError, transaction
 from django.db.models import Model, QuerySet
 from django.db.models.expressions import Col
 from django.db.models.lookups import IsNull
 
+from safefield.backends import get_backend
 from safefield.backends.base.schema import Schema
 from safefield.backends.base.writer import Writer
-from safefield.conf import get_configuration
-from safefield.exceptions import BadRow, BadValue
+from safefield.exceptions import BadRow
 from safefield.fields import AnyField
-from safefield.filling.assignment import Assignment
-from safefield.filling.attributes import has_own_attribute
+from safefield.filling.bad_rows import blame_row, make_bad_rows_error
+from safefield.filling.key_pages import Page
 from safefield.filling.marker import Marker
-from safefield.filling.passes import Pass
-from safefield.filling.values import Values
+from safefield.filling.reverse_answers import Answer, ReverseAnswers
+from safefield.filling.row_reader import RowReader
+from safefield.filling.table_walk import Batch, PageWork, TableWalk, Take
 from safefield.filling.violations import find_violation
 from safefield.plan import Plan
-from safefield.populate import bind, function_name
+from safefield.populate import function_name
 
 
-class Reversal(Pass):
+class Reversal:
     """
     Write back what reverse says of each row.
 
@@ -37,46 +38,32 @@ class Reversal(Pass):
     """
 
     def __init__(self, plan: Plan, schema: Schema) -> None:
-        super().__init__(plan, schema, plan.new_model)
         assert plan.reverse is not None
-        self.reverse = bind(plan.reverse, plan.migration_apps)
+        self.plan = plan
+        self.schema = schema
+        self.model = plan.new_model
+        self.connection = schema.connection
+        self.alias = schema.connection.alias
         self.source = function_name(plan.reverse)
-        self.goes_away = plan.old_field is None
         self.marker: Marker | None = None
         #: The column that is set to NULL row by row.
         self.done: AnyField | None = None
-        if self.goes_away and not plan.field.null:
+        if plan.old_field is None and not plan.field.null:
             self.done = plan.interim_field
         elif schema.commits:
             self.marker = Marker(plan, schema)
             self.done = self.marker.field
-        #: The columns that a row is found by, also those of its parents.
-        self.key_names = {
-            field.attname
-            for model in (self.model, *self.model._meta.all_parents)
-            for field in model._meta.pk_fields
-        }
-        #: What assigns the values, where that may do more than set columns.
-        self.assignment: Assignment | None = None
-        if any(
-            has_own_attribute(self.model, field)
-            for field in self.model._meta.concrete_fields
-        ):
-            self.assignment = Assignment(self.model, self.connection)
-        self._values: dict[AnyField, Values] = {}
+        is_left = IsNull(Col(plan.table, self.done), False) if self.done else None
+        self.reader = RowReader(plan, schema, self.model, wanted=is_left)
+        self.answers = ReverseAnswers(plan, schema, self.reader)
         self._writers: dict[tuple[type[Model], tuple[AnyField, ...]], Writer] = {}
 
-    def wanted(self) -> Any:
-        """Return the condition that a row is not reversed yet."""
-        return (
-            None
-            if self.done is None
-            else IsNull(Col(self.plan.table, self.done), False)
-        )
-
-    def run(self) -> None:
+    def run(self) -> int:
         """
         Reverse every row.
+
+        Returns:
+            int: Rows that were reversed.
 
         Raises:
             BackfillError: Some rows could not be reversed. The others are,
@@ -84,145 +71,59 @@ class Reversal(Pass):
         """
         if self.marker is not None:
             self.marker.add()
-        self.run_pages(f"Reversing {self.plan.title}")
-        if self.done is not None and not self.bad_rows:
-            # What the application inserted behind the pass.
-            self.run_pages(f"Reversing {self.plan.title}")
+        rows: QuerySet[Any] = QuerySet(self.model, using=self.alias)
+        walk = TableWalk(self.schema, rows)
+        walked = walk.run(f"Reversing {self.plan.title}", self)
+        count = walked.rows
+        if self.done is not None and not walked.bad_rows:
+            # What the application inserted behind the walk.
+            walked = walk.run(f"Reversing {self.plan.title}", self)
+            count += walked.rows
+        if not walked.bad_rows:
+            return count
         kept = (
             "The other rows are reversed, and the column is still there."
             if self.schema.commits
             else "Nothing was changed."
         )
-        self.raise_bad(
+        raise make_bad_rows_error(
+            self.plan,
+            walked.bad_rows,
             " could not be reversed in some rows",
             f"{kept} Fix {self.source} and run migrate again.",
         )
 
-    def handle(self, rows: Sequence[Model], *, savepoints: bool) -> None:
-        """Write back what reverse says of one batch."""
-        # Rows whose answers name the same fields are written together.
-        groups: dict[tuple[AnyField, ...], list[_Answer]] = {}
-        reverse = self.guard(self.reverse, savepoints)
-        for row in self.size.take(rows):
-            # Read before reverse has the row, which it may change.
-            key = self.last_key = self.key_of(row)
-            parts = SimpleNamespace(
-                **{name: getattr(row, name) for name in self.key_names}
-            )
-            try:
-                copy = None if self.assignment is None else self.assignment.copy(row)
-                answer = self._checked(reverse(row) or {})
-                if copy is not None:
-                    answer = self._assign(copy, answer)
-                prepared = {
-                    field: self._prepare(field, answer[field.name])
-                    for field in map(self.model._meta.get_field, sorted(answer))
-                }
-            except DatabaseError as exc:
-                if not savepoints:
-                    raise
-                self.note_bad(key, self.source, exc)
-            except Exception as exc:
-                self.note_bad(key, self.source, exc)
+    @contextmanager
+    def open(self, *, skips_locked: bool) -> Iterator[PageWork]:
+        """Get ready for a walk, see Work."""
+        yield PageWork(partial(self._reverse_page, skips_locked))
+
+    def _reverse_page(
+        self, skips_locked: bool, page: Page, take: Take, is_singly: bool
+    ) -> Batch:
+        """Write back what reverse says of the rows of a page."""
+        rows = self.reader.read_page(page, skips_locked=skips_locked)
+        if not rows:
+            return Batch()
+        asked = self.answers.ask(take(rows), singly=is_singly)
+        bad_rows = list(asked.bad_rows)
+        for fields, answers in asked.groups.items():
+            there, missing = self.answers.split_existing(fields, answers)
+            bad_rows += missing
+            if is_singly:
+                for single in there:
+                    bad_rows += self._write_singly(fields, single)
             else:
-                group = groups.setdefault(tuple(prepared), [])
-                group.append(_Answer(key, parts, tuple(prepared.values())))
-        for fields, answers in groups.items():
-            answers = self._take_existing(fields, answers)
-            if savepoints:
-                for single in answers:
-                    self._write_singly(fields, single)
-            else:
-                self._write(fields, answers)
+                self._write(fields, there)
+        return Batch(
+            found=len(rows),
+            rows=asked.count,
+            bad_rows=bad_rows,
+            stopped_at=page.find_stop(len(rows), asked.count, asked.last_key),
+        )
 
-    def _prepare(self, field: AnyField, value: Any) -> Any:
-        if field not in self._values:
-            self._values[field] = Values(
-                field, self.connection, allow_blank=self.plan.allow_blank
-            )
-        return self._values[field].prepare(value)
-
-    def _assign(self, copy: Model, answer: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return `answer` with all that assigning its values to `copy` changes."""
-        assert self.assignment is not None
-        fields = [self.model._meta.get_field(name) for name in answer]
-        if not any(has_own_attribute(self.model, field) for field in fields):
-            return answer
-        found = self.assignment.assign(copy, answer)
-        return {
-            field.name: value
-            for field, value in found.items()
-            if field.name in answer or not self._is_going(field)
-        }
-
-    def _is_going(self, field: AnyField) -> bool:
-        return self.goes_away and bool(field.name == self.plan.field_name)
-
-    def _checked(self, answer: Any) -> Mapping[str, Any]:
-        """
-        Return an answer by the names of its fields.
-
-        Raises:
-            BadValue: It names something else than columns that can be written.
-        """
-        if not isinstance(answer, Mapping):
-            raise BadValue(
-                f"it must be a mapping of field names to values or None, not "
-                f"{type(answer).__name__}"
-            )
-        checked: dict[str, Any] = {}
-        for name, value in answer.items():
-            try:
-                field: AnyField = self.model._meta.get_field(name)
-            except FieldDoesNotExist:
-                shows_name = get_configuration().SHOW_VALUES
-                shown = repr(name) if shows_name else "of a name in its answer"
-                raise BadValue(f"{self.plan.label} has no field {shown}") from None
-            if not field.concrete or field.many_to_many or field.primary_key:
-                raise BadValue(f"{name!r} is not a column that can be written")
-            if self._is_going(field):
-                raise BadValue(f"{name!r} is the column that goes away")
-            if field.name in checked:
-                raise BadValue(f"{field.name!r} and {field.attname!r} are one column")
-            checked[field.name] = value
-        return checked
-
-    def _take_existing(
-        self, fields: Sequence[AnyField], answers: list[_Answer]
-    ) -> list[_Answer]:
-        """Return the answers whose keys are there, and take note of the others."""
-        for position, field in enumerate(fields):
-            if not (
-                self.connection.features.supports_foreign_keys
-                and getattr(field, "db_constraint", False)
-            ):
-                continue
-            keys = {answer.values[position] for answer in answers} - {None}
-            missing = self._find_missing(field.target_field, keys)
-            label = field.target_field.model._meta.label
-            for answer in answers:
-                if answer.values[position] in missing:
-                    fault = BadValue(f"there is no {label} with this key")
-                    self.note_bad(answer.key, self.source, fault)
-            answers = [a for a in answers if a.values[position] not in missing]
-        return answers
-
-    def _find_missing(self, target: AnyField, keys: set[Any]) -> set[Any]:
-        rows: QuerySet[Any] = QuerySet(target.model, using=self.alias)
-        found = rows.filter(**{f"{target.attname}__in": keys})
-        known = {
-            target.get_db_prep_save(key, self.connection)
-            for key in found.values_list(target.attname, flat=True)
-        }
-        # One by one: a collation may take another spelling for the same.
-        return {
-            key
-            for key in keys - known
-            if not rows.filter(**{target.attname: key}).exists()
-        }
-
-    def _write_singly(self, fields: Sequence[AnyField], answer: _Answer) -> None:
-        """Write back one row, so that an error is about this row alone."""
+    def _write_singly(self, fields: Sequence[AnyField], answer: Answer) -> list[BadRow]:
+        """Write back one row; return it if the database refuses it."""
         try:
             with transaction.atomic(using=self.alias):
                 self._write(fields, [answer])
@@ -230,11 +131,11 @@ class Reversal(Pass):
             violation = isinstance(exc, DatabaseError) and find_violation(exc)
             if violation:
                 reason = f"the database refused what {self.source} gave"
-                self.bad_rows.append(BadRow(answer.key, f"{reason}: {violation.value}"))
-            else:
-                self.note_bad(answer.key, "the database", exc)
+                return [BadRow(answer.key, f"{reason}: {violation.value}")]
+            return [blame_row(self.schema, answer.key, "the database", exc)]
+        return []
 
-    def _write(self, fields: Sequence[AnyField], answers: Sequence[_Answer]) -> None:
+    def _write(self, fields: Sequence[AnyField], answers: Sequence[Answer]) -> None:
         # In multi-table inheritance a field may be in the table of a parent.
         by_model: dict[type[Model], list[int]] = {}
         if self.done is not None:
@@ -257,25 +158,10 @@ class Reversal(Pass):
 
     def _get_writer(self, model: type[Model], fields: tuple[AnyField, ...]) -> Writer:
         if (model, fields) not in self._writers:
-            self._writers[model, fields] = self.writer_class(
+            self._writers[model, fields] = get_backend(self.connection).writer(
                 self.connection,
                 model,
                 fields,
                 set_null=self.done if model is self.model else None,
             )
         return self._writers[model, fields]
-
-
-class _Answer(NamedTuple):
-    """
-    What reverse says of one row.
-
-    Args:
-        key (Any): Primary key of the row.
-        parts (Any): Has the parts of the key, and the keys of its parents.
-        values (tuple): Ready for the database.
-    """
-
-    key: Any
-    parts: Any
-    values: tuple[Any, ...]

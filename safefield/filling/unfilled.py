@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from django.db.models import Model, QuerySet
+from django.db.models import QuerySet
 
 from safefield.backends.base.writer import Row
 from safefield.exceptions import BadRow
@@ -13,9 +13,6 @@ from safefield.exceptions import BadRow
 #: Reasons that no value of populate is the cause of.
 UNKEPT = "the database kept no value: a trigger or rule undoes the UPDATE"
 BY_THE_DATABASE = (UNKEPT, "the database raised ")
-
-#: A row, its key, and what is written.
-Computed = tuple[Model, Any, Row]
 
 
 class Written(NamedTuple):
@@ -30,36 +27,24 @@ class Written(NamedTuple):
     keys: list[Any]
     rows: list[Row]
 
-    def add(self, computed: Sequence[Computed]) -> None:
-        """Add rows."""
-        self.keys.extend([key for _, key, _ in computed])
-        self.rows.extend([row for _, _, row in computed])
-
 
 class Unfilled:
     """
-    Rows that an UPDATE left without a value.
+    Rows that the UPDATEs of a walk left without a value.
 
     The database says of each UPDATE how many rows it took, so that a look at the rows
     themselves is seldom needed.
 
     Args:
         get_rows (Callable[[], QuerySet]): Gives the rows that have no value.
+        looks_always (bool): Whether each batch is read again when it is written, and
+            not only the first.
     """
 
-    def __init__(self, get_rows: Callable[[], QuerySet[Any, Any]]) -> None:
+    def __init__(
+        self, get_rows: Callable[[], QuerySet[Any, Any]], *, looks_always: bool
+    ) -> None:
         self.get_rows = get_rows
-        self._looks_always = False
-        self._looks_next = False
-
-    def begin(self, *, looks_always: bool) -> None:
-        """
-        Take note that a pass begins.
-
-        Args:
-            looks_always (bool): Whether each batch is read again when it is written,
-                and not only the first.
-        """
         self._looks_always = looks_always
         self._looks_next = True
 

@@ -41,7 +41,7 @@ from safefield.reports import MAX_BAD_ROWS, Finding, make_error
 #: Internal types of fields whose texts safefield.numbered can number.
 NUMBERED_TYPES = {"CharField", "SlugField", "TextField"}
 
-#: Rows emptied in one transaction, see BATCH_SECONDS in batches.py.
+#: Rows emptied in one transaction, see BATCH_SECONDS in batch_size.py.
 EMPTIED_ROWS = 500
 
 

@@ -2,28 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from safefield.filling.batches import BATCH_SECONDS, MAX_ROWS
+from safefield.filling.batch_size import BATCH_SECONDS, MAX_ROWS, Timing
 
 #: How many times less, or more, an estimate may be of less than so many rows.
 LATITUDES = {1_000: 4.0, 10_000: 2.0}
-
-
-@dataclass(frozen=True)
-class Batch:
-    """
-    One batch of a rehearsal.
-
-    Args:
-        rows (int): Rows in it.
-        seconds (float): Seconds that it took.
-        computing_seconds (float): Of these, the seconds in populate.
-    """
-
-    rows: int
-    seconds: float
-    computing_seconds: float
 
 
 @dataclass(frozen=True)
@@ -43,7 +28,7 @@ class Estimate:
 
 
 def estimate(
-    batches: list[Batch],
+    batches: Sequence[Timing],
     rows: int,
     *,
     batch_rows: int | None,
@@ -57,7 +42,7 @@ def estimate(
     row: the first batches are small, and all that there are of a few rows.
 
     Args:
-        batches (list[Batch]): The batches of the rehearsal.
+        batches (Sequence[Timing]): The batches of the rehearsal.
         rows (int): Rows that migrate is to fill.
         batch_rows (int | None): Rows in each of its batches; None: sized by time.
         other_seconds (float): Seconds of the rehearsal beside the batches.
@@ -75,7 +60,7 @@ def estimate(
     return Estimate(seconds, seconds / latitude, seconds * latitude)
 
 
-def _extrapolate(batches: list[Batch], rows: int, batch_rows: int | None) -> float:
+def _extrapolate(batches: Sequence[Timing], rows: int, batch_rows: int | None) -> float:
     """Return the seconds of so many rows, from those of some batches."""
     largest = max((batch.rows for batch in batches), default=1)
     # The first ones are small, and slow for other reasons too.

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.db import DatabaseError, transaction
 from django.db.models import CheckConstraint, Model, QuerySet
-from django.db.models.expressions import Col
-from django.db.models.lookups import IsNull
 
 from safefield.backends import get_backend
 from safefield.backends.base.column import LiveColumn
@@ -19,24 +17,42 @@ from safefield.backends.base.shadow import Layout, Shadow
 from safefield.exceptions import BackfillError
 from safefield.fields import AnyField
 from safefield.filling.attributes import has_own_attribute
-from safefield.filling.backfill import Backfill
+from safefield.filling.batch_size import Timing
+from safefield.filling.fill import Fill
 from safefield.filling.narrowing import Narrowing, make_refusal
-from safefield.filling.pages import Page
+from safefield.filling.refusals import find_column, refuse_plan
+from safefield.filling.refused_constraints import refused
+from safefield.filling.target import Target, has_no_value
 from safefield.inspection.entries import Entry
-from safefield.inspection.estimate import Batch
 from safefield.inspection.states import clone, redirect
 from safefield.inspection.supply import Supply
 from safefield.plan import Plan
-from safefield.steps import (
-    fill_and_check,
-    find_column,
-    get_backfill,
-    refuse_plan,
-    refused,
-)
 
 #: The model of the temporary table, among the historical ones.
 SHADOW_MODEL = "SafefieldRehearsal"
+
+
+@dataclass(frozen=True)
+class Tried:
+    """
+    What came of a backfill on the temporary table.
+
+    Args:
+        link (Link): The backfill.
+        error (BackfillError | None): What migrate would raise.
+        filled (int): Rows that had a value before.
+        originals (Mapping): What rows had that had to give way to others, by their
+            primary keys.
+        batches (Sequence[Timing]): How long each batch took.
+        seconds (float): Seconds beside those.
+    """
+
+    link: Link
+    error: BackfillError | None
+    filled: int
+    originals: Mapping[Any, Any]
+    batches: Sequence[Timing]
+    seconds: float
 
 
 class Link:
@@ -86,21 +102,9 @@ class Link:
         if self.column is None and self.plan.old_field is not None:
             # An operation before it makes the column.
             self.column = LiveColumn(null=True, has_default=False)
-        #: The plan on the temporary table alone, and the one of the engine.
+        #: The plan on the temporary table alone.
         self.shadow_plan = self._make_shadow_plan()
-        self.engine_plan = (
-            self.shadow_plan
-            if supply.is_needed
-            else replace(self.plan, new_model=self.shadow_plan.new_model)
-        )
         self.column_name = str(self.plan.field.attname)
-        self.engine: Backfill | None = None
-        self.error: BackfillError | None = None
-        self.batches: list[Batch] = []
-        #: Seconds beside those of the batches.
-        self.seconds = 0.0
-        #: Rows that had a value before.
-        self.filled = 0
 
     def make_layout(self) -> Layout:
         """Return what the temporary table is to be made of."""
@@ -136,10 +140,14 @@ class Link:
             column=self.plan.old_field or self.plan.field if self.has_column else None,
         )
 
-    def prepare(self, shadow: Shadow) -> None:
-        """Give the temporary table the column, or the column its new type."""
+    def prepare(self, shadow: Shadow) -> BackfillError | None:
+        """
+        Give the temporary table the column, or the column its new type.
+
+        Returns:
+            BackfillError | None: What the database has against it.
+        """
         schema = self._make_schema(self.shadow_plan)
-        self.engine = self.error = None
         try:
             with self._undone_together():
                 if self.plan.old_field is not None:
@@ -148,9 +156,10 @@ class Link:
                     shadow.add(self.plan.field)
                 shadow.try_definition(schema)
         except BackfillError as exc:
-            self.error = exc
+            return exc
         except DatabaseError as exc:
-            self.error = self._refuse_definition(exc)
+            return self._refuse_definition(exc)
+        return None
 
     def _refuse_definition(self, exc: DatabaseError) -> BackfillError:
         if self.plan.old_field is not None:
@@ -162,38 +171,44 @@ class Link:
             field=self.plan.field_name,
         )
 
-    def run(self, shadow: Shadow, *, may_write: bool) -> None:
-        """Do what migrate does; the error is what it would raise."""
-        if self.error is not None:
-            return
-        self.batches = []
+    def run(self, shadow: Shadow, *, may_write: bool) -> Tried:
+        """Do what migrate does."""
+        error: BackfillError | None = None
+        batches: list[Timing] = []
         # An expression calls no Python that could write, and wants a table of its own.
         may_write = may_write or self.plan.is_expression
         with shadow.watch(may_write=may_write):
             values = {f"{self.column_name}__isnull": False}
-            self.filled = self.rows().filter(**values).count()
-            self.engine = self._make_engine()
+            filled = self.rows().filter(**values).count()
+            fill = Fill(self._make_target(batches))
             started = self.clock()
             try:
-                fill_and_check(self.engine, self.column, prepare=lambda: None)
+                fill.fill_and_check(self.column, prepare=lambda: None)
             except BackfillError as exc:
-                self.error = exc
-            self.seconds = self.clock() - started
-            self.seconds -= sum(batch.seconds for batch in self.batches)
-        if self.error is None:
-            self._enforce(shadow, self.engine)
+                error = exc
+            seconds = self.clock() - started
+            seconds -= sum(batch.seconds for batch in batches)
+        return Tried(
+            self,
+            error or self._enforce(shadow, fill),
+            filled,
+            {} if fill.collisions is None else fill.collisions.originals,
+            batches,
+            seconds,
+        )
 
     def rows(self) -> QuerySet[Any, Any]:
         """Return the rows of the temporary table."""
         return QuerySet(self.shadow_plan.new_model, using=self.connection.alias)
 
-    def _enforce(self, shadow: Shadow, engine: Backfill) -> None:
+    def _enforce(self, shadow: Shadow, fill: Fill) -> BackfillError | None:
         schema = self._make_schema(replace(self.shadow_plan))
         try:
             with transaction.atomic(using=self.connection.alias):
                 shadow.enforce(schema)
         except DatabaseError as exc:
-            self.error = refused(self.shadow_plan, schema, exc, engine)
+            return refused(self.shadow_plan, schema, exc, fill.filled)
+        return None
 
     def _undone_together(self) -> AbstractContextManager[Any]:
         """Return a savepoint, where there is a transaction."""
@@ -259,83 +274,38 @@ class Link:
                     ]
         return fields
 
-    # The engine
+    # The fill
 
     def _make_schema(self, plan: Plan) -> Schema:
         return get_backend(self.connection).schema(self.editor, plan)
 
-    def _make_engine(self) -> Backfill:
-        """Return the engine, which writes to the temporary table."""
-        schema: Any = self._make_schema(self.engine_plan)
-        rows = self.rows().count()
-        schema.catalogue.estimate_rows = lambda: rows
-        plain = type(get_backfill(self.engine_plan, schema))
-        bases: tuple[type, ...] = (_Timed, plain)
-        if not self.supply.is_needed:
-            bases = (
-                _OverExpression if self.plan.is_expression else _OverRows,
-                *bases,
-            )
-        engine: Any = type("Rehearsed", bases, {})(self.engine_plan, schema)
-        engine.link = self
-        if self.limit is not None:
-            empty = self.rows().filter(**{f"{self.column_name}__isnull": True})
-            engine.final_key = (
-                empty.order_by("-pk").values_list("pk", flat=True).first()
-            )
-        return engine  # type: ignore[no-any-return]  # a class made here
-
-
-class _Timed:
-    """Mixed in before any engine, to take down how long its batches take."""
-
-    link: Link
-    size: Any
-
-    def _run_page(self, page: Page) -> tuple[int, Any, bool]:
-        clock = self.size.clock = self.link.clock
-        started = clock()
-        found = super()._run_page(page)  # type: ignore[misc]  # mixed in
-        if self.size.taken:
-            self.link.batches.append(
-                Batch(self.size.taken, clock() - started, self.size.computing_seconds)
-            )
-        return found  # type: ignore[no-any-return]  # mixed in
-
-
-class _OverRows:
-    """Mixed in before an engine that calls populate for the rows of the table."""
-
-    link: Link
-    #: The last row that is rehearsed; None for all.
-    final_key: Any = None
-
-    def wanted(self) -> Any:
-        """Return the condition that a row of the real table has no value yet."""
-        if not self.link.has_column:
-            return None
-        plan = self.link.plan
-        return IsNull(Col(plan.table, plan.interim_field), True)
-
-    def empty_rows(self) -> QuerySet[Any, Any]:
-        """Return no rows: nothing undoes an UPDATE of the temporary table."""
-        return self.link.rows().none()
-
-    def all_rows(self) -> QuerySet[Any, Any]:
-        """Return the rows that are cut into pages."""
-        if self.final_key is not None:
-            return self.link.rows()
-        return super().all_rows()  # type: ignore[misc, no-any-return]  # mixed in
-
-    def rows(self) -> QuerySet[Any, Any]:
-        """Return the rows as populate gets them."""
-        rows: QuerySet[Any, Any] = super().rows()  # type: ignore[misc]  # mixed in
-        return rows if self.final_key is None else rows.filter(pk__lte=self.final_key)
-
-
-class _OverExpression:
-    """Mixed in before an engine whose values the database computes from real rows."""
-
-    def _updatable(self) -> Any:
-        # Of the real table, once: the other one has not the columns.
-        return self._values_table()  # type: ignore[attr-defined]  # mixed in
+    def _make_target(self, batches: list[Timing]) -> Target:
+        """Return the temporary table as a target, which takes down its batches."""
+        rows = self.rows()
+        count = rows.count()
+        plan = self.shadow_plan
+        target = Target(
+            plan,
+            self._make_schema(plan),
+            has_no_value(plan),
+            estimate_rows=lambda: count,
+            clock=self.clock,
+            on_batch=batches.append,
+        )
+        if self.supply.is_needed:
+            return target
+        plan = replace(self.plan, new_model=plan.new_model)
+        target = replace(
+            target,
+            plan=plan,
+            schema=self._make_schema(plan),
+            wanted=has_no_value(self.plan) if self.has_column else None,
+            is_beside=True,
+        )
+        if self.limit is None or self.plan.is_expression:
+            return target
+        empty = rows.filter(**{f"{self.column_name}__isnull": True})
+        last_key = empty.order_by("-pk").values_list("pk", flat=True).first()
+        if last_key is None:
+            return target
+        return replace(target, last_key=last_key, paged=rows)

@@ -17,12 +17,11 @@ from safefield.backends import get_backend
 from safefield.backends.base.shadow import SHADOW_TABLE, Shadow
 from safefield.exceptions import BackfillError, SafefieldError
 from safefield.filling.attributes import has_own_attribute
-from safefield.filling.deduplicate import Deduplication
 from safefield.filling.isolation import Trial
 from safefield.inspection.entries import Change, Entry
 from safefield.inspection.estimate import Estimate, estimate
 from safefield.inspection.history import History
-from safefield.inspection.links import Link
+from safefield.inspection.links import Link, Tried
 from safefield.inspection.supply import ColumnValue, Supply
 
 #: Values and renumbered rows that a rehearsal keeps to be shown.
@@ -183,9 +182,11 @@ class Stage:
             self.connection, last.make_layout()
         )
 
+        refusals: dict[Link, BackfillError | None] = {}
+
         def prepare() -> None:
             for link in links:
-                link.prepare(shadow)
+                refusals[link] = link.prepare(shadow)
 
         with ExitStack() as stack:
             stack.enter_context(
@@ -195,18 +196,20 @@ class Stage:
                 stack.enter_context(self.trial.open())
             stack.enter_context(self._watch_for_writes(may_write))
             waiting = iter(links)
-            link = last
+            tried: Tried | None = None
             for action in [*self.supply.actions, self.entry]:
                 if isinstance(action, ColumnValue):
                     if not shadow.generates(action.column):
                         action.run(self.connection, shadow.layout.name)
                     continue
                 link = next(waiting)
-                link.run(shadow, may_write=may_write)
-                if link.error is not None:
-                    break
-            is_last = link is last and link.engine is not None
-            return self._report(link.error, link if is_last else None, shadow)
+                if (refusal := refusals[link]) is not None:
+                    return self._report(refusal)
+                tried = link.run(shadow, may_write=may_write)
+                if tried.error is not None and link is not last:
+                    return self._report(tried.error)
+            error = None if tried is None else tried.error
+            return self._report(error, tried, shadow)
 
     @contextmanager
     def _watch_for_writes(self, may_write: bool) -> Iterator[None]:
@@ -228,7 +231,7 @@ class Stage:
     def _report(
         self,
         error: BackfillError | None,
-        link: Link | None = None,
+        tried: Tried | None = None,
         shadow: Shadow | None = None,
     ) -> Rehearsal:
         report = Rehearsal(
@@ -238,28 +241,29 @@ class Stage:
             error=error,
             notes=self._describe_left_out(),
         )
-        if link is None or shadow is None:
+        if tried is None or shadow is None:
             return report
+        link = tried.link
         rows = link.rows()
         values = rows.filter(**{f"{link.column_name}__isnull": False}).order_by("pk")
-        losers = link.engine.losers if isinstance(link.engine, Deduplication) else {}
-        final = rows.filter(pk__in=sorted(losers)[:SAMPLES]).order_by("pk")
+        originals = tried.originals
+        final = rows.filter(pk__in=sorted(originals)[:SAMPLES]).order_by("pk")
         rehearsed = rows.count()
         return replace(
             report,
             rehearsed=rehearsed,
-            filled=link.filled,
-            renumbered=len(losers),
+            filled=tried.filled,
+            renumbered=len(originals),
             renumbered_samples=[
-                (pk, losers[pk].original, value)
+                (pk, originals[pk], value)
                 for pk, value in final.values_list("pk", link.column_name)
             ],
             samples=self._read_samples(link, values[:SAMPLES]),
             estimate=estimate(
-                link.batches,
+                tried.batches,
                 self._count(only_empty=link.has_column),
                 batch_rows=self.plan.batch_size,
-                other_seconds=link.seconds,
+                other_seconds=tried.seconds,
                 slowdown=shadow.slowdown,
             ),
             writes=shadow.is_written or bool(self.trial.written),

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from django.db import models
 
+from safefield.filling.batch_size import Timing
 from safefield.inspection.entries import find_entries
-from safefield.inspection.estimate import Batch, Estimate, estimate
+from safefield.inspection.estimate import Estimate, estimate
 from safefield.inspection.rehearsal import Stage
 from safefield.operations import AddFieldWithBackfill
 from tests.support.history import History
@@ -69,13 +70,13 @@ def test_few_rows_and_all(alias: str) -> None:
     [
         # 20 ms a batch and 1 ms a row: 30 rows in a batch of 0.03 s.
         (
-            [Batch(10, 0.03, 0.01), Batch(20, 0.04, 0.02)],
+            [Timing(10, 0.03, 0.01), Timing(20, 0.04, 0.02)],
             300,
             Estimate(0.5, 0.125, 2.0),
         ),
         # All rows: what they took.
         (
-            [Batch(10, 0.03, 0.01), Batch(10, 0.03, 0.01)],
+            [Timing(10, 0.03, 0.01), Timing(10, 0.03, 0.01)],
             20,
             Estimate(0.06, 0.06, 0.06),
         ),
@@ -83,7 +84,7 @@ def test_few_rows_and_all(alias: str) -> None:
         ([], 0, Estimate(0.0, 0.0, 0.0)),
     ],
 )
-def test_estimate(batches: list[Batch], rows: int, expected: Estimate) -> None:
+def test_estimate(batches: list[Timing], rows: int, expected: Estimate) -> None:
     found = estimate(batches, rows, batch_rows=None, other_seconds=0.0, slowdown=1.0)
 
     assert found.seconds == pytest.approx(expected.seconds)

@@ -32,6 +32,20 @@ def test_contributing_has_the_picture() -> None:
     assert f"```text\n{rooms.draw()}\n```" in text
 
 
+def test_few_frames_lie_between_an_operation_and_populate() -> None:
+    """Fails if a traceback out of populate has more of ours than can be read."""
+    frames = rooms.find_frames()
+
+    assert frames == [
+        "safefield.operations.database_forwards",
+        "safefield.steps.forwards",
+        "safefield.filling.fill.fill_and_check",
+        "safefield.filling.table_walk.run",
+        "safefield.filling.function_values._fill_page",
+        "safefield.filling.function_values.compute",
+    ]
+
+
 def test_no_test_file_is_imported() -> None:
     """Fails if tests share something that is not in tests/support."""
     wrong = [

@@ -8,7 +8,9 @@ large the rooms are; a folder as argument is another checkout.
 from __future__ import annotations
 
 import ast
+import os
 import statistics
+import subprocess
 import sys
 from collections.abc import Iterator
 from functools import cache
@@ -36,6 +38,42 @@ ROOMS = {
     "safefield.apps": "commands and checks",
     "safefield.checks": "commands and checks",
 }
+
+
+#: Fills a row, and prints which functions of the package it came through to populate.
+FILL = """
+import sys
+import django
+from django.conf import settings
+database = {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
+settings.configure(DATABASES={"default": database}, INSTALLED_APPS=["safefield"])
+django.setup()
+from django.db import connection, migrations, models
+from django.db.migrations.state import ProjectState
+from safefield.operations import AddFieldWithBackfill
+
+def populate(row):
+    frame, names[:] = sys._getframe(1), []
+    while frame is not None:
+        if frame.f_globals["__name__"].startswith("safefield."):
+            names.append(f"{frame.f_globals['__name__']}.{frame.f_code.co_name}")
+        frame = frame.f_back
+    return "slug"
+
+names = []
+key = ("id", models.AutoField(primary_key=True))
+state = ProjectState()
+for operation in (
+    migrations.CreateModel("Movie", [key]),
+    migrations.RunPython(lambda apps, _: apps.get_model("films.Movie")().save()),
+    AddFieldWithBackfill("Movie", "slug", models.SlugField(), populate),
+):
+    before = state.clone()
+    operation.state_forwards("films", state)
+    with connection.schema_editor(atomic=False) as editor:
+        operation.database_forwards("films", editor, before, state)
+print(*reversed(names), sep="\\n")
+"""
 
 
 class Import(NamedTuple):
@@ -126,8 +164,21 @@ def count(root: Path = ROOT) -> str:
             f"{len(functions)} functions, {sum(length > 40 for length in functions)} "
             f"over 40 lines",
             f"longest chain of imports: {measure_chain(root) or 'a circle'}",
+            f"frames from the operation to populate: {len(find_frames(root))}",
         ]
     )
+
+
+def find_frames(root: Path = ROOT) -> list[str]:
+    """Return the functions from the operation to populate, the outermost first."""
+    return subprocess.run(
+        [sys.executable, "-c", FILL],
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(root)},
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.splitlines()
 
 
 def measure_chain(root: Path = ROOT) -> int | None:

@@ -14,6 +14,7 @@ from safefield.backends.base.retries import (
     LONG_WORK,
     STRONG_LOCK,
     Patience,
+    pause_between,
     retry,
 )
 from safefield.backends.base.session import Session
@@ -181,22 +182,29 @@ class Locks:
         """Return the setting of the server that ended a statement; None if none did."""
         return None
 
+    def pause_between(self, patience: Patience) -> Iterator[bool]:
+        """Pause before each try but the first, and say who is waited for."""
+        return pause_between(patience, sleep=self.sleep, on_refusal=self._wait().tell)
+
+    def _wait(self) -> Wait:
+        return Wait(self.plan, lambda: self.blockers(with_sql=False), self.clock)
+
     def _retry(self, function: Callable[[], Result], patience: Patience) -> Result:
-        wait = Wait(self.plan, lambda: self.blockers(with_sql=False), self.clock)
         try:
             return retry(
                 function,
                 self.is_passing,
                 patience,
                 sleep=self.sleep,
-                on_refusal=wait.tell,
+                on_refusal=self._wait().tell,
             )
         except DatabaseError as exc:
             if not self.is_passing(exc):
                 raise
-            raise self._error() from exc
+            raise self.make_error() from exc
 
-    def _error(self) -> BackfillError:
+    def make_error(self) -> BackfillError:
+        """Return what to say where others held locks at each try, and who they are."""
         blockers = self.blockers()
         who = "".join(f"\n  {blocker}" for blocker in blockers)
         return BackfillError(

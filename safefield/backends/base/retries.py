@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -45,6 +45,28 @@ BATCH = Patience(tries=15, first_pause_seconds=0.02, last_pause_seconds=1.0)
 LONG_WORK = Patience(tries=5, first_pause_seconds=0.5, last_pause_seconds=4.0)
 
 
+def pause_between(
+    patience: Patience,
+    *,
+    sleep: Callable[[float], object] = time.sleep,
+    on_refusal: Callable[[], object] = lambda: None,
+) -> Iterator[bool]:
+    """
+    Pause before each try but the first: each time that True is asked for.
+
+    Args:
+        patience (Patience): How long to go on.
+        sleep (Callable[[float], object]): Waits, in seconds.
+        on_refusal (Callable[[], object]): Called before each pause.
+    """
+    pause = patience.first_pause_seconds
+    for _ in range(patience.tries - 1):
+        on_refusal()
+        sleep(pause * random.uniform(0.5, 1.5))
+        pause = min(pause * 2, patience.last_pause_seconds)
+        yield True
+
+
 def retry(
     function: Callable[[], Result],
     is_passing: Callable[[DatabaseError], bool],
@@ -68,14 +90,10 @@ def retry(
     Raises:
         DatabaseError: The last error, or the first that does not pass.
     """
-    pause = patience.first_pause_seconds
-    for remaining in reversed(range(patience.tries)):
+    pauses = pause_between(patience, sleep=sleep, on_refusal=on_refusal)
+    while True:
         try:
             return function()
         except DatabaseError as exc:
-            if not remaining or not is_passing(exc):
+            if not is_passing(exc) or not next(pauses, False):
                 raise
-        on_refusal()
-        sleep(pause * random.uniform(0.5, 1.5))
-        pause = min(pause * 2, patience.last_pause_seconds)
-    raise AssertionError("unreachable: the last try returns or raises")

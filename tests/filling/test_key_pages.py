@@ -10,7 +10,7 @@ import pytest
 from django.db import migrations, models
 from django.db.models import QuerySet
 
-from safefield.filling.pages import Page, cut, find_page
+from safefield.filling.key_pages import Page, cut, find_page
 from tests.support.history import History
 
 ROWS = 30

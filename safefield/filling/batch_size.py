@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 from django.db.models import Model
 
@@ -41,6 +42,22 @@ OVERSHOOT = 1.5
 WEIGHED_ROWS = 10
 
 
+@dataclass(frozen=True)
+class Timing:
+    """
+    How long a batch took.
+
+    Args:
+        rows (int): Rows in it.
+        seconds (float): Seconds that it took.
+        computing_seconds (float): Of these, the seconds in the user's function.
+    """
+
+    rows: int
+    seconds: float
+    computing_seconds: float
+
+
 class BatchSize:
     """
     Size batches by time.
@@ -71,14 +88,11 @@ class BatchSize:
         #: Seconds that populate took.
         self.computing_seconds = 0.0
         self._overhead_seconds = float("inf")
-        #: Rows that the batch took from its page.
-        self.taken = 0
 
     def start(self) -> None:
         """Take note that a batch begins."""
         self._started = self.clock()
         self.computing_seconds = 0.0
-        self.taken = 0
 
     def take(self, rows: Sequence[Model]) -> Iterator[Model]:
         """
@@ -92,15 +106,14 @@ class BatchSize:
         clock = self.clock
         began = clock()
         end = began + (float("inf") if self.fixed else self.target_seconds)
-        self.taken = 0
-        for self.taken, row in enumerate(rows, 1):
+        for row in rows:
             yield row
             if clock() >= end:
                 break
         self.computing_seconds = clock() - began
 
-    def record(self, rows: int) -> float:
-        """Take note that a batch of `rows` rows has ended; return its seconds."""
+    def record(self, rows: int) -> Timing:
+        """Take note that a batch of `rows` rows has ended; return how long it took."""
         seconds = self.clock() - self._started
         if not self.fixed and rows:
             working = seconds - self._get_overhead(seconds)
@@ -110,7 +123,7 @@ class BatchSize:
             elif rows == self.rows and working <= self.target_seconds * OVERSHOOT:
                 fitting = (fitting + self.rows) / 2
             self.rows = max(1, int(min(fitting, self._fitting_rows)))
-        return seconds
+        return Timing(rows, seconds, self.computing_seconds)
 
     def _get_overhead(self, seconds: float) -> float:
         """

@@ -9,8 +9,8 @@ from django.db import models
 
 from safefield import BackfillError
 from safefield.backends.base.locks import Locks
-from safefield.filling import passes
-from safefield.filling.batches import BATCH_SECONDS, FIRST_ROWS, BatchSize
+from safefield.filling import table_walk
+from safefield.filling.batch_size import BATCH_SECONDS, FIRST_ROWS, BatchSize
 from safefield.operations import AddFieldWithBackfill
 from tests.support.history import History
 from tests.support.movies import create_movies, values
@@ -46,10 +46,12 @@ def size(clock: Clock) -> BatchSize:
 def run_batch(size: BatchSize, clock: Clock, row_seconds: float) -> int:
     """Run one batch of light rows; return how many it took."""
     size.start()
+    taken = 0
     for _ in size.take([Row() for _ in range(size.rows)]):
         clock.seconds += row_seconds
-    size.record(size.taken)
-    return size.taken
+        taken += 1
+    size.record(taken)
+    return taken
 
 
 def run_batches(size: BatchSize, clock: Clock, row_seconds: float, count: int) -> Any:
@@ -126,10 +128,12 @@ def test_a_server_far_away(size: BatchSize, clock: Clock) -> None:
         clock.seconds += 0.1
         size.start()
         clock.seconds += 0.05
+        taken = 0
         for _ in size.take([Row() for _ in range(size.rows)]):
             clock.seconds += 0.00002
+            taken += 1
         clock.seconds += 0.05 + size.rows * 0.00001
-        size.record(size.taken)
+        size.record(taken)
 
     assert size.rows == pytest.approx(BATCH_SECONDS / 0.00003, rel=0.02)
 
@@ -138,10 +142,12 @@ def test_trips_that_become_slower(size: BatchSize, clock: Clock) -> None:
     run_batches(size, clock, 0.00001, 20)
     for _ in range(30):
         size.start()
+        taken = 0
         for _ in size.take([Row() for _ in range(size.rows)]):
             clock.seconds += 0.00001
+            taken += 1
         clock.seconds += 0.1
-        size.record(size.taken)
+        size.record(taken)
 
     assert size.rows > FIRST_ROWS
 
@@ -155,8 +161,7 @@ def test_fixed_size_is_kept(clock: Clock) -> None:
 def test_heavy_rows_make_small_batches(size: BatchSize, clock: Clock) -> None:
     for _ in range(10):
         size.start()
-        list(size.take([Row("x" * 1_000_000)] * size.rows))
-        size.record(size.taken)
+        size.record(len(list(size.take([Row("x" * 1_000_000)] * size.rows))))
 
     assert size.rows == 16
 
@@ -170,8 +175,8 @@ def test_a_batch_that_ran_out_of_time(
     alias: str, monkeypatch: pytest.MonkeyPatch, atomic: bool
 ) -> None:
     """Fails if the next begins behind the page, or one row late: NULL would stay."""
-    monkeypatch.setattr(passes, "BATCH_SECONDS", 0.0)
-    monkeypatch.setattr(passes, "UNLOCKED_SECONDS", 0.0)
+    monkeypatch.setattr(table_walk, "BATCH_SECONDS", 0.0)
+    monkeypatch.setattr(table_walk, "UNLOCKED_SECONDS", 0.0)
     history = History(alias, atomic=atomic)
     create_movies(history, 25)
     field = models.CharField(max_length=80, null=True)
@@ -191,7 +196,7 @@ def test_the_seconds_of_populate_are_not_those_of_trips(
     0.75 s populate took 0.625.
     """
     monkeypatch.setitem(BatchSize.__init__.__kwdefaults__, "clock", clock)
-    monkeypatch.setattr(passes, "UNLOCKED_SECONDS", 1.0)
+    monkeypatch.setattr(table_walk, "UNLOCKED_SECONDS", 1.0)
     history = History(sqlite_alias)
     create_movies(history, 5_000)
     batches: list[int] = []

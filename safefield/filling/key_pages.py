@@ -36,6 +36,18 @@ class Page:
             queryset = queryset.filter(pk__lte=last)
         return queryset
 
+    def find_stop(self, found: int, done: int, last_key: Any) -> Any:
+        """
+        Return the key behind which rows of the page may be left; None if it is done.
+
+        Args:
+            found (int): Rows that were found in it.
+            done (int): How many of these were worked on.
+            last_key (Any): The key of the last of them.
+        """
+        may_have_more = self.last is None and found == self.size
+        return last_key if done < found or may_have_more else None
+
 
 def find_page(rows: QuerySet[Model], after: Any, size: int, end: Any = None) -> Page:
     """

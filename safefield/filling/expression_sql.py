@@ -1,0 +1,258 @@
+"""From an expression to one that UPDATE takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from django.core.exceptions import FieldError
+from django.db import DatabaseError, transaction
+from django.db.models import F, JSONField, OuterRef, QuerySet, Subquery, Value
+from django.db.models.expressions import RawSQL
+from django.db.models.fields import BooleanField
+from django.db.models.lookups import IsNull
+from django.db.models.sql import Query, UpdateQuery
+
+from safefield.backends import get_backend
+from safefield.backends.base.values_table import ValuesTable
+from safefield.backends.base.writer import Writer
+from safefield.exceptions import BackfillError, BadRow
+from safefield.fields import AnyField
+from safefield.filling.bad_rows import blame_value
+from safefield.filling.key_pages import cut
+from safefield.filling.rows import key_names
+from safefield.filling.saved import Saved, has_subquery
+from safefield.filling.target import Target
+from safefield.filling.values import is_json
+from safefield.filling.violations import is_about_values
+from safefield.reports import MAX_BAD_ROWS
+
+#: Rows of which the keys are read and sent back. Below the 32,766 parameters that
+#: SQLite takes. Source: https://www.sqlite.org/limits.html.
+MAX_KNOWN_ROWS = 10_000
+
+#: What the value is called in a query: the hyphen keeps it from meeting a field.
+VALUE = "safefield-value"
+
+
+@dataclass(frozen=True)
+class Updatable:
+    """
+    What UPDATE is to set the column to.
+
+    Args:
+        value (Any): An expression.
+        is_null (Any): The condition that it gives nothing.
+        bad_rows (Sequence[BadRow]): Rows whose value could not be computed.
+    """
+
+    value: Any
+    is_null: Any
+    bad_rows: Sequence[BadRow] = ()
+
+
+class ExpressionSQL:
+    """
+    Spell the expression of a plan so that UPDATE takes it.
+
+    Args:
+        target (Target): Which rows get a value, and where it goes.
+        writer (Writer): Writes into the column.
+    """
+
+    def __init__(self, target: Target, writer: Writer) -> None:
+        self.target = target
+        self.plan = target.plan
+        self.schema = target.schema
+        self.connection = target.schema.connection
+        self.writer = writer
+
+    @contextmanager
+    def open(self) -> Iterator[Updatable]:
+        """
+        Yield what UPDATE is to set the column to.
+
+        Raises:
+            BackfillError: It takes a temporary table, which cannot be made.
+        """
+        # Of the rows that are read, once: the other table has not the columns.
+        if self.target.is_beside or self.needs_table():
+            with self._open_values_table() as found:
+                yield found
+            return
+        value = self.plan.populate
+        if not self._is_plain():
+            value = Subquery(
+                self.target.read_rows()
+                .filter(
+                    **{
+                        name: OuterRef(name)
+                        for name in key_names(self.target.written_rows())
+                    }
+                )
+                .order_by()
+                .annotate(**{VALUE: Saved(self.plan.populate)})
+                .values(VALUE),
+                output_field=self.plan.field,
+            )
+        yield Updatable(value, self.is_nothing(value))
+
+    def try_table(self) -> None:
+        """Make the temporary table that it takes, if it takes one, and drop it."""
+        if self.needs_table():
+            with self._open_table([]):
+                pass
+
+    def is_nothing(self, value: Any) -> Any:
+        """Return the condition that UPDATE stores NULL for an expression."""
+        if isinstance(self.plan.field, JSONField) and is_json(value):
+            # Of None in it, Django stores JSON null.
+            value = Value("null")
+        return IsNull(Saved(value), True)
+
+    def compute(self, rows: QuerySet[Any]) -> QuerySet[Any]:
+        """Return keys and values."""
+        keys = {
+            f"safefield-key{position}": F(name)
+            for position, name in enumerate(key_names(rows))
+        }
+        computed: QuerySet[Any] = rows.order_by().annotate(
+            **keys, **{VALUE: Saved(self.plan.populate)}
+        )
+        return computed.values_list(*keys, VALUE)
+
+    def needs_table(self) -> bool:
+        """Return whether no UPDATE computes the expression itself."""
+        takes_subquery = self.connection.features.update_can_self_select
+        return not self._is_plain() and (not takes_subquery or self.has_window())
+
+    def has_window(self) -> bool:
+        """Return whether a value depends on other rows, too."""
+        resolved = self.plan.populate.resolve_expression(Query(self.plan.model))
+        return bool(resolved.contains_over_clause)
+
+    def _is_plain(self) -> bool:
+        """Return whether UPDATE takes the expression as it is."""
+        query = UpdateQuery(self.plan.model)
+        try:
+            resolved = self.plan.populate.resolve_expression(
+                query, allow_joins=False, for_save=True
+            )
+        except FieldError:
+            return False
+        return not (
+            resolved.contains_aggregate
+            or resolved.contains_over_clause
+            or (
+                has_subquery(resolved)
+                and not self.connection.features.update_can_self_select
+            )
+        )
+
+    @contextmanager
+    def _open_values_table(self) -> Iterator[Updatable]:
+        """Yield expressions that read from a table of all values."""
+        with self._open_table([self.plan.field]) as table:
+            bad_rows = self._insert(table)
+            table.index()
+            yield Updatable(
+                RawSQL(table.value_sql, (), output_field=self.plan.field),
+                RawSQL(table.is_null_sql, (), output_field=BooleanField()),
+                bad_rows,
+            )
+
+    @contextmanager
+    def _open_table(self, fields: Sequence[AnyField]) -> Iterator[ValuesTable]:
+        """
+        Yield a temporary table, empty.
+
+        Raises:
+            BackfillError: It cannot be made.
+        """
+        if self.schema.commits and self.schema.locks.is_pooled:
+            raise self._cannot_have_table(
+                "the connection is that of a pooler, which may hand out another one "
+                "for the next statement. Connect to the database itself"
+            )
+        table = get_backend(self.connection).values_table(self.writer, fields)
+        try:
+            with transaction.atomic(using=self.target.alias):
+                table.create()
+        except DatabaseError as exc:
+            rights = get_backend(self.connection).rights(self.connection)
+            raise self._cannot_have_table(
+                f"the database refused it. {rights.describe_temporary(exc)}"
+            ) from exc
+        try:
+            yield table
+        finally:
+            if self.connection.is_usable():
+                table.drop()
+
+    def _cannot_have_table(self, why: str) -> BackfillError:
+        return BackfillError(
+            f"{self.plan.title}: {self.plan.source_name} needs a temporary table, and "
+            f"{why}, or give a function of one row as populate, then run migrate "
+            f"again.",
+            model=self.plan.label,
+            field=self.plan.field_name,
+        )
+
+    def _insert(self, table: ValuesTable) -> list[BadRow]:
+        """Insert all values that the database does not refuse; return the others."""
+        rows = self.target.read_rows()
+
+        def insert(some: QuerySet[Any]) -> Sequence[BadRow]:
+            with transaction.atomic(using=self.target.alias):
+                table.insert(self.compute(some))
+            return ()
+
+        try:
+            insert(rows)
+        except DatabaseError as exc:
+            if not is_about_values(exc):
+                raise
+            bad_rows: list[BadRow] = []
+            for page in cut(rows, MAX_KNOWN_ROWS):
+                some = page.bound(rows)
+                try:
+                    insert(some)
+                except DatabaseError:
+                    keys = list(some.order_by("pk").values_list("pk", flat=True))
+                    bad_rows += try_singly(self.target, some, keys, insert)
+                if len(bad_rows) >= MAX_BAD_ROWS:
+                    break
+            if not bad_rows:
+                raise
+            return bad_rows
+        return []
+
+
+def try_singly(
+    target: Target,
+    rows: QuerySet[Any],
+    keys: Sequence[Any],
+    function: Callable[[QuerySet[Any]], Sequence[BadRow]],
+) -> list[BadRow]:
+    """
+    Call `function` row by row, to find those that the database refuses.
+
+    Args:
+        target (Target): Which rows get a value, and where it goes.
+        rows (QuerySet): The rows.
+        keys (Sequence): Their primary keys.
+        function (Callable): Takes one of them; returns it if it is bad otherwise.
+
+    Returns:
+        list[BadRow]: The rows that are bad.
+    """
+    bad_rows: list[BadRow] = []
+    for pk in keys:
+        try:
+            with transaction.atomic(using=target.alias):
+                bad_rows += function(rows.filter(pk=pk))
+        except DatabaseError as exc:
+            bad_rows.append(blame_value(target.schema, pk, exc))
+    return bad_rows

@@ -1,0 +1,237 @@
+"""Fill a column: the parts that do it, and in which order they do."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from safefield.backends.base.column import LiveColumn
+from safefield.exceptions import BackfillError, BadRow
+from safefield.filling.bad_rows import make_bad_rows_error
+from safefield.filling.collisions import Collisions
+from safefield.filling.expression_values import ExpressionValues
+from safefield.filling.filled import FilledKeys
+from safefield.filling.function_values import FunctionValues
+from safefield.filling.nonvalues import EXPRESSION
+from safefield.filling.preparation import Preparation
+from safefield.filling.pursuit import pursue
+from safefield.filling.row_reader import RowReader
+from safefield.filling.table_walk import TableWalk, Walked, Work
+from safefield.filling.target import Target
+from safefield.filling.unfilled import BY_THE_DATABASE
+from safefield.filling.verify import find_problems, tell, verify
+from safefield.progress import step
+from safefield.reports import NOT_DEPENDED_ON, Finding
+
+
+class Source(Work, Protocol):
+    """What the values come from."""
+
+    #: Rows in a batch at the most.
+    max_rows: int
+    #: Whether rows that others have locked can be left for later.
+    can_skip_locked: bool
+
+    def preflight(self) -> Sequence[BadRow]:
+        """Try the first rows, changing nothing; return them if none gets a value."""
+
+
+class Fill:
+    """
+    The fill of one column.
+
+    Args:
+        target (Target): Which rows get a value, and where it goes.
+    """
+
+    def __init__(self, target: Target) -> None:
+        plan, schema = target.plan, target.schema
+        self.plan = plan
+        self.schema = schema
+        self.target = target
+        #: Keys of the rows that are filled, where others had a value before.
+        self.filled = FilledKeys()
+        reader = RowReader(
+            plan, schema, plan.model, wanted=target.wanted, last_key=target.last_key
+        )
+        preparation = Preparation(plan, schema.connection)
+        self.collisions: Collisions | None = None
+        if plan.deduplicate is not None:
+            self.collisions = Collisions(target, reader, preparation, self.filled)
+        self.source: Source
+        if plan.is_expression:
+            self.source = ExpressionValues(target, self.filled)
+        else:
+            self.source = FunctionValues(
+                target, reader, preparation, self.filled, self.collisions
+            )
+        self.walk = TableWalk(
+            schema,
+            target.find_paged_rows(),
+            max_rows=self.source.max_rows,
+            estimate_rows=target.estimate_rows,
+            clock=target.clock,
+            on_batch=target.on_batch,
+        )
+
+    def fill_and_check(
+        self, column: LiveColumn | None, prepare: Callable[[], int | None]
+    ) -> int:
+        """
+        Do what migrate and a rehearsal both do, up to the final definition.
+
+        Args:
+            column (LiveColumn | None): What the catalogue says of the column.
+            prepare (Callable[[], int | None]): Makes room for the values; returns how
+                many rows the table has, if it has counted them.
+
+        Returns:
+            int: Rows that were filled.
+
+        Raises:
+            BackfillError: Rows cannot be filled, or constraints would refuse them.
+        """
+        if column is None and (useless := self.source.preflight()):
+            raise self._make_useless_error(useless)
+        total = prepare()
+        rows = 0
+        if column is None or column.null:
+            skips = self._skips_locked
+            begun = time.monotonic()
+            title = f"Filling {self.plan.title}"
+            walked = self.walk.run(title, self.source, skips_locked=skips, total=total)
+            self._refuse(walked)
+            rows = walked.rows
+            if skips:
+                seconds = time.monotonic() - begun
+                rows += pursue(self.plan, self.sweep, walked, seconds)
+        with step(f"Checking {self.plan.title}"):
+            self._check()
+        return rows
+
+    @property
+    def _skips_locked(self) -> bool:
+        # A batch that waited for the rows of others would keep its own locked
+        # meanwhile, so it passes over them, and the sweep comes back for them.
+        return (
+            self.source.can_skip_locked
+            and self.schema.commits
+            and self.schema.connection.features.has_select_for_update_skip_locked
+        )
+
+    def sweep(self, after: object = None, *, is_whole: bool = True) -> Walked:
+        """
+        Fill the few rows that have no value yet: passed over, or inserted since.
+
+        Args:
+            after (Any): Behind which key to look for them; None for all rows.
+            is_whole (bool): Whether all rows are gone through if there are such ones:
+                those that a trigger keeps empty are before the key, too.
+
+        Raises:
+            BackfillError: Some rows could not be filled. The others are.
+        """
+        rows = self.target.read_rows()
+        if after is not None:
+            rows = rows.filter(pk__gt=after)
+        if not rows.filter(self.target.wanted).order_by().exists():
+            return Walked()
+        walked = self.walk.run(
+            f"Filling the rest of {self.plan.title}",
+            self.source,
+            None if is_whole else after,
+        )
+        self._refuse(walked)
+        return walked
+
+    def resolve(self) -> None:
+        """
+        Give rows that collide values of their own, if there is a way to.
+
+        Raises:
+            BackfillError: No value was to be had for some rows.
+        """
+        if self.collisions is not None:
+            self.collisions.resolve()
+
+    def _check(self) -> None:
+        self.resolve()
+        schema = self.schema
+        verify(
+            self.plan,
+            schema,
+            self.filled,
+            leaves_duplicates=(
+                schema.commits and schema.is_unique_first and not self.plan.unique_with
+            ),
+        )
+
+    # Rows that go wrong
+
+    def _make_useless_error(self, bad_rows: Sequence[BadRow]) -> BackfillError:
+        source = self.plan.source_name
+        return make_bad_rows_error(
+            self.plan,
+            bad_rows,
+            f" cannot be filled. {source} was tried on the first rows and works on "
+            f"none of them",
+            f"Nothing was changed. {self._advise(bad_rows)} and run migrate again.",
+        )
+
+    def _refuse(self, walked: Walked) -> None:
+        """
+        Tell the rows that could not be filled.
+
+        Raises:
+            BackfillError: There are some.
+        """
+        if not walked.bad_rows:
+            return
+        kept = (
+            "The other rows keep their values."
+            if self.schema.commits
+            else "Nothing was changed."
+        )
+        raise make_bad_rows_error(
+            self.plan,
+            walked.bad_rows,
+            " could not be filled in some rows",
+            f"{kept} {self._advise(walked.bad_rows)} and run migrate again.",
+            self._find_others(),
+        )
+
+    def _find_others(self) -> list[Finding]:
+        """
+        Return what the constraints will say of the rows that were filled.
+
+        These are empty again, so that they are not in the way of the next run.
+        """
+        if self.collisions is not None:
+            # Rows that collide are not told, but renumbered.
+            return []
+        problems = find_problems(self.plan, self.schema, self.filled, is_filled=False)
+        return tell(self.plan, self.schema, problems, self.filled)[0]
+
+    def _advise(self, bad_rows: Sequence[BadRow]) -> str:
+        """Return what to do about the bad rows."""
+        if self.collisions is None:
+            return advise(self.plan.source_name, bad_rows)
+        mark = f"{self.collisions.source} "
+        ours = [bad.reason.startswith(mark) for bad in bad_rows]
+        advice = self.collisions.advise()
+        if all(ours):
+            return advice
+        first = advise(self.plan.source_name, bad_rows)
+        return f"{first}, {advice[0].lower()}{advice[1:]}" if any(ours) else first
+
+
+def advise(source: str, bad_rows: Sequence[BadRow]) -> str:
+    """Return what to do about rows that `source` gave no good value."""
+    if all(row.reason.startswith(BY_THE_DATABASE) for row in bad_rows):
+        return "Remove the cause"
+    if all(row.reason.endswith(EXPRESSION) for row in bad_rows):
+        return f"Give the expression itself as populate, in place of {source},"
+    if all(row.reason.endswith(NOT_DEPENDED_ON) for row in bad_rows):
+        return "Add a migration of that app to the dependencies of this migration"
+    return f"Fix {source}"

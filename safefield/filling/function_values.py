@@ -1,0 +1,231 @@
+"""Values that a function returns, of one row after another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from django.core.exceptions import FieldError
+from django.db import DatabaseError, transaction
+from django.db.models import NOT_PROVIDED, Model
+
+from safefield.exceptions import BackfillError, BadRow
+from safefield.filling.bad_rows import blame_row, blame_value, keep_apart
+from safefield.filling.batch_size import MAX_ROWS
+from safefield.filling.collisions import Collisions
+from safefield.filling.filled import FilledKeys
+from safefield.filling.free_answers import NoAnswer
+from safefield.filling.isolation import Trial
+from safefield.filling.key_pages import Page
+from safefield.filling.preparation import Preparation
+from safefield.filling.queries import QueryWatch
+from safefield.filling.row_reader import RowReader
+from safefield.filling.table_walk import Batch, PageWork, Take
+from safefield.filling.target import PREFLIGHT_ROWS, Target
+from safefield.filling.unfilled import Unfilled, Written
+from safefield.progress import warn
+
+
+@dataclass(frozen=True)
+class Computed:
+    """
+    What became of the rows of a batch in Python.
+
+    Args:
+        written (Written): What the database is to be given.
+        answers (Sequence[tuple[Model, Any]]): Where each row is written alone, and
+            deduplicate may be asked: the rows, and what the field holds of each.
+        bad_rows (Sequence[BadRow]): Rows that have no good value.
+        last_key (Any): The key of the last row.
+    """
+
+    written: Written
+    answers: Sequence[tuple[Model, Any]]
+    bad_rows: Sequence[BadRow]
+    last_key: Any
+
+    @property
+    def count(self) -> int:
+        """How many rows there were."""
+        return len(self.written.keys) + len(self.bad_rows)
+
+
+class FunctionValues:
+    """
+    Fill a column with what populate returns.
+
+    Args:
+        target (Target): Which rows get a value, and where it goes.
+        reader (RowReader): Reads the rows.
+        preparation (Preparation): Makes the values ready.
+        filled (FilledKeys): Is told the keys of rows that are filled, where others had
+            a value before.
+        collisions (Collisions | None): Finds another value for one that is taken.
+    """
+
+    #: Rows in a batch at the most.
+    max_rows = MAX_ROWS
+
+    #: Whether rows that others have locked can be left for later.
+    can_skip_locked = True
+
+    def __init__(
+        self,
+        target: Target,
+        reader: RowReader,
+        preparation: Preparation,
+        filled: FilledKeys,
+        collisions: Collisions | None,
+    ) -> None:
+        self.target = target
+        self.plan = target.plan
+        self.schema = target.schema
+        self.reader = reader
+        self.preparation = preparation
+        self.filled = filled
+        self.collisions = collisions
+        self.writer = preparation.make_writer()
+        self.queries = QueryWatch(self.schema.connection, self.plan.source_name)
+
+    def preflight(self) -> Sequence[BadRow]:
+        """Try populate on a few rows; return them if it works on none of them."""
+        alias = self.target.alias
+        trial = Trial(self.schema.connection)
+        with transaction.atomic(using=alias), trial.open():
+            rows = self._read_first_rows()
+            computed = self.compute(rows, singly=True)
+            # Also what populate wrote, such as objects that it created.
+            transaction.set_rollback(True, using=alias)
+        for stranger in sorted(trial.strangers):
+            warn(
+                "%s opened a connection of its own to the %r database while it was "
+                "tried on the first rows. What it may have written through it stays.",
+                self.plan.source_name,
+                stranger,
+            )
+        return computed.bad_rows if len(computed.bad_rows) == len(rows) else []
+
+    def _read_first_rows(self) -> list[Model]:
+        try:
+            return list(self.reader.rows().order_by("pk")[:PREFLIGHT_ROWS])
+        except (AttributeError, FieldError) as exc:
+            # What Django raises for unknown names.
+            raise BackfillError(
+                f"{self.plan.title}: the rows cannot be read with select_related="
+                f"{self.plan.select_related!r} and prefetch_related="
+                f"{self.plan.prefetch_related!r}: {exc} Fix these arguments and run "
+                f"migrate again. Nothing was changed.",
+                model=self.plan.label,
+                field=self.plan.field_name,
+            ) from exc
+
+    @contextmanager
+    def open(self, *, skips_locked: bool) -> Iterator[PageWork]:
+        """Get ready for a walk, see Work."""
+        unfilled = Unfilled(
+            self.target.empty_rows,
+            # In a sweep there are few rows, and more of those that a trigger emptied.
+            # Without one, a required value is looked for by verify.
+            looks_always=(
+                not skips_locked if self.schema.commits else self.plan.field.null
+            ),
+        )
+        yield PageWork(partial(self._fill_page, unfilled, skips_locked))
+
+    def _fill_page(
+        self,
+        unfilled: Unfilled,
+        skips_locked: bool,
+        page: Page,
+        take: Take,
+        is_singly: bool,
+    ) -> Batch:
+        """Fill the rows of a page, or as many of them as there is time for."""
+        rows = self.reader.read_page(page, skips_locked=skips_locked)
+        if not rows:
+            return Batch()
+        with self.queries.watch(rows):
+            computed = self.compute(take(rows), singly=is_singly)
+        if is_singly:
+            written, refused = self._write_singly(computed)
+            count = 0
+        else:
+            written, refused = computed.written, []
+            count = self.writer.write(written.rows)
+        unkept = unfilled.check(written, count)
+        return Batch(
+            found=len(rows),
+            rows=computed.count,
+            filled=len(written.keys),
+            bad_rows=[*computed.bad_rows, *refused, *unkept],
+            stopped_at=page.find_stop(len(rows), computed.count, computed.last_key),
+        )
+
+    def _write_singly(self, computed: Computed) -> tuple[Written, list[BadRow]]:
+        """Write row by row; return what the database has taken, and what it has not."""
+        taken = Written([], [])
+        refused: list[BadRow] = []
+        answers = iter(computed.answers)
+        for key, row in zip(*computed.written, strict=True):
+            try:
+                if self.collisions is None:
+                    with transaction.atomic(using=self.target.alias):
+                        self.writer.write([row])
+                else:
+                    self.collisions.write_numbered(self.writer, row, *next(answers))
+            except NoAnswer as exc:
+                refused.append(blame_row(self.schema, key, exc.source, exc.reason))
+            except Exception as exc:
+                refused.append(blame_value(self.schema, key, exc))
+            else:
+                taken.keys.append(key)
+                taken.rows.append(row)
+        return taken, refused
+
+    def compute(self, rows: Iterable[Model], *, singly: bool) -> Computed:
+        """Call populate for each row, and make what it returns ready."""
+        value_of = self.plan.value_of
+        if singly:
+            value_of = keep_apart(value_of, self.target.alias)
+        preparation = self.preparation
+        is_plain = preparation.assignment is None
+        accepts = preparation.values.accepts
+        key_of = self.reader.key_of
+        # Of one plain integer both keys are the same.
+        written_key_of = None if self.writer.has_plain_key else self.writer.key_of
+        source = self.plan.source_name
+        written = Written([], [])
+        keeps_answers = singly and self.collisions is not None
+        answers: list[tuple[Model, Any]] = []
+        bad_rows: list[BadRow] = []
+        value: Any
+        key = None
+        for row in rows:
+            # Both keys before populate has the row, which it may change.
+            key = key_of(row)
+            written_key = (key,) if written_key_of is None else written_key_of(row)
+            value = NOT_PROVIDED
+            try:
+                # A copy: populate may change the row.
+                instance = None if is_plain else preparation.copy(row)
+                value = value_of(row)
+                if is_plain and accepts(value):
+                    prepared: tuple[Any, ...] = (value,)
+                else:
+                    value, prepared = preparation.prepare(instance, value)
+            except Exception as exc:
+                if isinstance(exc, DatabaseError) and not singly:
+                    raise
+                # What was raised beside a value, if it came to one.
+                bad_rows.append(blame_row(self.schema, key, source, exc, value))
+            else:
+                written.keys.append(key)
+                written.rows.append((written_key, prepared))
+                if keeps_answers:
+                    answers.append((row, preparation.get_stored(value)))
+        if self.plan.old_field is not None:
+            self.filled.update(written.keys)
+        return Computed(written, answers, bad_rows, key)

@@ -1,0 +1,108 @@
+"""Read rows as the user's functions get them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from operator import attrgetter
+from typing import Any
+
+from django.db import models
+from django.db.models import Model, QuerySet
+
+from safefield.backends.base.schema import Schema
+from safefield.filling.instances import has_relations, read_quickly
+from safefield.filling.key_pages import Page
+from safefield.plan import Plan
+
+
+class RowReader:
+    """
+    Reads the rows of a table for populate, deduplicate or reverse.
+
+    Args:
+        plan (Plan): What the operation asks for.
+        schema (Schema): The column on its database.
+        model (type[Model]): Historical model whose instances are read.
+        wanted (Any): The condition on the rows of a page; None for all rows.
+        last_key (Any): The last row; None for all rows.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        schema: Schema,
+        model: type[Model],
+        *,
+        wanted: Any = None,
+        last_key: Any = None,
+    ) -> None:
+        self.plan = plan
+        self.schema = schema
+        self.model = model
+        self.wanted = wanted
+        self.last_key = last_key
+        self.has_relations = has_relations(model)
+        #: The key of a row, to be read before the user's function has the row, which
+        #: may change it.
+        self.key_of: Callable[[Model], Any] = attrgetter(model._meta.pk.attname)
+
+    def rows(self) -> QuerySet[Model]:
+        """Return the rows as the user's function gets them."""
+        # Not the default manager, nor one named by base_manager_name: both
+        # may hide rows.
+        queryset: QuerySet[Model] = QuerySet(
+            self.model, using=self.schema.connection.alias
+        )
+        if self.plan.select_related:
+            queryset = queryset.select_related(*self.plan.select_related)
+        if self.plan.prefetch_related:
+            queryset = queryset.prefetch_related(*self.plan.prefetch_related)
+        if hasattr(models, "FETCH_PEERS") and self.has_relations:  # Django 6.1
+            queryset = queryset.fetch_mode(models.FETCH_PEERS)
+        if self.last_key is not None:
+            queryset = queryset.filter(pk__lte=self.last_key)
+        return read_quickly(queryset)
+
+    def read_page(self, page: Page, *, skips_locked: bool = False) -> list[Model]:
+        """
+        Return the wanted rows of a page, locked until the transaction ends.
+
+        Args:
+            page (Page): The page.
+            skips_locked (bool): Whether rows that others have locked are passed over.
+        """
+        queryset = page.bound(self.rows())
+        if self.wanted is not None:
+            queryset = queryset.filter(self.wanted)
+        queryset = self._lock(queryset.order_by("pk"), skips_locked)
+        if page.last is None:
+            queryset = queryset[: page.size]
+        return list(queryset)
+
+    def _lock(self, queryset: QuerySet[Model], skips_locked: bool) -> QuerySet[Model]:
+        """Lock the rows of a batch, so that nothing written meanwhile is lost."""
+        features = self.schema.connection.features
+        if not (self.schema.commits and features.has_select_for_update):
+            return queryset
+        options: dict[str, Any] = {}
+        parents = tuple(self._parent_links())
+        if features.has_select_for_update_of and (parents or self.plan.select_related):
+            # Not the related rows; and "of" takes no table in another schema.
+            options["of"] = ("self", *parents)
+        if features.has_select_for_no_key_update:
+            options["no_key"] = True
+        if skips_locked:
+            options["skip_locked"] = True
+        return queryset.select_for_update(**options)
+
+    def _parent_links(self) -> Iterator[str]:
+        """Yield the look-ups of the parents in multi-table inheritance."""
+        path: list[str] = []
+        model: type[Model] | None = self.model
+        while model is not None:
+            link = next((link for link in model._meta.parents.values() if link), None)
+            if link is None:
+                return
+            path.append(link.name)
+            yield "__".join(path)
+            model = link.related_model
