@@ -12,6 +12,7 @@ from django.db.models.fields.proxy import OrderWrt
 
 from safefield.authoring.clashes import COLUMN, NAME, REVERSE, Models, Spot
 from safefield.authoring.columns import get_column, rebuild_field
+from safefield.authoring.tables import find_relation_table
 
 
 @dataclass(frozen=True)
@@ -66,27 +67,17 @@ def set_aside(models: Models, spot: Spot, clashes: AbstractSet[str]) -> Aside | 
         operations.append(AlterField(model_name, spot.name, field))
     if name != spot.name:
         operations.append(RenameField(model_name, spot.name, name))
-    table = _find_table(models, spot)
-    if name != spot.name and table is not None:
+    before = models.before[spot.key]
+    table = find_relation_table(spot.key, before, spot.name, spot.field)
+    # A longer one is cut, each database in its way.
+    is_named_after = table is not None and not field.db_table and len(table) <= 60
+    if name != spot.name and is_named_after:
         # Behind the new name, or Django's optimizer puts it there.
         kept = rebuild_field(field, db_table=table)
         operations.append(AlterField(model_name, name, kept))
     if sentence:
         sentence += f" until it is {'removed' if spot.names else 'altered'}."
     return Aside(operations, name, sentence)
-
-
-def _find_table(models: Models, spot: Spot) -> str | None:
-    """Return the table that is named after a relation to many; None if none is."""
-    if not spot.field.many_to_many or spot.field.db_table:
-        return None
-    if spot.field.remote_field.through is not None:
-        return None
-    app_label, model_name = spot.key
-    table = models.before[spot.key].options.get("db_table")
-    table = f"{table or f'{app_label}_{model_name}'}_{spot.name}"
-    # A longer one is cut, each database in its way.
-    return table if len(table) <= 60 else None
 
 
 def rename_removal(removal: Operation, name: str) -> Operation:

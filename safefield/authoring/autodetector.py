@@ -290,7 +290,7 @@ class BackfillAutodetector(_Base):
 
         ordered = sort_operations(self, self._selected)
         super()._build_migration_list(graph)
-        split_migrations(self, ordered)
+        split_migrations(self, ordered, graph)
 
 
 def can_be_backfilled(field: Any) -> bool:

@@ -1,8 +1,9 @@
-"""What Django's autodetector is told of the order of operations."""
+"""What one operation, or one migration, of one app needs of another app."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from django.db.migrations.operations.base import Operation
 
@@ -18,3 +19,72 @@ class OnOperation(NamedTuple):
 
     app_label: str
     operation: Operation
+
+
+def divide_dependencies(
+    parts_of: Mapping[tuple[str, str], Sequence[Any]],
+    autodetector: Any,
+    operations: Sequence[tuple[str, Operation]],
+    graph: Any,
+) -> None:
+    """
+    Have parts of migrations depend on parts, and not wholes on wholes.
+
+    A first phase would have to wait for the second phase of another app, and so for
+    the new code.
+
+    Args:
+        parts_of (Mapping): The parts by app label and name of the whole.
+        autodetector (MigrationAutodetector): Has made the migrations.
+        operations (Sequence): All of them with their apps, as they are to run.
+        graph (MigrationGraph | None): The migrations that were there before.
+    """
+    places = {id(operation): place for place, (_, operation) in enumerate(operations)}
+    for parts in parts_of.values():
+        of_parts = [(part, part.dependencies) for part in parts]
+        for part, dependencies in of_parts:
+            part.dependencies = [each for each in dependencies if each not in parts_of]
+        for _, dependencies in of_parts:
+            for app_label, name in filter(parts_of.__contains__, dependencies):
+                others = parts_of[app_label, name]
+                found = dict(_find_needed(parts, others, autodetector, places))
+                if 0 not in found and graph and graph.leaf_nodes(app_label):
+                    # A field may lead to a model that is there already.
+                    parts[0].dependencies.append(graph.leaf_nodes(app_label)[0])
+                for number, other in found.items():
+                    parts[number].dependencies.append((app_label, other.name))
+
+
+def _find_needed(
+    parts: Sequence[Any],
+    others: Sequence[Any],
+    autodetector: Any,
+    places: Mapping[int, int],
+) -> Iterator[tuple[int, Any]]:
+    """Yield which part needs which of the other ones, if the part before does not."""
+    last = -1
+    for number, part in enumerate(parts):
+        start = min(places[id(operation)] for operation in part.operations)
+        needed = [
+            place
+            for place, other in enumerate(others)
+            if all(places[id(operation)] < start for operation in other.operations)
+            or _needs(part, other, autodetector)
+        ]
+        if needed and needed[-1] > last:
+            last = needed[-1]
+            yield number, others[last]
+
+
+def _needs(part: Any, other: Any, autodetector: Any) -> bool:
+    dependencies = [
+        autodetector._resolve_dependency(dependency)[0]
+        for operation in part.operations
+        for dependency in operation._auto_deps
+    ]
+    return any(
+        autodetector.check_dependency(operation, dependency)
+        for dependency in dependencies
+        if dependency.app_label == other.app_label
+        for operation in other.operations
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from django.apps.registry import Apps
@@ -15,8 +15,6 @@ from django.db.migrations.operations import (
     AlterIndexTogether,
     AlterOrderWithRespectTo,
     AlterUniqueTogether,
-    CreateModel,
-    DeleteModel,
     RemoveField,
 )
 from django.db.migrations.operations.base import Operation
@@ -25,6 +23,7 @@ from django.db.migrations.utils import field_references
 from django.db.models import AutoField, Model
 
 from safefield.authoring.clashes import Key, Models
+from safefield.authoring.tables import takes_table
 from safefield.operations import BACKFILLS
 
 _TOGETHER = (AlterUniqueTogether, AlterIndexTogether)
@@ -62,7 +61,7 @@ class Needs:
         return (
             self._depends(operation, other_label, other)
             or self._refers(app_label, operation, other_label, other)
-            or self.takes_table(app_label, operation, other_label, other)
+            or takes_table(self.models, app_label, operation, other_label, other)
             or (
                 app_label == other_label
                 and _get_model(operation) == _get_model(other)
@@ -120,16 +119,6 @@ class Needs:
             )
         )
 
-    def takes_table(
-        self, app_label: str, operation: Any, other_label: str, other: Any
-    ) -> bool:
-        """Return whether a new model has the table of one that is deleted."""
-        if not isinstance(operation, CreateModel) or not isinstance(other, DeleteModel):
-            return False
-        old = find_table(self.models.before, (other_label, other.name_lower))
-        new = find_table(self.models.after, (app_label, operation.name_lower))
-        return old is not None and old == new
-
     # Of one model
 
     def _names(self, operation: Any, other: Operation) -> bool:
@@ -165,16 +154,6 @@ class Needs:
 def _get_model(operation: Any) -> str:
     name = getattr(operation, "model_name", None) or getattr(operation, "name", "")
     return str(name).lower()
-
-
-def find_table(models: Mapping[Key, ModelState], key: Key) -> str | None:
-    """Return the table of a model, in lower case; None if it makes none."""
-    if key not in models:
-        return None
-    options = models[key].options
-    if options.get("proxy") or not options.get("managed", True):
-        return None
-    return str(options.get("db_table") or "_".join(key)).lower()
 
 
 def brings_field(operation: Operation, addition: Operation) -> bool:

@@ -11,14 +11,17 @@ from django.db.models import CharField, TextField
 
 from safefield.authoring.grouping import describe_keys
 from safefield.authoring.migration_file import get_backfills, is_first_phase
-from safefield.authoring.phases import find_first_phases
+from safefield.authoring.phases import describe_deployment
 from safefield.authoring.stubs import ImportedStub, Stub
 from safefield.operations import AlterFieldWithBackfill
 from safefield.populate import function_name, is_unwritten
 
 
 def describe_next_steps(
-    changes: dict[str, list[Migration]], get_relative_path: Callable[[str], str]
+    changes: dict[str, list[Migration]],
+    get_relative_path: Callable[[str], str],
+    *,
+    two_phase: bool,
 ) -> Iterator[str]:
     """
     Yield what the developer is to do with new migrations, a line for each thing.
@@ -26,30 +29,16 @@ def describe_next_steps(
     Args:
         changes (dict[str, list[Migration]]): The migrations by app, in order.
         get_relative_path (Callable): Returns how a path is shown.
+        two_phase (bool): Whether some are for the new code alone.
     """
-    first_phases = find_first_phases(changes)
-    ending = "." if first_phases else ", then run migrate."
+    deployment = list(describe_deployment(changes)) if two_phase else []
+    ending = "." if deployment else ", then run migrate."
     for migrations in changes.values():
         for migration in migrations:
             path = get_relative_path(MigrationWriter(migration).path)
             yield from _describe_migration(migration, path, ending, migrations)
     yield from describe_keys(changes.values())
-    if first_phases:
-        yield _describe_deployment(first_phases)
-
-
-def _describe_deployment(first_phases: list[Migration]) -> str:
-    """Return the order of deployment of migrations in two phases."""
-    lines = ["Then deploy in this order:"]
-    lines += [
-        f"  1. manage.py migrate {migration.app_label} {migration.name}"
-        for migration in first_phases
-    ]
-    lines += [
-        "  2. Let the new code replace the old code everywhere.",
-        "  3. manage.py migrate",
-    ]
-    return "\n".join(lines)
+    yield from deployment
 
 
 def _describe_migration(

@@ -46,6 +46,7 @@ from safefield.authoring.clashes import Key, Models, Spot
 from safefield.authoring.dependencies import OnOperation
 from safefield.authoring.needs import Needs
 from safefield.authoring.stubs import Stub
+from safefield.authoring.tables import takes_table
 from safefield.authoring.widening import keeps_values
 from safefield.exceptions import SafefieldError
 from safefield.operations import BACKFILLS, AddFieldWithBackfill
@@ -229,8 +230,12 @@ class Ordering:
         """
         for new in find_needed(node for node in self.nodes if node.is_backfill):
             for old in new.needs:
-                if self.needs.takes_table(
-                    new.app_label, new.operation, old.app_label, old.operation
+                if isinstance(old.operation, DeleteModel) and takes_table(
+                    self.models,
+                    new.app_label,
+                    new.operation,
+                    old.app_label,
+                    old.operation,
                 ):
                     raise SafefieldError(
                         f"No migration was written. Model {new.operation.name} has the "
@@ -246,6 +251,7 @@ class Ordering:
 
     def _set_aside(self) -> None:
         needed = find_needed(node for node in self.nodes if node.is_backfill)
+        gone = []
         for node, spot, clashes in self.clashes:
             if not (self.takes_away(node) or node.is_backfill):
                 continue
@@ -257,11 +263,21 @@ class Ordering:
             ]
             if kinds:
                 spot = self._follow_column(node, spot)
-                aside = set_aside(self.models, spot, set().union(*kinds))
-                if aside is not None:
-                    made = set().union(*kinds)
-                    helped = [n for n, found in clashes.items() if found <= made]
-                    self._make_room(node, spot, aside, helped)
+                made = set().union(*kinds)
+                aside = set_aside(self.models, spot, made)
+                if aside is None:
+                    gone.append((node, spot))
+                    continue
+                helped = [n for n, found in clashes.items() if found <= made]
+                self._make_room(node, spot, aside, helped)
+        for node, spot in gone:
+            self._tell_that_it_is_gone(node, spot)
+
+    def _tell_that_it_is_gone(self, node: Node, spot: Spot) -> None:
+        title = f"{self.models.before[spot.key].name}.{spot.name}"
+        for other in self.nodes:
+            if other.is_backfill and node in find_needed([other]):
+                tell(other.operation, f"{title} cannot be read: it is removed before.")
 
     def _follow_column(self, node: Node, spot: Spot) -> Spot:
         """Return an altered field as it is when its column has moved already."""

@@ -13,6 +13,7 @@ from django.db.migrations.operations.fields import FieldOperation
 from django.db.migrations.state import ProjectState
 
 from safefield.authoring.columns import get_column
+from safefield.authoring.dependencies import OnOperation, divide_dependencies
 from safefield.authoring.grouping import find_unique_with
 from safefield.authoring.migration_file import (
     change_backfills,
@@ -21,11 +22,11 @@ from safefield.authoring.migration_file import (
     set_stubs,
 )
 from safefield.authoring.stubs import ImportedStub, Stub
-from safefield.operations import BACKFILLS
+from safefield.operations import BACKFILLS, AlterFieldWithBackfill
 
 
 def split_migrations(
-    autodetector: Any, operations: Sequence[tuple[str, Operation]]
+    autodetector: Any, operations: Sequence[tuple[str, Operation]], graph: Any
 ) -> None:
     """
     Give each backfill a migration of its own.
@@ -33,39 +34,36 @@ def split_migrations(
     Args:
         autodetector (MigrationAutodetector): Has made the migrations.
         operations (Sequence): All of them with their apps, as they are to run.
+        graph (MigrationGraph | None): The migrations that were there before.
     """
-    last_parts = {}
+    parts_of = {
+        (app_label, migration.name): split_migration(migration, autodetector.two_phase)
+        for app_label, migrations in autodetector.migrations.items()
+        for migration in migrations
+    }
     for app_label, migrations in autodetector.migrations.items():
-        if not any(map(get_backfills, migrations)):
-            continue
-        parts: list[Any] = []
-        for migration in migrations:
-            parts += split_migration(migration)
-            last_parts[app_label, migration.name] = parts[-1]
-        migrations[:] = parts
-        for number, part in enumerate(parts, 1):
+        migrations[:] = [
+            part
+            for migration in migrations
+            for part in parts_of[app_label, migration.name]
+        ]
+        for number, part in enumerate(migrations, 1):
             part.name = f"auto_{number}"
-        describe_rows(autodetector.from_state, autodetector.to_state, operations, parts)
-        link_phases(parts)
+    divide_dependencies(parts_of, autodetector, operations, graph)
     for migrations in autodetector.migrations.values():
-        for migration in migrations:
-            # Whoever depends on a migration depends on all of it.
-            migration.dependencies = [
-                (
-                    (dependency[0], last_parts[dependency].name)
-                    if dependency in last_parts
-                    else dependency
-                )
-                for dependency in migration.dependencies
-            ]
+        describe_rows(
+            autodetector.from_state, autodetector.to_state, operations, migrations
+        )
+        link_phases(migrations)
 
 
-def split_migration(migration: Migration) -> list[Migration]:
+def split_migration(migration: Migration, two_phase: bool) -> list[Migration]:
     """Return the parts of a migration, in order; the first has its dependencies."""
-    if not get_backfills(migration):
+    groups = split_operations(migration.operations, two_phase)
+    if len(groups) < 2 and not get_backfills(migration):
         return [migration]
     parts: list[Any] = []
-    for operations in split_operations(migration.operations):
+    for operations in groups:
         part: Any = type(migration)(migration.name, migration.app_label)
         part.operations = operations
         part.dependencies = []
@@ -89,15 +87,35 @@ def has_own_dependency(migration: Any, dependency: Any) -> bool:
     )
 
 
-def split_operations(operations: Sequence[Operation]) -> list[list[Operation]]:
-    """Return the operations in groups, each backfill alone in its own."""
+def split_operations(
+    operations: Sequence[Operation], two_phase: bool
+) -> list[list[Operation]]:
+    """
+    Return the operations in groups, each backfill alone in its own.
+
+    In two phases, what has to wait for a second phase is not in one group with what
+    the new code needs before it.
+    """
     groups: list[list[Operation]] = []
     for operation in operations:
-        is_alone = isinstance(operation, BACKFILLS)
-        if is_alone or not groups or isinstance(groups[-1][0], BACKFILLS):
+        if (
+            not groups
+            or isinstance(operation, BACKFILLS)
+            or isinstance(groups[-1][0], BACKFILLS)
+            or (two_phase and is_waiting(operation) and not is_waiting(groups[-1][0]))
+        ):
             groups.append([])
         groups[-1].append(operation)
     return groups
+
+
+def is_waiting(operation: Any) -> bool:
+    """Return whether an operation waits for a second phase in another app."""
+    return any(
+        isinstance(dependency, OnOperation)
+        and isinstance(dependency.operation, AlterFieldWithBackfill)
+        for dependency in operation._auto_deps
+    )
 
 
 def link_phases(migrations: list[Migration]) -> None:

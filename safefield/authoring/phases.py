@@ -2,47 +2,87 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Iterator, Mapping, Sequence
 
 from django.db.migrations import Migration
+from django.db.migrations.operations import AddField
 
-from safefield.authoring.migration_file import get_backfills, is_first_phase
-from safefield.operations import AlterFieldWithBackfill
+from safefield.authoring.columns import get_column
+from safefield.authoring.migration_file import get_backfills
+from safefield.operations import BACKFILLS, AlterFieldWithBackfill
+
+Changes = Mapping[str, Sequence[Migration]]
 
 
-def find_first_phases(changes: Mapping[str, Sequence[Migration]]) -> list[Migration]:
+def describe_deployment(changes: Changes) -> Iterator[str]:
     """
-    Return the last migration of each app that is to run under the old code.
+    Yield in which order to deploy, if some migrations are for the new code alone.
 
     Args:
-        changes (Mapping[str, Sequence[Migration]]): New migrations by app, in
-            order. Apps without a second phase are left out.
+        changes (Mapping): New migrations by app, in order.
     """
-    return [
-        migration
-        for migrations in changes.values()
-        if has_two_phases(migrations)
-        for migration in _find_last_before_alteration(migrations)
+    late = find_late(changes)
+    if not late:
+        return
+    early = {
+        app_label: [each for each in migrations if each not in late]
+        for app_label, migrations in changes.items()
+    }
+    for migrations in early.values():
+        yield from _describe_defaults(migrations)
+    steps = [
+        *(
+            f"  1. manage.py migrate {migrations[-1].app_label} {migrations[-1].name}"
+            for migrations in early.values()
+            if migrations
+        )
     ]
+    number = 2 if steps else 1
+    steps += [
+        f"  {number}. Let the new code replace the old code everywhere.",
+        f"  {number + 1}. manage.py migrate",
+    ]
+    yield "\n".join(["Then deploy in this order:", *steps])
 
 
-def has_two_phases(migrations: Sequence[Migration]) -> bool:
-    """Return whether one of the migrations makes required what another adds."""
-    operations = [
-        operation for migration in migrations for operation in get_backfills(migration)
-    ]
+def find_late(changes: Changes) -> set[Migration]:
+    """
+    Return the migrations that are to run when the old code is gone.
+
+    They refuse what it writes, as one that makes a field required, or come behind
+    one that does.
+    """
+    late: set[Migration] = set()
+    names: set[tuple[str, str]] = set()
+    waiting = [each for migrations in changes.values() for each in migrations]
+    found = [each for each in waiting if _refuses(each)]
+    while found:
+        late.update(found)
+        names |= {(each.app_label, each.name) for each in found}
+        waiting = [each for each in waiting if each not in late]
+        found = [each for each in waiting if not names.isdisjoint(each.dependencies)]
+    return late
+
+
+def _refuses(migration: Migration) -> bool:
+    """Return whether the old code may write what is refused from then on."""
     return any(
-        is_first_phase(first, second) for first in operations for second in operations
+        isinstance(operation, AlterFieldWithBackfill)
+        for operation in get_backfills(migration)
     )
 
 
-def _find_last_before_alteration(migrations: Sequence[Migration]) -> list[Migration]:
-    return [
-        migration
-        for migration, next_migration in pairwise(migrations)
-        if any(
-            isinstance(operation, AlterFieldWithBackfill)
-            for operation in get_backfills(next_migration)
-        )
-    ][:1]
+def _describe_defaults(migrations: Sequence[Migration]) -> Iterator[str]:
+    """Yield each new column whose value only the new code knows."""
+    for migration in migrations:
+        for operation in migration.operations:
+            if not isinstance(operation, AddField) or isinstance(operation, BACKFILLS):
+                continue
+            field = operation.field
+            if field.null or field.has_db_default() or not get_column(field, "field"):
+                continue
+            yield (
+                f"{operation.model_name}.{operation.name} is required, and only the "
+                f"new code has a value for it: the old code cannot insert rows after "
+                f"step 1. Give it a db_default."
+            )

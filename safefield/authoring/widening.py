@@ -29,8 +29,10 @@ def keeps_values(old: Any, new: Any) -> bool:
     """Return whether an alteration leaves each value, and each NULL, as it is."""
     if old.null and not new.null:
         return False
+    if old.many_to_many and new.many_to_many:
+        return bool(old.db_table == new.db_table)
     if old.many_to_many or new.many_to_many:
-        return bool(old.many_to_many and new.many_to_many)
+        return False
     if _describe(old) == _describe(new):
         return True
     if isinstance(old, (CharField, TextField)) and isinstance(new, TextField):

@@ -319,6 +319,30 @@ def test_old_field_goes_after_the_functions_that_may_read_it() -> None:
     ] == [("id", "full_name"), ("id", "full_name", "first_name")]
 
 
+def test_key_that_cannot_make_room_is_said_to_be_gone() -> None:
+    """Fails if the author of a function is left to look for it."""
+    code = models.CharField(max_length=9, primary_key=True)
+    before = [model("Film", code=code, title=text())]
+    name = models.CharField(max_length=9, db_column="code")
+    after = [model("Film", id=pk(), title=text(), name=name, rank=text())]
+
+    changes = detect(before, after)
+
+    backfills = {
+        operation.name: operation.populate
+        for migration in changes["films"]
+        for operation in get_backfills(migration)
+    }
+    assert {name: stub.source_fields for name, stub in backfills.items()} == {
+        "name": ("id", "title", "rank"),
+        "rank": ("code", "title"),
+    }
+    assert {name: stub.notes for name, stub in backfills.items()} == {
+        "name": ("Film.code cannot be read: it is removed before.",),
+        "rank": (),
+    }
+
+
 def test_old_field_makes_room_when_it_has_the_column() -> None:
     changes = detect(
         [movie(code=text())], [movie(slug=models.IntegerField(db_column="code"))]

@@ -106,6 +106,9 @@ Then deploy in this order:
 """
 
 
+IMPORT = "import safefield\nimport safefield"
+
+
 def make_site(path: Path, models: str = MODELS, *, settings: str = "") -> Site:
     """Return a project whose models are migrated, with black."""
     site = Site(path, settings=settings, has_black=True)
@@ -276,6 +279,134 @@ Then deploy in this order:
 """
     )
     assert "importlib" not in site.read("films/migrations/0003_alter_movie_key.py")
+
+
+def test_alteration_alone_is_for_the_new_code(tmp_path: Path) -> None:
+    """Fails if it is advised to run what the old code does not bear."""
+    code = "    code = models.CharField(max_length=50{})\n"
+    site = make_site(tmp_path, MODELS + code.format(""))
+    note = "    note = models.TextField(null=True)\n"
+    site.write_models(MODELS + code.format(", unique=True") + note)
+
+    result = site.manage("makemigrations", "--no-header", "--two-phase")
+    note = note.replace("null=True", "")
+    site.write_models(MODELS + code.format(", unique=True") + note)
+    alone = site.manage("makemigrations", "--no-header", "--two-phase")
+
+    assert (
+        result.out
+        == """\
+Migrations for 'films':
+  films/migrations/0002_movie_note.py
+    + Add field note to movie
+  films/migrations/0003_alter_movie_code.py
+    ~ Alter field code on movie
+If rows share a code, migrate stops and names them. Then add \
+deduplicate=safefield.numbered to the operation in \
+films/migrations/0003_alter_movie_code.py.
+Then deploy in this order:
+  1. manage.py migrate films 0002_movie_note
+  2. Let the new code replace the old code everywhere.
+  3. manage.py migrate
+"""
+    )
+    assert (
+        alone.out
+        == """\
+Migrations for 'films':
+  films/migrations/0004_alter_movie_note.py
+    ~ Alter field note on movie, backfilled by populate_movie_note
+Next: write populate_movie_note() in films/migrations/0004_alter_movie_note.py.
+Then deploy in this order:
+  1. Let the new code replace the old code everywhere.
+  2. manage.py migrate
+"""
+    )
+
+
+TAG = "class Tag(models.Model):\n    name = models.CharField(max_length=50)\n"
+
+
+def test_first_phase_waits_for_no_second_phase_of_another_app(tmp_path: Path) -> None:
+    """Fails if what old code does not bear comes with the first phase, or before it."""
+    site = Site(tmp_path, apps=["films", "people", "shops"])
+    site.write_models(MODELS)
+    site.write_models(TAG, app="people")
+    old = "    old = models.TextField()\n"
+    site.write_models(TAG + old, app="shops")
+    assert site.manage("makemigrations", "--no-header").code == 0
+    key = "    tag = models.ForeignKey('people.Tag', models.CASCADE)\n"
+    site.write_models(MODELS + key)
+    site.write_models(TAG + "    code = models.IntegerField()\n", app="people")
+    site.write_models(TAG + "    note = models.TextField(null=True)\n", app="shops")
+
+    result = site.manage("makemigrations", "--no-header", "--two-phase")
+
+    assert (
+        result.out.partition("Then ")[2]
+        == """\
+deploy in this order:
+  1. manage.py migrate people 0002_tag_code
+  1. manage.py migrate films 0002_movie_tag
+  1. manage.py migrate shops 0002_tag_note
+  2. Let the new code replace the old code everywhere.
+  3. manage.py migrate
+"""
+    )
+    for name in ("films", "people", "shops"):
+        for file, text in site.read_migrations(name).items():
+            raising = re.compile(r"raise NotImplementedError\(.*?\n(?=\n\n)", re.DOTALL)
+            site.write(f"{name}/migrations/{file}", raising.sub("return 1", text))
+    for label in (
+        "films.0002_movie_tag",
+        "people.0002_tag_code",
+        "shops.0002_tag_note",
+    ):
+        assert site.manage("migrate", "-v0", *label.split(".")).code == 0
+    shown = site.manage("showmigrations", "--plan").out
+    assert {line for line in shown.splitlines() if line.startswith("[ ]")} == {
+        "[ ]  people.0003_alter_tag_code",
+        "[ ]  films.0003_alter_movie_tag",
+        "[ ]  shops.0003_remove_tag_old",
+    }
+    assert site.manage("migrate", "-v0") == ("", "", 0)
+
+
+def test_default_that_only_the_new_code_knows_is_said(tmp_path: Path) -> None:
+    site = make_site(tmp_path)
+    site.write_models(
+        MODELS
+        + SLUG
+        + "    seen = models.BooleanField(default=False)\n"
+        + "    rank = models.IntegerField(default=1, db_default=1)\n"
+        + "    note = models.TextField(null=True, default='')\n"
+        + "    tags = models.ManyToManyField('self')\n"
+    )
+
+    result = site.manage("makemigrations", "--no-header", "--two-phase")
+    plain = site.manage("makemigrations", "--no-header", "--no-two-phase", "--dry-run")
+
+    assert (
+        result.out.partition("Next")[2]
+        == """\
+: write populate_movie_slug() in films/migrations/0003_movie_slug.py.
+movie.seen is required, and only the new code has a value for it: the old code \
+cannot insert rows after step 1. Give it a db_default.
+Then deploy in this order:
+  1. manage.py migrate films 0003_movie_slug
+  2. Let the new code replace the old code everywhere.
+  3. manage.py migrate
+"""
+    )
+    assert plain.out == "No changes detected\n"
+    write_slug_to = "films/migrations/0003_movie_slug.py"
+    text = site.read(write_slug_to)
+    site.write(write_slug_to, text.replace("raise NotImplementedError", "return str"))
+    assert site.manage("migrate", "-v0", "films", "0003").code == 0
+    connection = sqlite3.connect(site.path / "db.sqlite3")
+    with pytest.raises(sqlite3.IntegrityError, match="films_movie.seen"):
+        connection.execute("INSERT INTO films_movie (title) VALUES ('old')")
+    connection.close()
 
 
 # With other options.
@@ -452,6 +583,49 @@ def test_old_code_runs_on_between_the_phases(alias: str, tmp_path: Path) -> None
     nullable = dict(table["columns"]["slug"], null=True)
     nullable["default"] = between["columns"]["slug"]["default"]
     assert dict(table, columns=dict(table["columns"], slug=nullable)) == between
+
+
+def test_old_code_runs_on_until_a_field_becomes_unique(
+    alias: str, tmp_path: Path
+) -> None:
+    """Fails if it is refused before the last step, or if that one loses a row."""
+    connection = connections[alias]
+    code = "    code = models.CharField(max_length=50{})\n"
+    site = Site(tmp_path, database=servers.get_connection_settings(connection))
+    site.write_models(MODELS + code.format(""))
+    site.manage("makemigrations")
+    assert site.manage("migrate", "films").code == 0
+    insert = "INSERT INTO films_movie (title, code) VALUES (%s, 'a')"
+    insert_slug = "INSERT INTO films_movie (title, code, slug) VALUES (%s, 'a', %s)"
+    with connection.cursor() as cursor:
+        cursor.execute(insert, ["A"])
+    site.write_models(MODELS + code.format(", unique=True") + SLUG)
+    site.manage("makemigrations", "--two-phase")
+    write_slug(site)
+    (name,) = (name for name in site.list_migrations() if "alter_movie_code" in name)
+    text = site.read(f"films/migrations/{name}")
+    unique = "field=models.CharField(max_length=50, unique=True),\n"
+    assert unique in text
+    numbered = f"{unique}            deduplicate=safefield.numbered,\n"
+    text = text.replace(unique, numbered).replace("import safefield", IMPORT, 1)
+    site.write(f"films/migrations/{name}", text)
+
+    assert site.manage("migrate", "films", "0002_movie_slug").code == 0
+    with connection.cursor() as cursor:
+        cursor.execute(insert, ["B"])
+        cursor.execute(insert_slug, ["C", "c"])
+    assert site.manage("migrate", "-v0") == ("", "", 0)
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT title, code, slug FROM films_movie ORDER BY title")
+        rows = list(cursor.fetchall())
+        with pytest.raises(DatabaseError):
+            cursor.execute(insert_slug, ["D", "d"])
+    assert rows == [
+        ("A", "a", "a-film"),
+        ("B", "a-2", "b-film"),
+        ("C", "a-3", "c"),
+    ]
 
 
 @pytest.mark.parametrize("target", ["0002", "0001"])

@@ -679,6 +679,8 @@ Next: write populate_series_slug() in films/migrations/0006_series_slug.py.
 If rows share a code, migrate stops and names them. Then add \
 deduplicate=safefield.numbered to the operation in \
 films/migrations/0007_alter_movie_code.py.
+historicalmovie.slug is required, and only the new code has a value for it: the old \
+code cannot insert rows after step 1. Give it a db_default.
 Then deploy in this order:
   1. manage.py migrate films 0006_series_slug
   2. Let the new code replace the old code everywhere.

@@ -91,7 +91,10 @@ class BackfillCommand(makemigrations.Command):
         with write_stubs():
             super().write_migration_files(changes, *args, **kwargs)
         if self.verbosity > 0 and not self.dry_run:
-            for text in describe_next_steps(changes, self.get_relative_path):
+            two_phase = getattr(self.autodetector, "two_phase", False)
+            for text in describe_next_steps(
+                changes, self.get_relative_path, two_phase=two_phase
+            ):
                 self.log(self.style.WARNING(text))
         for migrations in changes.values():
             spare_from_linter(migrations)
