@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
@@ -44,18 +45,15 @@ def set_aside(models: Models, spot: Spot, clashes: AbstractSet[str]) -> Aside | 
     is_fixed = field.primary_key or field.generated or isinstance(field, OrderWrt)
     if is_fixed and clashes - {REVERSE}:
         return None
-    model_name = spot.key[1]
-    title = f"{models.before[spot.key].name}.{spot.name}"
-    operations: list[Operation] = []
-    name, sentence = spot.name, ""
+    name, forms = spot.name, []
     if REVERSE in clashes:
         assert spot.target is not None
         accessor = models.find_free_name(spot.accessor or "", spot.target)
         field = rebuild_field(field, related_name=accessor, related_query_name=None)
-        sentence = f"{title} leads back as {accessor}"
+        forms.append(f"leads back as {accessor}")
     if NAME in clashes:
         name = models.find_free_name(spot.name, spot.key)
-        sentence = f"{sentence or title}{' and' if sentence else ''} is called {name}"
+        forms.append(f"is called {name}")
     # Without a clash it keeps its column: then nothing is changed in the database, and
     # the old code runs on.
     if COLUMN in clashes and (NAME not in clashes or field.db_column):
@@ -63,21 +61,30 @@ def set_aside(models: Models, spot: Spot, clashes: AbstractSet[str]) -> Aside | 
         field = rebuild_field(field, db_column=free)
     elif NAME in clashes and COLUMN not in clashes and spot.column:
         field = rebuild_field(field, db_column=get_column(field, spot.name))
+    sentence = ""
+    if forms:
+        end = "removed" if spot.names else "altered"
+        title = f"{models.before[spot.key].name}.{spot.name}"
+        sentence = f"{title} {' and '.join(forms)} until it is {end}."
+    return Aside(list(_list_operations(models, spot, field, name)), name, sentence)
+
+
+def _list_operations(
+    models: Models, spot: Spot, field: Any, name: str
+) -> Iterator[Operation]:
+    """Yield what makes another field, of another name, of one that goes."""
+    model_name = spot.key[1]
     if field is not spot.field:
-        operations.append(AlterField(model_name, spot.name, field))
-    if name != spot.name:
-        operations.append(RenameField(model_name, spot.name, name))
+        yield AlterField(model_name, spot.name, field)
+    if name == spot.name:
+        return
+    yield RenameField(model_name, spot.name, name)
     before = models.before[spot.key]
     table = find_relation_table(spot.key, before, spot.name, spot.field)
     # A longer one is cut, each database in its way.
-    is_named_after = table is not None and not field.db_table and len(table) <= 60
-    if name != spot.name and is_named_after:
+    if table is not None and not field.db_table and len(table) <= 60:
         # Behind the new name, or Django's optimizer puts it there.
-        kept = rebuild_field(field, db_table=table)
-        operations.append(AlterField(model_name, name, kept))
-    if sentence:
-        sentence += f" until it is {'removed' if spot.names else 'altered'}."
-    return Aside(operations, name, sentence)
+        yield AlterField(model_name, name, rebuild_field(field, db_table=table))
 
 
 def rename_removal(removal: Operation, name: str) -> Operation:

@@ -95,7 +95,7 @@ class BackfillAutodetector(_Base):
     ) -> None:
         model_state = self.to_state.models[app_label, model_name]
         field = model_state.get_field(field_name)
-        if not can_be_backfilled(field):
+        if refusal(field, needs_values=False) is not None:
             super()._generate_added_field(app_label, model_name, field_name)
             return
         saved = self._copy_operations()
@@ -152,7 +152,7 @@ class BackfillAutodetector(_Base):
                 returns_now=values is Values.NOW,
             )
         first_field = field
-        if is_in_two_phases := self.two_phase and not field.null:
+        if self.two_phase and not field.null:
             first_field = field.clone()
             first_field.null = True
         # Past the wrapped autodetector: it may take any AddField apart, as
@@ -163,18 +163,22 @@ class BackfillAutodetector(_Base):
             AddFieldWithBackfill(model_name, field_name, first_field, populate),
             dependencies=replaced._auto_deps,
         )
-        if is_in_two_phases:
+        if first_field is not field:
             if populate is not None:
                 populate = ImportedStub(populate.model_name, field_name)
-            dependency: Any = OperationDependency(
-                app_label, model_name, field_name, OperationDependency.Type.CREATE
-            )
-            MigrationAutodetector.add_operation(
-                self,
+            self._add_second_phase(
                 app_label,
                 AlterFieldWithBackfill(model_name, field_name, field, populate),
-                dependencies=[dependency],
             )
+
+    def _add_second_phase(
+        self, app_label: str, backfill: AlterFieldWithBackfill
+    ) -> None:
+        key = app_label, backfill.model_name, backfill.name
+        dependency: Any = OperationDependency(*key, OperationDependency.Type.CREATE)
+        MigrationAutodetector.add_operation(
+            self, app_label, backfill, dependencies=[dependency]
+        )
 
     def generate_altered_fields(self) -> None:
         """Generate AlterField operations, or backfills in their place."""
@@ -239,7 +243,7 @@ class BackfillAutodetector(_Base):
         model_name, field_name = operation.model_name, operation.name
         model_state = self.to_state.models[app_label, model_name]
         field = model_state.get_field(field_name)
-        if not can_be_backfilled(field):
+        if refusal(field, needs_values=False) is not None:
             return None
         values: Values | None = Values.FUNCTION
         if not is_asked:
@@ -291,8 +295,3 @@ class BackfillAutodetector(_Base):
         ordered = sort_operations(self, self._selected)
         super()._build_migration_list(graph)
         split_migrations(self, ordered, graph)
-
-
-def can_be_backfilled(field: Any) -> bool:
-    """Return whether Django's question about `field` is for safefield to answer."""
-    return refusal(field, needs_values=False) is None

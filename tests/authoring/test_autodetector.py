@@ -810,6 +810,23 @@ def test_other_app_takes_away_after_the_function() -> None:
     ]
 
 
+def test_other_app_waits_as_a_whole_for_what_one_operation_needs() -> None:
+    """Fails if only its first operation is asked, which needs nothing."""
+    shop = model("Shop", app="shops", id=pk(), name=text())
+    after = model("Shop", app="shops", id=pk(), note=text(null=True))
+
+    changes = detect([MOVIE, shop], [movie(slug=text()), after])
+
+    assert describe(changes["shops"]) == [
+        "0002_shop_note_remove_shop_name: Add field note to shop, "
+        "Remove field name from shop"
+    ]
+    assert sorted(changes["shops"][0].dependencies) == [
+        ("films", "0002_movie_slug"),
+        ("shops", "0001_initial"),
+    ]
+
+
 def test_app_that_was_not_asked_for() -> None:
     """Fails if the removal pulls in the migrations of the other app."""
     shop = model("Shop", app="shops", id=pk(), name=text())

@@ -1,0 +1,136 @@
+"""Fields that go while something comes that cannot stand beside them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+from django.db.migrations.operations import (
+    AlterField,
+    RemoveConstraint,
+    RemoveField,
+    RemoveIndex,
+)
+from django.db.migrations.operations.base import Operation
+
+from safefield.authoring.asides import Aside, rename_removal, set_aside
+from safefield.authoring.clashes import Models, Spot
+from safefield.authoring.nodes import Node, find_needed, find_needed_by_backfills
+from safefield.authoring.ranks import Ranks
+from safefield.authoring.stubs import Stub
+
+# A removed field is in none of them any more.
+_BEFORE_REMOVAL: tuple[type[Operation], ...] = (RemoveConstraint, RemoveIndex)
+
+
+class Departures:
+    """
+    The fields that go, each with what wants its name or its column.
+
+    Args:
+        models (Models): The models before and after.
+        nodes (list[Node]): The operations, to which those are added that make room.
+    """
+
+    def __init__(self, models: Models, nodes: list[Node]) -> None:
+        self.models = models
+        self.nodes = nodes
+        self.clashes: list[tuple[Node, Spot, dict[Node, set[str]]]] = []
+
+    def find(self) -> None:
+        """Find them, and have what comes wait until they are gone."""
+        given = [
+            (node, new)
+            for node in self.nodes
+            for new in self.models.list_given(node.app_label, node.operation)
+        ]
+        for node in self.nodes:
+            for old in self.models.list_removed(node.app_label, node.operation):
+                clashes: dict[Node, set[str]] = defaultdict(set)
+                for other, new in given:
+                    if other is node:
+                        continue
+                    if found := self.models.find_clashes(old, new):
+                        clashes[other] |= found
+                        other.needs.add(node)
+                if clashes:
+                    self.clashes.append((node, old, clashes))
+
+    def set_aside(self, ranks: Ranks) -> None:
+        """Have those that a function may read make room and stay, where they can."""
+        needed = find_needed_by_backfills(self.nodes)
+        gone = []
+        for node, spot, clashes in self.clashes:
+            if not (ranks.takes_away(node) or node.is_backfill):
+                continue
+            kinds = [
+                found
+                for other, found in clashes.items()
+                # A new model is whole for a function that makes rows of it.
+                if other in needed or other.key not in self.models.before
+            ]
+            if kinds:
+                spot = self._follow_column(node, spot)
+                made = set().union(*kinds)
+                aside = set_aside(self.models, spot, made)
+                if aside is None:
+                    gone.append((node, spot))
+                    continue
+                helped = [n for n, found in clashes.items() if found <= made]
+                self._make_room(node, spot, aside, helped)
+        for node, spot in gone:
+            self._tell_that_it_is_gone(node, spot)
+
+    def _tell_that_it_is_gone(self, node: Node, spot: Spot) -> None:
+        title = f"{self.models.before[spot.key].name}.{spot.name}"
+        how = "removed" if spot.names else "altered"
+        sentence = f"{title} cannot be read: it is {how} before."
+        for other in self.nodes:
+            if other.is_backfill and node in find_needed([other]):
+                tell(other.operation, sentence)
+
+    def _follow_column(self, node: Node, spot: Spot) -> Spot:
+        """Return an altered field as it is when its column has moved already."""
+        if node.is_backfill:
+            for other in node.needs:
+                move = other.operation
+                if (
+                    isinstance(move, AlterField)
+                    and other.key == spot.key
+                    and move.name == spot.name
+                ):
+                    return replace(spot, field=move.field)
+        return spot
+
+    def _make_room(
+        self, node: Node, spot: Spot, aside: Aside, clashes: Iterable[Node]
+    ) -> None:
+        needs = {
+            other
+            for other in self.nodes
+            if other.key == spot.key and isinstance(other.operation, _BEFORE_REMOVAL)
+        }
+        if isinstance(node.operation, RemoveField) or node.is_backfill:
+            needs |= node.needs
+        needs = {n for n in needs if find_needed([n]).isdisjoint(clashes)}
+        place = self.nodes.index(node)
+        for operation in aside.operations:
+            operation._auto_deps = []  # type: ignore[attr-defined] # as add_operation()
+            new = Node(node.app_label, operation, needs)
+            self.nodes.insert(place, new)
+            place, needs = place + 1, {new}
+        node.operation = rename_removal(node.operation, aside.name)
+        node.needs = node.needs | needs
+        for other in clashes:
+            # It needs the room, and not that the field is gone.
+            other.needs = (other.needs - {node}) | needs
+            tell(other.operation, aside.sentence)
+
+
+def tell(operation: Any, sentence: str) -> None:
+    """Have the function of a backfill say in which form an old value is there."""
+    if sentence and isinstance(getattr(operation, "populate", None), Stub):
+        stub: Stub = operation.populate
+        operation.populate = replace(stub, notes=(*stub.notes, sentence))
