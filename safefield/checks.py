@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import pkgutil
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -63,34 +62,41 @@ def _find_migrations(app_label: str) -> list[str]:
     except Exception:  # noqa: BLE001 # No migrations, or Django reports it itself.
         return []
     path = getattr(package, "__path__", [])
-    if getattr(package, "__file__", None) is None and not isinstance(path, list):
+    file = getattr(package, "__file__", None) or ""
+    if not file and not isinstance(path, list):
         # A folder without __init__.py: Django does not load it.
         return []
-    return [
-        f"{package_name}.{module_info.name}"
-        for module_info in pkgutil.iter_modules(path)
-        if not module_info.ispkg
-        and module_info.name[0] not in "_~"
-        and _mentions_safefield(module_info, package_name)
-    ]
+    folder = os.path.dirname(file)
+    if path == [folder] and file.endswith(".py") and os.path.isfile(file):
+        names = _list_files(folder)
+    else:
+        names = _list_modules(path, package_name)
+    return [f"{package_name}.{name}" for name in names if name[0] not in "_~"]
 
 
-def _mentions_safefield(module_info: pkgutil.ModuleInfo, package_name: str) -> bool:
-    finder: Any = module_info.module_finder
-    # An ordinary file, as nearly all are: asking the finder where it is takes as long
-    # as reading it.
-    with (
-        suppress(AttributeError, OSError),
-        open(os.path.join(finder.path, f"{module_info.name}.py"), "rb") as file,
-    ):
-        return _MARK in file.read()
-    spec = finder.find_spec(f"{package_name}.{module_info.name}", None)
-    if spec is None or spec.origin is None:
-        return False
-    try:
-        return _MARK in spec.loader.get_data(spec.origin)
-    except (AttributeError, OSError):
-        return True
+def _list_files(folder: str) -> Iterator[str]:
+    """Yield the modules of an ordinary folder that mention safefield."""
+    # As the other way, but for what pkgutil looks up about each of the files.
+    for name in sorted(os.listdir(folder)):
+        if name.endswith(".py"):
+            with open(os.path.join(folder, name), "rb", buffering=0) as file:
+                if _MARK in file.read():
+                    yield name.removesuffix(".py")
+
+
+def _list_modules(path: list[str], package_name: str) -> Iterator[str]:
+    """Yield the same of any package, as in a zip file or without sources."""
+    for module_info in pkgutil.iter_modules(path):
+        name = f"{package_name}.{module_info.name}"
+        spec = module_info.module_finder.find_spec(name, None)
+        if module_info.ispkg or spec is None or spec.origin is None:
+            continue
+        try:
+            is_found = _MARK in spec.loader.get_data(spec.origin)  # type: ignore[union-attr]
+        except (AttributeError, OSError):
+            is_found = True
+        if is_found:
+            yield module_info.name
 
 
 def _report_broken(app_label: str, name: str, exc: Exception) -> CheckMessage:

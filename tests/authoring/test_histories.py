@@ -1175,7 +1175,90 @@ TOGETHER: dict[str, Case] = {
     ),
 }
 
-CASES = {**KEYS, **NAMES, **COLUMNS, **TAKEN, **TURNS, **TOGETHER}
+IN_TABLE = "    class Meta:\n        db_table = '{}'\n"
+SLUG = "    slug = models.SlugField(unique=True)\n"
+SHOW_SLUGS = 'list(Movie.objects.order_by("pk").values_list("slug", flat=True))'
+LABELS = "    labels = models.ManyToManyField(Label{})\n"
+LABELED = (
+    "for title in 'abc': Movie.objects.create(title=title).labels.add("
+    "Label.objects.create(tag=title * 2))\n"
+)
+SLUG_OF_LABEL = {"populate_movie_slug": "return movie.labels.get().tag"}
+
+#: Names of tables that are free only after another operation, which Django puts last.
+TABLES: dict[str, Case] = {
+    "new_model_in_a_table_that_is_renamed": Case(
+        before=MOVIE + IN_TABLE.format("one"),
+        after=MOVIE + SLUG + IN_TABLE.format("two") + LABEL + IN_TABLE.format("one"),
+        functions={"populate_movie_slug": "return movie.title"},
+        rows=TITLES,
+        files=[
+            "0002_movie_slug.py",
+            "+ Add field slug to movie, backfilled by populate_movie_slug",
+            "0003_alter_movie_table_label.py",
+            "~ Rename table for movie to two",
+            "+ Create model Label",
+        ],
+        show=f"{SHOW_SLUGS}, list(Label.objects.all())",
+        shown="['a', 'b', 'c'] []",
+        back="list(Movie.objects.values_list('title', flat=True))",
+        shown_back="['a', 'b', 'c']",
+    ),
+    "table_of_one_that_is_renamed": Case(
+        before=LABEL + IN_TABLE.format("one") + MOVIE + IN_TABLE.format("two"),
+        after=LABEL + IN_TABLE.format("three") + MOVIE + SLUG + IN_TABLE.format("one"),
+        functions={"populate_movie_slug": "return movie.title"},
+        rows=TITLES + "Label.objects.create(tag='t')\n",
+        files=[
+            "0002_movie_slug.py",
+            "+ Add field slug to movie, backfilled by populate_movie_slug",
+            "0003_alter_label_table_alter_movie_table.py",
+            "~ Rename table for label to three",
+            "~ Rename table for movie to one",
+        ],
+        show=f"{SHOW_SLUGS}, Label.objects.get().tag",
+        shown="['a', 'b', 'c'] t",
+        back="Label.objects.get().tag",
+        shown_back="t",
+    ),
+    "new_model_in_the_table_of_a_relation": Case(
+        before=LABEL + MOVIE + LABELS.format(""),
+        after=LABEL
+        + MOVIE
+        + SLUG
+        + "class Link(models.Model):\n    pass\n"
+        + IN_TABLE.format("films_movie_labels"),
+        functions=SLUG_OF_LABEL,
+        rows=LABELED,
+        files=[
+            "0002_movie_slug.py",
+            "+ Add field slug to movie, backfilled by populate_movie_slug",
+            "0003_remove_movie_labels_link.py",
+            "- Remove field labels from movie",
+            "+ Create model Link",
+        ],
+        show=f"{SHOW_SLUGS}, list(Link.objects.all())",
+        shown="['aa', 'bb', 'cc'] []",
+    ),
+    "another_table_of_a_relation": Case(
+        before=LABEL + MOVIE + LABELS.format(""),
+        after=LABEL + MOVIE + SLUG + LABELS.format(", db_table='links'"),
+        functions=SLUG_OF_LABEL,
+        rows=LABELED,
+        files=[
+            "0002_movie_slug.py",
+            "+ Add field slug to movie, backfilled by populate_movie_slug",
+            "0003_alter_movie_labels.py",
+            "~ Alter field labels on movie",
+        ],
+        show=f"{SHOW_SLUGS}, Movie.objects.get(title='b').labels.get().tag",
+        shown="['aa', 'bb', 'cc'] bb",
+        back="Movie.objects.get(title='b').labels.get().tag",
+        shown_back="bb",
+    ),
+}
+
+CASES = {**KEYS, **NAMES, **COLUMNS, **TAKEN, **TABLES, **TURNS, **TOGETHER}
 
 
 #: In the others only the files and the states matter.
@@ -1195,6 +1278,8 @@ FOR_EACH_DATABASE = {
     "many_to_many_becomes_a_key",
     "many_to_many_goes",
     "name",
+    "new_model_in_a_table_that_is_renamed",
+    "new_model_in_the_table_of_a_relation",
     "number",
     "number_to_one_to_one",
     "number_with_a_column",
