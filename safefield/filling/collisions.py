@@ -18,6 +18,7 @@ from safefield.filling.bad_rows import blame_row, blame_value, make_bad_rows_err
 from safefield.filling.filled import FilledKeys
 from safefield.filling.free_answers import Collider, FreeAnswers, NoAnswer, Numbering
 from safefield.filling.preparation import Preparation
+from safefield.filling.problems import rows_with_values, tell_group
 from safefield.filling.row_reader import RowReader
 from safefield.filling.rows import (
     Loser,
@@ -27,7 +28,7 @@ from safefield.filling.rows import (
     read_values,
 )
 from safefield.filling.target import Target
-from safefield.filling.verify import empty_rows, rows_with_values, tell_group
+from safefield.filling.verify import empty_rows
 from safefield.filling.violations import Violation, find_violation
 from safefield.numbering import numbered
 from safefield.populate import function_name

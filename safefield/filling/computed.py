@@ -16,8 +16,8 @@ from safefield.backends.base.misfits import ALWAYS
 from safefield.backends.base.schema import Schema
 from safefield.conf import get_configuration
 from safefield.exceptions import BadRow
+from safefield.filling.problems import BLANK
 from safefield.filling.rows import read_values
-from safefield.filling.verify import BLANK
 from safefield.plan import Plan
 from safefield.reports import shorten
 

@@ -27,11 +27,11 @@ from safefield.filling.expression_sql import (
 )
 from safefield.filling.filled import FilledKeys
 from safefield.filling.key_pages import Page
+from safefield.filling.problems import must_not_be_blank
 from safefield.filling.rows import lock_rows, read_values
 from safefield.filling.table_walk import Batch, PageWork, Take
 from safefield.filling.target import PREFLIGHT_ROWS, Target, has_no_value
 from safefield.filling.unfilled import UNKEPT
-from safefield.filling.verify import must_not_be_blank
 from safefield.filling.violations import is_about_values
 from safefield.reports import MAX_BAD_ROWS
 

@@ -15,12 +15,13 @@ from safefield.filling.filled import FilledKeys
 from safefield.filling.function_values import FunctionValues
 from safefield.filling.nonvalues import EXPRESSION
 from safefield.filling.preparation import Preparation
+from safefield.filling.problems import find_problems
 from safefield.filling.pursuit import pursue
 from safefield.filling.row_reader import RowReader
 from safefield.filling.table_walk import TableWalk, Walked, Work
 from safefield.filling.target import Target
 from safefield.filling.unfilled import BY_THE_DATABASE
-from safefield.filling.verify import find_problems, tell, verify
+from safefield.filling.verify import tell, verify
 from safefield.progress import step
 from safefield.reports import NOT_DEPENDED_ON, Finding
 

@@ -11,7 +11,8 @@ from django.db.models import Model, QuerySet
 from safefield.backends.base.schema import Schema
 from safefield.conf import get_configuration
 from safefield.exceptions import BackfillError, BadRow
-from safefield.filling.verify import Problem, verify
+from safefield.filling.problems import Problem
+from safefield.filling.verify import verify
 from safefield.filling.violations import Violation, find_violation
 from safefield.plan import Plan
 from safefield.reports import MAX_BAD_ROWS, count_rows, list_keys

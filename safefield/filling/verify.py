@@ -1,40 +1,18 @@
-"""Find the rows that the final constraints would refuse, before they are set."""
+"""Refuse what the final constraints would refuse, before they are set."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
-from operator import itemgetter
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from django.db import transaction
-from django.db.models import (
-    BooleanField,
-    CheckConstraint,
-    Exists,
-    F,
-    Model,
-    OuterRef,
-    QuerySet,
-    TextField,
-    Value,
-    Window,
-)
-from django.db.models.functions import Coalesce, Length, RowNumber
-from django.db.models.lookups import Exact
+from django.db.models import QuerySet
 
 from safefield.backends import get_backend
 from safefield.backends.base.schema import Schema
 from safefield.fields import NULL
-from safefield.filling.rows import (
-    Found,
-    find_losers,
-    has_sharing_rows,
-    key_names,
-    lock_rows,
-    read_values,
-    sharing_rows,
-)
+from safefield.filling.problems import Problem, find_problems
+from safefield.filling.rows import Found, lock_rows, read_values
 from safefield.plan import Plan
 from safefield.reports import MAX_BAD_ROWS, Finding, make_error
 
@@ -43,67 +21,6 @@ NUMBERED_TYPES = {"CharField", "SlugField", "TextField"}
 
 #: Rows emptied in one transaction, see BATCH_SECONDS in batch_size.py.
 EMPTIED_ROWS = 500
-
-
-@dataclass(frozen=True)
-class Problem:
-    """
-    Rows that a constraint would refuse, for one reason.
-
-    Args:
-        reason (str): A clause that says what is wrong with each row.
-        rows (QuerySet): The rows.
-        column (str): Attribute of the field.
-    """
-
-    reason: str
-    rows: QuerySet[Any, Any]
-    column: str
-
-    def exists(self) -> bool:
-        """Return whether there are such rows."""
-        return self.rows.exists()
-
-    def read(self) -> Iterator[Found]:
-        """Return the rows, by key, in one query."""
-        return read_values(self.rows.order_by(*key_names(self.rows)), self.column)
-
-
-@dataclass(frozen=True)
-class Sharing(Problem):
-    """
-    Rows whose value another row has, which may keep it.
-
-    Args:
-        columns (Sequence[str]): What is unique together, `column` first.
-        filled (Collection): Keys of rows that give way to those not among them.
-    """
-
-    columns: Sequence[str] = ()
-    filled: Collection[Any] = ()
-
-    def exists(self) -> bool:
-        """Return whether there are such rows."""
-        return has_sharing_rows(self.rows, self.columns)
-
-    def read(self) -> Iterator[Found]:
-        """Return those of them that give way, by key, in one query."""
-        if self.filled:
-            losers = find_losers(self.rows, self.columns, self.filled.__contains__)
-            found = [(loser.key, loser.value) for loser in losers]
-            return iter(sorted(found, key=itemgetter(0)))
-        # Which values are equal is for the database to say: its collation may
-        # take "a" and "A" for the same.
-        number = Window(
-            RowNumber(),
-            partition_by=list(map(F, self.columns)),
-            order_by=[F(name) for name in key_names(self.rows)],
-        )
-        rows = sharing_rows(self.rows, self.columns)
-        later = rows.annotate(**{"safefield-number": number}).filter(
-            **{"safefield-number__gt": 1}
-        )
-        return read_values(later.order_by(*key_names(later)), self.column)
 
 
 def verify(
@@ -228,19 +145,6 @@ def empty_rows(plan: Plan, schema: Schema, found: Sequence[Found]) -> None:
     schema.locks.change_rows(empty)
 
 
-def rows_with_values(plan: Plan, alias: str) -> QuerySet[Any, Any]:
-    """Return the rows that can share a value: those with one in each column."""
-    # As SQL has it: what is NULL in one of the columns is equal to nothing.
-    rows: QuerySet[Any, Any] = QuerySet(plan.new_model, using=alias).order_by()
-    return rows.filter(**{f"{name}__isnull": False for name in plan.unique_columns})
-
-
-def tell_group(plan: Plan) -> str:
-    """Return what to say behind "unique", such as " together with author"."""
-    names = ", ".join(plan.unique_with)
-    return f" together with {names}" if names else ""
-
-
 def _advice(plan: Plan, *, is_ours: bool) -> str:
     is_alone = bool(plan.unique_columns) and plan.deduplicate is None
     numbered = ", or add deduplicate, a function of row, value and n, to the operation"
@@ -254,118 +158,3 @@ def _advice(plan: Plan, *, is_ours: bool) -> str:
             rows += f" of the same {' and '.join(plan.unique_with)}"
         return f"Make {plan.source_name} give {rows} its own value{numbered}"
     return f"Fix {plan.source_name}"
-
-
-def find_problems(
-    plan: Plan,
-    schema: Schema,
-    filled: Collection[Any] = (),
-    *,
-    is_filled: bool = True,
-    leaves_duplicates: bool = False,
-) -> list[Problem]:
-    """
-    Return what the final constraints would refuse, a problem for each reason.
-
-    Args:
-        plan (Plan): What the operation asks for.
-        schema (Schema): The column on its database.
-        filled (Collection): As in verify().
-        is_filled (bool): Whether every row ought to have a value.
-        leaves_duplicates (bool): Whether not to look for rows that share a value.
-    """
-    return [
-        problem
-        for problem in _possible(plan, schema, filled, is_filled=is_filled)
-        if not (leaves_duplicates and isinstance(problem, Sharing)) and problem.exists()
-    ]
-
-
-def _possible(
-    plan: Plan, schema: Schema, keys: Collection[Any], *, is_filled: bool
-) -> Iterator[Problem]:
-    field = plan.field
-    column = field.attname
-    rows: QuerySet[Model] = QuerySet(
-        plan.new_model, using=schema.connection.alias
-    ).order_by()
-    filled = rows.filter(**{f"{column}__isnull": False})
-    if is_filled and not field.null and not schema.commits:
-        # Where others write meanwhile, a row without a value is one that the
-        # sweep comes back for.
-        yield Problem(
-            "there is no value", rows.filter(**{f"{column}__isnull": True}), column
-        )
-    # A text that an existing field has already is not this operation's to judge.
-    if plan.old_field is None and must_not_be_blank(plan, schema):
-        yield Problem(BLANK, filled.filter(*is_blank(column)), column)
-    if plan.unique_columns:
-        yield Sharing(
-            f"an earlier row has the same value, and the field is unique"
-            f"{tell_group(plan)}",
-            rows_with_values(plan, schema.connection.alias),
-            column,
-            plan.unique_columns,
-            keys,
-        )
-    if schema.wanted.has_foreign_key():
-        target = field.target_field
-        yield Problem(
-            f"there is no {target.model._meta.label} with this key",
-            filled.filter(
-                ~Exists(
-                    QuerySet(target.model, using=schema.connection.alias).filter(
-                        **{target.attname: OuterRef(column)}
-                    )
-                )
-            ),
-            column,
-        )
-    for constraint in plan.new_model._meta.constraints:
-        if isinstance(constraint, CheckConstraint) and _names(plan, constraint):
-            # SQL takes what a NULL leaves open, and exclude() alone would not.
-            condition = Coalesce(
-                constraint.condition, True, output_field=BooleanField()
-            )
-            yield Problem(
-                f"the check constraint {constraint.name} is broken",
-                filled.exclude(condition),
-                column,
-            )
-
-
-# Texts
-
-
-#: What is wrong with an empty text.
-BLANK = (
-    "the value is an empty text, and the field is required: if it is meant, add "
-    "allow_blank=True to the operation"
-)
-
-
-def is_blank(column: str) -> tuple[Any, ...]:
-    """Return the conditions that a text is empty, in the eyes of Python."""
-    # As a text: the field may make something else of one. And a collation may take a
-    # text of blanks for one of no characters.
-    empty = Value("", TextField())
-    return Exact(F(column), empty), Exact(Length(column), 0)
-
-
-def must_not_be_blank(plan: Plan, schema: Schema) -> bool:
-    """Return whether an empty text is no value of the field."""
-    field = plan.field
-    return (
-        not (field.blank or plan.allow_blank)
-        # What each new row of the application gets cannot be wrong in old ones.
-        and not (field.has_default() and field.get_default() == "")
-        and not field.is_relation
-        and not schema.connection.features.interprets_empty_strings_as_nulls
-        and field.get_internal_type()
-        in {"CharField", "EmailField", "SlugField", "TextField", "URLField"}
-    )
-
-
-def _names(plan: Plan, constraint: CheckConstraint) -> bool:
-    references = plan.new_model._get_expr_references(constraint.condition)  # type: ignore[attr-defined]  # private, see test_django_contract.py
-    return any(names[0] == plan.field_name for names in references)

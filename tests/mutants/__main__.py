@@ -26,7 +26,7 @@ BAR = 95
 CORE = {
     *("answers", "attempts", "bad-rows", "collisions", "computed", "fill"),
     *("expression-sql", "expression-values", "free-answers", "function-values"),
-    *("key-pages", "preparation", "pursuit", "reversal", "reverse-answers"),
+    *("key-pages", "preparation", "problems", "pursuit", "reversal", "reverse-answers"),
     *("row-reader", "rows", "table-walk", "unfilled", "verify"),
     *("mysql-json-table", "mysql-sizes", "mysql-writer"),
     *("postgresql-writer", "writer"),
