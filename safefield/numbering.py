@@ -18,7 +18,7 @@ def numbered(row: Any, value: Any, n: int, *, max_length: int | None = None) -> 
         value (str): The value that an earlier row has already.
         n (int): The number, from 2.
         max_length (int | None): Characters at the most. The value is cut,
-            never the number. Given by the engine: the field's max_length.
+            never the number. Given by safefield: the field's max_length.
 
     Raises:
         BadValue: `value` is not a text, or the number alone is too long.

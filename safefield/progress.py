@@ -37,7 +37,7 @@ class _Command(NamedTuple):
 
 
 class Progress(Protocol):
-    """What the engine tells its progress to."""
+    """What a walk tells its progress to."""
 
     def update(self, rows: int) -> object:
         """Take note that `rows` more rows are done."""

@@ -23,7 +23,7 @@ class FilledKeys(Collection[Any]):
     """
 
     def __init__(self) -> None:
-        #: Ascending, as a pass goes through them.
+        #: Ascending, as a walk goes through them.
         self._integers = array("q")
         self._others: set[Any] = set()
         #: Whether no key had to be left out.

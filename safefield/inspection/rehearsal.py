@@ -65,7 +65,7 @@ class Rehearsal:
 
 
 class _NeedsWriting(BaseException):
-    """Populate writes: past its own `except Exception`, and the engine's."""
+    """Populate writes: past its own `except Exception`, and that of the fill."""
 
 
 def rehearse(
