@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from secrets import token_hex
 
@@ -13,7 +13,6 @@ from safefield.backends.base.column import LiveColumn
 from safefield.backends.base.names import TakenName, WantedName
 from safefield.backends.base.wanted import Wanted
 from safefield.backends.mysql.keys import MySQLKeys
-from safefield.backends.mysql.names import find_taken_names
 from safefield.backends.mysql.rights import MySQLRights
 from safefield.backends.mysql.session import fresh_statistics
 from safefield.fields import AnyField
@@ -98,5 +97,32 @@ class MySQLCatalogue(Catalogue):
             comment, collation = cursor.fetchone()
         return comment, collation
 
-    def find_taken_names(self, wanted: Sequence[WantedName]) -> Iterable[TakenName]:
-        return find_taken_names(self.connection, self.plan, wanted)
+    def find_taken_names(self, wanted: Sequence[WantedName]) -> Iterator[TakenName]:
+        column = self.plan.field.column
+        with self.connection.cursor() as cursor:
+            for name, kind, _ in wanted:
+                if kind == "index":
+                    cursor.execute(
+                        "SELECT COLUMN_NAME, INDEX_TYPE, SUB_PART "
+                        "FROM information_schema.STATISTICS "
+                        "WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = %s "
+                        "AND INDEX_NAME = %s ORDER BY SEQ_IN_INDEX",
+                        [self.plan.table, name],
+                    )
+                    parts = cursor.fetchall()
+                    if parts and parts != ((column, "BTREE", None),):
+                        columns = ", ".join(
+                            part[0] or "an expression" for part in parts
+                        )
+                        yield TakenName(name, f"{parts[0][1]} index of {columns}")
+                elif kind == "foreign key":
+                    cursor.execute(
+                        "SELECT TABLE_NAME, COLUMN_NAME "
+                        "FROM information_schema.KEY_COLUMN_USAGE "
+                        "WHERE CONSTRAINT_SCHEMA = DATABASE() AND CONSTRAINT_NAME = %s "
+                        "AND REFERENCED_TABLE_NAME IS NOT NULL",
+                        [name],
+                    )
+                    for table, other in cursor.fetchall():
+                        if (table, other) != (self.plan.table, column):
+                            yield TakenName(name, f"foreign key of {table}.{other}")

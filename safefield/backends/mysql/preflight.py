@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from secrets import token_hex
-from typing import Any
 
 from django.db import DatabaseError
 
@@ -11,7 +10,6 @@ from safefield.backends.base.preflight import Preflight
 from safefield.backends.base.wanted import Wanted
 from safefield.backends.mysql.referring import Referring
 from safefield.exceptions import BackfillError
-from safefield.plan import Plan
 
 #: Error numbers: "Specified key was too long", "Column length too big", "Row size too
 #: large", "BLOB/TEXT column used in key specification without a key length". Source:
@@ -24,51 +22,45 @@ class MySQLPreflight(Preflight):
 
     def check_table(self) -> None:
         super().check_table()
-        refuse_too_long(
-            self.connection,
-            self.plan,
-            has_index=Wanted(self.editor, self.plan).has_index(),
-        )
+        self._check_lengths()
         old, interim = self.plan.old_field, self.plan.interim_field
         if old is not None:
             Referring(self.editor, self.plan, old, interim).refuse_strangers()
 
+    def _check_lengths(self) -> None:
+        """
+        Refuse a column, or its index, that is longer than the server has them.
 
-def refuse_too_long(connection: Any, plan: Plan, *, has_index: bool) -> None:
-    """
-    Refuse a column, or its index, that is longer than the server has them.
-
-    Args:
-        connection (BaseDatabaseWrapper): The server, which is asked by means of a
-            temporary table.
-        plan (Plan): What the operation asks for.
-        has_index (bool): Whether the column gets an index that is not unique.
-
-    Raises:
-        BackfillError: It would be refused when all is filled, or before.
-    """
-    field = plan.final_field
-    kind = str(field.db_type(connection))
-    if "char" not in kind and "text" not in kind and "blob" not in kind:
-        return
-    index = ", UNIQUE (c)" if field.unique else ", INDEX (c)" if has_index else ""
-    quoted = connection.ops.quote_name(f"safefield_{token_hex(8)}")
-    with connection.cursor() as cursor:
-        try:
-            cursor.execute(
-                f"CREATE TEMPORARY TABLE {quoted} "
-                f"(safefield_key int PRIMARY KEY, c {kind}{index})"
-            )
-        except DatabaseError as exc:
-            if exc.args[0] in TOO_LONG:
-                raise BackfillError(
-                    f"{plan.title} cannot be as it is to end: the database refuses a "
-                    f"column of type {kind}{' with an index' if index else ''}: "
-                    f"{exc.args[1]}. Make max_length smaller, or the index one that "
-                    f"the database has, then run migrate again. Nothing was changed.",
-                    model=plan.label,
-                    field=plan.field_name,
-                ) from exc
-            # A user that may not create temporary tables is not told beforehand.
+        Raises:
+            BackfillError: It would be refused when all is filled, or before.
+        """
+        field = self.plan.final_field
+        kind = str(field.db_type(self.connection))
+        if "char" not in kind and "text" not in kind and "blob" not in kind:
             return
-        cursor.execute(f"DROP TEMPORARY TABLE {quoted}")
+        index = ""
+        if field.unique:
+            index = ", UNIQUE (c)"
+        elif Wanted(self.editor, self.plan).has_index():
+            index = ", INDEX (c)"
+        quoted = self.connection.ops.quote_name(f"safefield_{token_hex(8)}")
+        with self.connection.cursor() as cursor:
+            try:
+                cursor.execute(
+                    f"CREATE TEMPORARY TABLE {quoted} "
+                    f"(safefield_key int PRIMARY KEY, c {kind}{index})"
+                )
+            except DatabaseError as exc:
+                if exc.args[0] in TOO_LONG:
+                    raise BackfillError(
+                        f"{self.plan.title} cannot be as it is to end: the database "
+                        f"refuses a column of type {kind}"
+                        f"{' with an index' if index else ''}: {exc.args[1]}. Make "
+                        f"max_length smaller, or the index one that the database has, "
+                        f"then run migrate again. Nothing was changed.",
+                        model=self.plan.label,
+                        field=self.plan.field_name,
+                    ) from exc
+                # A user that may not create temporary tables is not told beforehand.
+                return
+            cursor.execute(f"DROP TEMPORARY TABLE {quoted}")

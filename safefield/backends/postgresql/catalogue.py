@@ -2,14 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
+from itertools import count
 from typing import Any
 
 from safefield.backends.base.catalogue import Catalogue
 from safefield.backends.base.column import LiveColumn
 from safefield.backends.base.names import TakenName, WantedName
 from safefield.backends.postgresql.keys import PostgreSQLKeys
-from safefield.backends.postgresql.names import find_taken_names, get_inline_names
+
+#: Bytes of a name. Source: NAMEDATALEN in pg_config_manual.h, less the end.
+MAX_BYTES = 63
+
+#: Whatever has a wanted name among the tables and indexes of the schema, but for an
+#: index as it is wanted, which an earlier run has built.
+RELATIONS = """
+SELECT pg_describe_object('pg_class'::regclass, other.oid, 0)
+       || COALESCE(' on table ' || indrelid::regclass::text, '')
+  FROM pg_class me
+  JOIN pg_class other
+    ON other.relnamespace = me.relnamespace AND other.relname = %(name)s
+  LEFT JOIN pg_index ON indexrelid = other.oid
+  LEFT JOIN pg_am ON pg_am.oid = other.relam
+ WHERE me.oid = %(table)s::regclass
+   AND NOT COALESCE(
+       indrelid = me.oid AND indpred IS NULL AND indexprs IS NULL
+       AND indisunique = %(is_unique)s AND amname = %(method)s
+       AND indkey::text = (
+           SELECT attnum::text FROM pg_attribute
+            WHERE attrelid = me.oid AND attname = %(column)s
+       ), false)
+"""
+
+#: The same among the constraints of the table.
+CONSTRAINTS = """
+SELECT pg_describe_object('pg_constraint'::regclass, c.oid, 0)
+  FROM pg_constraint c
+ WHERE conrelid = %(table)s::regclass AND conname = %(name)s
+   AND NOT (
+       contype = %(contype)s
+       AND conkey = ARRAY(
+           SELECT attnum FROM pg_attribute
+            WHERE attrelid = conrelid AND attname = %(column)s
+       )
+   )
+"""
 
 
 class PostgreSQLCatalogue(Catalogue):
@@ -78,8 +115,23 @@ class PostgreSQLCatalogue(Catalogue):
         (output,) = (line for line in lines if line.startswith("Output: "))
         return output.rpartition("::")[2]
 
-    def find_taken_names(self, wanted: Sequence[WantedName]) -> Iterable[TakenName]:
-        return find_taken_names(self.connection, self.plan, wanted)
+    def find_taken_names(self, wanted: Sequence[WantedName]) -> Iterator[TakenName]:
+        with self.connection.cursor() as cursor:
+            for name, kind, method in wanted:
+                params = {
+                    "name": name,
+                    "table": self.connection.ops.quote_name(self.plan.table),
+                    "column": self.plan.field.column,
+                    "is_unique": kind == "unique constraint",
+                    "method": method,
+                    "contype": "f" if kind == "foreign key" else "u",
+                }
+                statements = [RELATIONS] if kind != "foreign key" else []
+                statements += [CONSTRAINTS] if kind != "index" else []
+                for sql in statements:
+                    cursor.execute(sql, params)
+                    for (owner,) in cursor.fetchall():
+                        yield TakenName(name, owner)
 
     def find_index(self, name: str) -> tuple[bool, str] | None:
         """
@@ -192,3 +244,18 @@ class PostgreSQLCatalogue(Catalogue):
         with self.connection.cursor() as cursor:
             cursor.execute(sql, params)
             return cursor.fetchone()
+
+
+def get_inline_names(table: str, column: str) -> Iterator[str]:
+    """
+    Yield what PostgreSQL calls an inline UNIQUE; it takes the first that is free.
+
+    Source: ChooseIndexName() and makeObjectName() in indexcmds.c.
+    """
+    for number in count():
+        label = f"key{number or ''}"
+        parts = [table.encode(), column.encode()]
+        while sum(map(len, parts)) > MAX_BYTES - len(f"__{label}"):
+            longest = int(len(parts[0]) <= len(parts[1]))
+            parts[longest] = parts[longest][:-1]
+        yield "_".join([*(part.decode(errors="ignore") for part in parts), label])

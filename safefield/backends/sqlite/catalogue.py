@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 
 from django.db.backends.utils import strip_quotes
 
@@ -11,7 +11,6 @@ from safefield.backends.base.column import LiveColumn
 from safefield.backends.base.names import TakenName, WantedName
 from safefield.backends.sqlite.definition import Definition
 from safefield.backends.sqlite.keys import SQLiteKeys
-from safefield.backends.sqlite.names import find_taken_names
 from safefield.fields import AnyField
 
 
@@ -37,8 +36,29 @@ class SQLiteCatalogue(Catalogue):
         definition = Definition.read(self.connection, self.plan.table)
         return None, definition.find_collation(field.column)
 
-    def find_taken_names(self, wanted: Sequence[WantedName]) -> Iterable[TakenName]:
-        return find_taken_names(self.connection, self.plan, wanted)
+    def find_taken_names(self, wanted: Sequence[WantedName]) -> Iterator[TakenName]:
+        table = strip_quotes(self.plan.table).lower()
+        column = self.plan.field.column.lower()
+        with self.connection.cursor() as cursor:
+            for name, kind, _ in wanted:
+                if kind != "index":
+                    # The others have no names here.
+                    continue
+                # One name space for the whole database.
+                cursor.execute(
+                    "SELECT type, tbl_name, ifnull(("
+                    "SELECT group_concat(lower(ifnull(name, '?'))) "
+                    "FROM pragma_index_info(master.name)), ''), sql "
+                    "FROM sqlite_master master WHERE name = %s COLLATE NOCASE "
+                    "AND type <> 'trigger'",
+                    [name],
+                )
+                for found, owner, columns, sql in cursor.fetchall():
+                    is_whole = " WHERE " not in (sql or "").upper()
+                    if (owner.lower(), columns) == (table, column) and is_whole:
+                        continue
+                    where = f" on table {owner}" if found == "index" else ""
+                    yield TakenName(name, f"{found}{where}")
 
     def has_indexes(self) -> bool:
         """Return whether an index is about the column, alone or among others."""
