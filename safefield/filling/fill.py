@@ -69,7 +69,7 @@ class Fill:
             )
         self.walk = TableWalk(
             schema,
-            target.find_paged_rows(),
+            target.read_rows() if target.paged is None else target.paged,
             max_rows=self.source.max_rows,
             estimate_rows=target.estimate_rows,
             clock=target.clock,

@@ -30,8 +30,7 @@ class Target:
         plan (Plan): What the operation asks for.
         schema (Schema): The column that is written, on its database.
         wanted (Any): The condition on the rows that are read; None for all rows.
-        paged (QuerySet | None): What is cut into pages; None: the rows that are read,
-            or those that are written where the database computes the values.
+        paged (QuerySet | None): What is cut into pages; None: the rows that are read.
         last_key (Any): The last row that is read; None for all rows.
         is_beside (bool): Whether the column is in another table than the rows.
         estimate_rows (Callable[[], int | None] | None): Says how many rows there are,
@@ -58,12 +57,6 @@ class Target:
     def read_rows(self) -> QuerySet[Model]:
         """Return the rows that are read."""
         return QuerySet(self.plan.model, using=self.alias)
-
-    def find_paged_rows(self) -> QuerySet[Any]:
-        """Return the rows that are cut into pages."""
-        if self.paged is not None:
-            return self.paged
-        return self.written_rows() if self.plan.is_expression else self.read_rows()
 
     def written_rows(self) -> QuerySet[Any]:
         """Return the rows whose column is written."""

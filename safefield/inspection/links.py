@@ -302,7 +302,9 @@ class Link:
             wanted=has_no_value(self.plan) if self.has_column else None,
             is_beside=True,
         )
-        if self.limit is None or self.plan.is_expression:
+        if self.plan.is_expression:
+            return replace(target, paged=rows)
+        if self.limit is None:
             return target
         empty = rows.filter(**{f"{self.column_name}__isnull": True})
         last_key = empty.order_by("-pk").values_list("pk", flat=True).first()
