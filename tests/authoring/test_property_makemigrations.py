@@ -31,7 +31,12 @@ SEED = int(os.environ.get("SAFEFIELD_SEED", "1"))
 
 
 #: The old values are none of the new type, as a text is no UUID: no order helps.
-NO_CONVERSION = ("in its new type", "cannot cast type", "invalid input syntax for type")
+NO_CONVERSION = (
+    "in its new type",
+    "cannot cast type",
+    "invalid input syntax for type",
+    "badly formed hexadecimal UUID string",
+)
 
 
 class Asked(Exception):

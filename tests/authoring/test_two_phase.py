@@ -337,8 +337,9 @@ def test_first_phase_waits_for_no_second_phase_of_another_app(tmp_path: Path) ->
     assert site.manage("makemigrations", "--no-header").code == 0
     key = "    tag = models.ForeignKey('people.Tag', models.CASCADE)\n"
     site.write_models(MODELS + key)
-    site.write_models(TAG + "    code = models.IntegerField()\n", app="people")
-    site.write_models(TAG + "    note = models.TextField(null=True)\n", app="shops")
+    note = "    note = models.TextField(null=True)\n"
+    site.write_models(TAG + "    code = models.IntegerField()\n" + note, app="people")
+    site.write_models(TAG + note, app="shops")
 
     result = site.manage("makemigrations", "--no-header", "--two-phase")
 
@@ -346,7 +347,7 @@ def test_first_phase_waits_for_no_second_phase_of_another_app(tmp_path: Path) ->
         result.out.partition("Then ")[2]
         == """\
 deploy in this order:
-  1. manage.py migrate people 0002_tag_code
+  1. manage.py migrate people 0003_tag_code
   1. manage.py migrate films 0002_movie_tag
   1. manage.py migrate shops 0002_tag_note
   2. Let the new code replace the old code everywhere.
@@ -359,13 +360,13 @@ deploy in this order:
             site.write(f"{name}/migrations/{file}", raising.sub("return 1", text))
     for label in (
         "films.0002_movie_tag",
-        "people.0002_tag_code",
+        "people.0003_tag_code",
         "shops.0002_tag_note",
     ):
         assert site.manage("migrate", "-v0", *label.split(".")).code == 0
     shown = site.manage("showmigrations", "--plan").out
     assert {line for line in shown.splitlines() if line.startswith("[ ]")} == {
-        "[ ]  people.0003_alter_tag_code",
+        "[ ]  people.0004_alter_tag_code",
         "[ ]  films.0003_alter_movie_tag",
         "[ ]  shops.0003_remove_tag_old",
     }
