@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -14,7 +15,10 @@ from tests.support import cleanup, servers
 
 # So that what they assert is shown as in a test.
 pytest.register_assert_rewrite(
-    *(f"tests.support.{name}" for name in ("half_way", "kills", "rehearsals", "stops"))
+    *(
+        f"tests.support.{name}"
+        for name in ("half_way", "kills", "rehearsals", "site", "stops")
+    )
 )
 
 ALIASES = [pytest.param(alias, id=label) for alias, label in servers.LABELS.items()]
@@ -75,6 +79,11 @@ def find_labels(item: pytest.Item) -> set[str]:
     return labels | {
         label for label in servers.LABELS.values() if f"{label}_alias" in fixtures
     } - ({"mysql"} if "mysql_alias" in parameters else set())
+
+
+def pytest_collection_finish() -> None:
+    """Keep the collected tests out of what the garbage collector looks through."""
+    gc.freeze()
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:

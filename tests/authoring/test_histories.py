@@ -1632,7 +1632,7 @@ class Migration(migrations.Migration):
 )
 def test_whole_files(tmp_path: Path, name: str, files: dict[str, str]) -> None:
     """Fails if a file says something else, such as another column or dependency."""
-    site = Site(tmp_path)
+    site = Site(tmp_path, has_black=True)
     write_models(site, CASES[name].before)
     site.succeed("makemigrations")
     write_models(site, CASES[name].after)

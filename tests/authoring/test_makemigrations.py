@@ -747,6 +747,7 @@ def test_dependency_on_the_user_model_is_in_the_file_of_the_key(tmp_path: Path) 
             "django.contrib.contenttypes",
             "films",
         ],
+        has_black=True,
     )
     site.write_models(MODELS)
     site.manage("makemigrations", "films")

@@ -419,7 +419,7 @@ class HistoricalMovie(models.Model):
 
 @pytest.fixture
 def site(tmp_path: Path) -> Site:
-    site = Site(tmp_path)
+    site = Site(tmp_path, has_black=True)
     site.write_models(BEFORE)
     assert site.manage("makemigrations").code == 0
     site.write_models(AFTER)
@@ -737,7 +737,7 @@ UPDATED = frame(
 
 
 def test_update(tmp_path: Path) -> None:
-    site = Site(tmp_path)
+    site = Site(tmp_path, has_black=True)
     site.write_models(BEFORE)
     site.manage("makemigrations")
     note = "    title = models.CharField(max_length=200)\n\n\nclass Historical"
@@ -771,7 +771,7 @@ deduplicate=safefield.numbered to the operation in {name}.
 
 # Fails if CreateModel does not take the alteration in: there are no rows then.
 def test_update_of_the_first_migration(tmp_path: Path) -> None:
-    site = Site(tmp_path)
+    site = Site(tmp_path, has_black=True)
     site.write_models(BEFORE)
     site.manage("makemigrations")
     site.write_models(BEFORE.replace("max_length=50)", "max_length=50, unique=True)"))

@@ -82,6 +82,8 @@ def prepare(
         path,
         installed_apps=["safefield", *apps, "films"],
         settings=SETTINGS + settings,
+        # replace_addition() reads what it has formatted.
+        has_black=True,
     )
     for name, text in (files or {}).items():
         site.write(name, text)

@@ -8,6 +8,7 @@ standard output its answer; Client is for the other end.
 
 from __future__ import annotations
 
+import gc
 import itertools
 import json
 import os
@@ -108,9 +109,20 @@ def serve() -> None:
     os.environ["DJANGO_SETTINGS_MODULE"] = "settings"
     sys.path.insert(0, os.getcwd())
     django.setup()
-    # Imported here, so that not every fork has to.
+    # Imported here, so that not every fork has to: the command, the migrations and the
+    # parts of safefield for their database.
     from django.core.management.commands import migrate  # noqa: F401
+    from django.db import connection
+    from django.db.migrations.loader import MigrationLoader
 
+    from safefield import steps  # noqa: F401
+    from safefield.backends import get_backend
+
+    MigrationLoader(None)
+    get_backend(connection)
+
+    # What is here already, a fork need not look through, which would copy it.
+    gc.freeze()
     for line in sys.stdin:
         arguments, *stop = json.loads(line)
         with tempfile.TemporaryDirectory() as directory:

@@ -2,13 +2,15 @@
 A Python that has imported Django already, and forks for each manage.py it is to run.
 
 Most of what a command of a test takes is the import of Django. Nothing of safefield and
-no settings are imported here: a fork does that anew, as any process.
+no settings are imported here: a fork does that anew, as any process. safefield is only
+compiled here.
 """
 
 from __future__ import annotations
 
 import atexit
 import functools
+import gc
 import json
 import os
 import signal
@@ -20,6 +22,7 @@ import types
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from importlib import import_module
+from importlib.machinery import SourceFileLoader
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,8 +31,11 @@ ROOT = Path(__file__).parents[2]
 MODULES = [
     "django.contrib.postgres.fields",
     "django.core.checks.urls",
+    "django.core.cache.backends.locmem",
+    "django.core.management.commands.check",
     "django.core.management.commands.makemigrations",
     "django.core.management.commands.migrate",
+    "django.core.management.commands.shell",
     "django.core.management.commands.sqlmigrate",
     "django.db.backends.postgresql.base",
     "django.db.backends.sqlite3.base",
@@ -111,6 +117,9 @@ def serve(server: socket.socket) -> None:
     for name in MODULES:
         if find_spec(name.partition(".")[0]):
             import_module(name)
+    compile_once()
+    # What is here already, a fork need not look through, which would copy it.
+    gc.freeze()
     # Nobody waits for those that wait for the commands.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while True:
@@ -131,6 +140,22 @@ def serve(server: socket.socket) -> None:
             os._exit(0)
         for fd in fds:
             os.close(fd)
+
+
+def compile_once() -> None:
+    """Compile the package here and not in each fork: nothing writes its bytecode."""
+    compile_source: Any = SourceFileLoader.source_to_code
+    compiled: dict[Any, Any] = {}
+
+    def source_to_code(loader: Any, data: Any, path: str, **options: Any) -> Any:
+        key = path, data
+        if key not in compiled:
+            compiled[key] = compile_source(loader, data, path, **options)
+        return compiled[key]
+
+    SourceFileLoader.source_to_code = source_to_code  # type: ignore[method-assign]
+    for path in (ROOT / "safefield").rglob("*.py"):
+        source_to_code(SourceFileLoader("", str(path)), path.read_bytes(), str(path))
 
 
 def execute(request: int, *streams: int) -> None:

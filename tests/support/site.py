@@ -67,7 +67,8 @@ class Site:
         database (Mapping or None): Entry for DATABASES["default"]; None for a
             SQLite file within the directory.
         settings (str): Python to go behind the settings.
-        has_black (bool): Whether Django finds black on the PATH.
+        has_black (bool): Whether Django finds black on the PATH, which formats what
+            makemigrations writes, and takes longer than all else.
         environment (dict[str, str]): Variables to set in its processes.
         python (str): The Python that runs them.
     """
@@ -77,7 +78,7 @@ class Site:
     installed_apps: Sequence[str] | None = None
     database: Mapping[str, Any] | None = None
     settings: str = ""
-    has_black: bool = True
+    has_black: bool = False
     environment: dict[str, str] = field(default_factory=dict)
     python: str = sys.executable
 

@@ -356,9 +356,9 @@ def make_walk(
     """Return the walk of a page, in a site made with `kwargs`."""
     if page in {"README.md", "tutorial.md"}:
         # Nobody has black who has installed what it says, and nothing else.
-        site: Site = EmptyDirectory(path, has_black=False, **kwargs)
+        site: Site = EmptyDirectory(path, **kwargs)
     elif page == "install.md":
-        site = Site(path, installed_apps=["films"], **kwargs)
+        site = Site(path, installed_apps=["films"], has_black=True, **kwargs)
     else:
-        site = Site(path, **kwargs)
+        site = Site(path, has_black=True, **kwargs)
     return Walk(page, site, wheel)
