@@ -124,8 +124,9 @@ def _report_unwritten(
             yield Error(
                 unwritten_message(populate),
                 hint=(
-                    "Let it return the value of one existing row, then run migrate. "
-                    "Or remove the migration and give the field a default."
+                    "Return the value of one existing row, then run migrate. If every "
+                    "row should get the same value, delete the migration and run "
+                    "makemigrations --one-off-default."
                 ),
                 obj=f"{app_label}.{module.__name__.rpartition('.')[2]}",
                 id="safefield.E001",

@@ -67,9 +67,7 @@ def unwritten_message(function: Callable[..., Any]) -> str:
     function = inspect.unwrap(function)
     code = function.__code__
     name = function_name(function)
-    return (
-        f"{name} in {code.co_filename}, line {code.co_firstlineno}, is not written yet."
-    )
+    return f"{name} in {code.co_filename}:{code.co_firstlineno} is not written yet."
 
 
 def get_arity(function: Callable[..., Any]) -> int | None:

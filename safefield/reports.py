@@ -38,6 +38,9 @@ MAX_TEXT = 200
 #: Stands for a row's own number while a message is made.
 _MARK = 987_654_321
 
+#: How Django's messages quote the value, which stands behind the message here.
+_QUOTED_VALUE = re.compile(r"“…” value|“…”|Value ['“]…['”]")
+
 _WHITESPACE = re.compile(r"\s+")
 
 #: The end of a reason whose detail is the text of an exception.
@@ -145,6 +148,8 @@ def _describe_message(error: Any) -> str:
             text = str(error.message % params)
     # Such as "(it has 74)".
     text = re.sub(rf"\s*\([^()]*{_MARK}[^()]*\)", "", text)
+    # As Django quotes a value: “…” value, Value '…'.
+    text = _QUOTED_VALUE.sub("the value", text)
     return _in_one_line(text.replace(str(_MARK), "…"))
 
 
@@ -234,14 +239,14 @@ def _describe(finding: Finding) -> str:
         if finding.differs:
             example = "; the text is that of the first"
     elif finding.detail:
-        example = f"; such as {finding.detail}"
+        example = f"; for example {finding.detail}"
     rows = count_rows(finding.rows)
     return f"  {rows}: {reason} ({list_keys(finding.keys, finding.rows)}{example})"
 
 
 def list_keys(keys: Sequence[Any], rows: int) -> str:
     """
-    Return such as "primary key 1, 2, …", or why they are not shown.
+    Return, for example, "pk 1, 2, …", or why they are not shown.
 
     Args:
         keys (Sequence[Any]): The first primary keys.
@@ -251,7 +256,7 @@ def list_keys(keys: Sequence[Any], rows: int) -> str:
     if not all(map(may_show_key, shown)):
         return "their primary keys are data, and SHOW_VALUES is False"
     more = ", …" if rows > SHOWN_KEYS else ""
-    return f"primary key {', '.join(map(repr, shown))}{more}"
+    return f"pk {', '.join(map(repr, shown))}{more}"
 
 
 def may_show_key(key: Any) -> bool:

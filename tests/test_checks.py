@@ -12,8 +12,9 @@ class Movie(models.Model):
 """
 
 HINT = (
-    "\tHINT: Let it return the value of one existing row, then run migrate. "
-    "Or remove the migration and give the field a default.\n"
+    "\tHINT: Return the value of one existing row, then run migrate. If every row "
+    "should get the same value, delete the migration and run makemigrations "
+    "--one-off-default.\n"
 )
 
 
@@ -31,7 +32,7 @@ def site(tmp_path: Path) -> Site:
 def e001(site: Site, name: str = "0002_movie_slug", line: int = 5) -> str:
     return (
         f"films.{name}: (safefield.E001) populate_movie_slug() in "
-        f"{site.path}/films/migrations/{name}.py, line {line}, is not written yet.\n"
+        f"{site.path}/films/migrations/{name}.py:{line} is not written yet.\n"
         f"{HINT}"
     )
 

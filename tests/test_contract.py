@@ -206,7 +206,7 @@ def test_unwritten_populate_changes_nothing(history: History, count: int) -> Non
 
     assert str(caught.value) == (
         "films.Movie.slug cannot be backfilled: populate_movie_slug() in "
-        f"{__file__}, line {line}, is not written yet. Make it return the value of "
+        f"{__file__}:{line} is not written yet. Make it return the value of "
         "one existing row, then run migrate again. Nothing was changed."
     )
     assert history.describe("Movie") == before

@@ -644,10 +644,10 @@ def test_generic_foreign_key(history: History) -> None:
         ),
         (
             models.CharField(max_length=40, choices=[("a", "A")]),
-            "Value '…' is not a valid choice.",
+            "the value is not a valid choice.",
         ),
         (models.EmailField(), "Enter a valid email address."),
-        (models.IntegerField(), "“…” value must be an integer."),
+        (models.IntegerField(), "the value must be an integer."),
     ],
     ids=["max_length", "validator", "choices", "email", "integer"],
 )

@@ -135,12 +135,12 @@ class Collisions:
         if not self.schema.commits:
             return "Nothing was changed."
         if self.plan.old_field is None:
-            return "The other rows keep their values, and these are empty again."
+            return "The other rows keep their values, and these are NULL again."
         ours = [bad.pk in self.filled for bad in bad_rows]
         if not any(ours):
             return "All rows keep their values."
         but = "" if all(ours) else ", but for values that were there before"
-        return f"The other rows keep their values, and these are empty again{but}."
+        return f"The other rows keep their values, and these are NULL again{but}."
 
     def advise(self) -> str:
         """Return what to do about rows for which no answer is good."""

@@ -178,14 +178,14 @@ class Ending:
     def _resume(self) -> str:
         if not self.schema.commits:
             return "Nothing was changed. Run migrate again."
-        return f"{self.kept} Run migrate again: it goes on from here."
+        return f"{self.kept} Run migrate again to resume."
 
     def _describe_guard(self) -> str:
         guard = self.schema.locks.left_guard
         return (
             f"{guard[0].upper()}{guard[1:]} could not be dropped: until it is gone, "
             f"table {self.plan.table} refuses each INSERT that leaves out column "
-            f"{self.plan.field.column}. Run migrate to go on, or "
+            f"{self.plan.field.column}. Run migrate to resume, or "
             f"{self._spell_abandon()} to undo: both drop it first."
         )
 

@@ -175,8 +175,8 @@ class Fill:
         return make_bad_rows_error(
             self.plan,
             bad_rows,
-            f" cannot be filled. {source} was tried on the first rows and works on "
-            f"none of them",
+            f" cannot be filled. {source} failed for each of the first rows, on which "
+            f"it was tried",
             f"Nothing was changed. {self._advise(bad_rows)} and run migrate again.",
         )
 

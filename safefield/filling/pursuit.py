@@ -78,8 +78,7 @@ def make_hopeless_error(plan: Plan, came: float, filled: float) -> BackfillError
         f"{plan.title}: rows come in faster than they are filled: about "
         f"{came:,.0f} a second came, and {filled:,.0f} a "
         f"second were filled. Slow down what inserts them, or wait for a quieter "
-        f"hour. The rows that are filled stay. Run migrate again: it goes on from "
-        f"here.",
+        f"hour. The rows that are filled stay. Run migrate again to resume.",
         model=plan.label,
         field=plan.field_name,
     )

@@ -97,7 +97,7 @@ def tell(
     kept = "Nothing was changed."
     if schema.commits:
         kept = (
-            "The other rows keep their values, and these are empty again"
+            "The other rows keep their values, and these are NULL again"
             + (", but for values that were there before." if has_theirs else ".")
             if has_ours
             else "Their values were not changed."

@@ -1,4 +1,4 @@
-"""Remove what a migration that was stopped half-way has left behind."""
+"""Remove what a migration that was stopped has left behind."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def find_abandonment(
     if history.is_applied(migration):
         raise SafefieldError(
             f"{migration} is applied on the {connection.alias!r} database, so there "
-            f"is nothing half-way to abandon. Undo it with: migrate {app_label} "
+            f"is nothing to abandon. Undo it with: migrate {app_label} "
             f"{history.find_previous(migration)}"
         )
     found = history.get_backfills(migration)

@@ -92,7 +92,7 @@ def rehearse(
     label = str(migration)
     found = history.get_backfills(migration)
     if history.is_applied(found.migration):
-        raise SafefieldError(f"Migration {label} is applied: nothing is to be done.")
+        raise SafefieldError(f"Migration {label} is already applied.")
     here = [entry for entry in found.entries if entry.is_allowed(connection)]
     if not here:
         names = ", ".join(entry.title for entry in found.entries)

@@ -76,7 +76,7 @@ class Status:
         return self.state is State.ELSEWHERE
 
     def describe(self) -> str:
-        """Return such as "filling: about 412,000 of 1,000,000 rows (41 %)"."""
+        """Return such as "filling: about 412,000 of 1,000,000 rows (41%)"."""
         text = self.state.value
         if self.is_applied:
             text = CONTRADICTIONS.get(self.state, text)

@@ -1467,8 +1467,8 @@ def test_app_that_the_migration_does_not_depend_on(tmp_path: Path) -> None:
     write_models(site, {"films": MOVIE + code, "shops": LABEL})
     site.succeed("makemigrations")
     head = (
-        "BackfillError: films.Movie.code cannot be filled. populate_movie_code() was "
-        "tried on the first rows and works on none of them:\n  1 row: "
+        "BackfillError: films.Movie.code cannot be filled. populate_movie_code() "
+        "failed for each of the first rows, on which it was tried:\n  1 row: "
         "populate_movie_code() "
     )
     name = "films/migrations/0002_movie_code.py"
@@ -1476,13 +1476,12 @@ def test_app_that_the_migration_does_not_depend_on(tmp_path: Path) -> None:
     for app, reason, advice in [
         (
             "shops",
-            "asked for app shops, and the migration does not depend on it (primary "
-            "key 1)",
+            "asked for app shops, and the migration does not depend on it (pk 1)",
             "Add a migration of that app to the dependencies of this migration",
         ),
         (
             "shop",
-            "raised LookupError: No installed app with label 'shop'. (primary key 1)",
+            "raised LookupError: No installed app with label 'shop'. (pk 1)",
             "Fix populate_movie_code()",
         ),
     ]:

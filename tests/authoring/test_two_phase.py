@@ -184,9 +184,10 @@ def test_unwritten_function_is_reported_once(site: Site) -> None:
     assert result.err == (
         "SystemCheckError: System check identified some issues:\n\nERRORS:\n"
         "films.0002_movie_slug: (safefield.E001) populate_movie_slug() in "
-        f"{path}, line 7, is not written yet.\n"
-        "\tHINT: Let it return the value of one existing row, then run migrate. Or "
-        "remove the migration and give the field a default.\n\n"
+        f"{path}:7 is not written yet.\n"
+        "\tHINT: Return the value of one existing row, then run migrate. If every row "
+        "should get the same value, delete the migration and run makemigrations "
+        "--one-off-default.\n\n"
         "System check identified 1 issue (0 silenced).\n"
     )
 
@@ -526,7 +527,7 @@ def test_second_phase_survives_a_squash_of_the_first(site: Site) -> None:
     assert refused.err == (
         "BackfillError: films.Movie.slug could not be filled in some rows:\n"
         "  1 row: the missing populate of films.Movie.slug gave a bad value: it is "
-        "None, and the field is required (primary key 1)\n"
+        "None, and the field is required (pk 1)\n"
         "Nothing was changed. Fix the missing populate of films.Movie.slug and run "
         "migrate again.\n"
     )

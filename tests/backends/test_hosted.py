@@ -221,6 +221,6 @@ def test_replica(mysql_alias: str, name: str) -> None:
         "films.Movie.code: the database takes no changes from this session: The "
         f"{server} server is running with the --{option} option so it cannot execute "
         "this statement. Let it write, or connect to a server that does. The rows that "
-        "are filled stay. Run migrate again: it goes on from here."
+        "are filled stay. Run migrate again to resume."
     )
     assert history.describe("Movie") == before

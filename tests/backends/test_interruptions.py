@@ -35,7 +35,7 @@ def test_connection_cut_before_every_statement(alias: str) -> None:
     history.unapply()
     operation = add_slug(batch_size=20)
     start = "films.Movie.slug: the connection to the database was lost or closed. "
-    end = " Run migrate again: it goes on from here."
+    end = " Run migrate again to resume."
 
     for number in itertools.count(1):
         was_cut = cut_at(
@@ -269,7 +269,7 @@ def test_goes_on_over_no_other_connection(alias: str, lose: Any) -> None:
 
     assert str(caught.value) == (
         "films.Movie.slug: the connection to the database was lost or closed. The rows "
-        "that are filled stay. Run migrate again: it goes on from here."
+        "that are filled stay. Run migrate again to resume."
     )
     reset_connection(history.connection)
     with history.connection.cursor() as cursor:
@@ -312,7 +312,7 @@ def test_connects_to_no_other_session(
     assert seen[-1] == "Setting the constraints of films.Movie.slug."
     assert str(caught.value) == (
         "films.Movie.slug: the connection to the database was lost or closed. The rows "
-        "that are filled stay. Run migrate again: it goes on from here."
+        "that are filled stay. Run migrate again to resume."
     )
     reset_connection(history.connection)
     history.apply(add_slug())

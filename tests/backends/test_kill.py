@@ -165,7 +165,7 @@ def choose_guarded_points(events: list[str]) -> list[int]:
 #: What showbackfills says of the rows, and of what refuses rows of old code.
 GUARDS = {
     "postgresql": ("filled, not enforced: 61 rows", "check constraint"),
-    "mysql": ("filling: 60 of 61 rows (98 %)", "trigger"),
+    "mysql": ("filling: 60 of 61 rows (98%)", "trigger"),
 }
 
 

@@ -43,7 +43,10 @@ def reader(history: History) -> Iterator[Session]:
             yield session
 
 
-HELD = "films.Movie.slug: others held locks on table films_movie each time it was tried"
+HELD = (
+    "films.Movie.slug: could not lock table films_movie, because other sessions held "
+    "locks on it at each try"
+)
 
 
 def test_the_check_goes_when_the_reader_goes(
@@ -109,10 +112,10 @@ def test_the_error_says_that_inserts_are_refused(
 
     assert str(caught.value).startswith(HELD)
     assert str(caught.value).splitlines()[-1] == (
-        "Wait for them or end them, then run migrate again: it goes on from here. "
+        "Wait for them or end them, then run migrate again to resume. "
         "Check constraint films_movie_slug_e73823af_notnull could not be dropped: "
         "until it is gone, table films_movie refuses each INSERT that leaves out "
-        "column slug. Run migrate to go on, or abandonbackfill --database postgresql "
+        "column slug. Run migrate to resume, or abandonbackfill --database postgresql "
         "with this migration to undo: both drop it first."
     )
     reader.execute("COMMIT")

@@ -58,9 +58,10 @@ def test_gives_up_on_a_long_report_and_names_it(
         "mysql": f"connection {other.pid} (Sleep), in a transaction for N s",
     }[other.vendor]
     assert re.sub(r"for \d+ s", "for N s", str(caught.value)) == (
-        "films.Movie.slug: others held locks on table films_movie each time it was "
-        f"tried. Sessions with locks on it:\n  {session}\n"
-        "Wait for them or end them, then run migrate again: it goes on from here."
+        "films.Movie.slug: could not lock table films_movie, because other "
+        "sessions held locks on it at each try. "
+        f"Sessions that hold locks on it:\n  {session}\n"
+        "Wait for them or end them, then run migrate again to resume."
     )
     other.execute("COMMIT")
     assert history.describe("Movie") == before
@@ -84,8 +85,8 @@ def test_way_back_gives_up_on_a_long_report(
         history.unapply()
 
     assert str(caught.value).splitlines()[0] == (
-        "films.Movie.slug: others held locks on table films_movie each time it was "
-        "tried. Sessions with locks on it:"
+        "films.Movie.slug: could not lock table films_movie, because other "
+        "sessions held locks on it at each try. Sessions that hold locks on it:"
     )
     other.execute("COMMIT")
     assert history.describe("Movie") == before
@@ -128,9 +129,9 @@ def test_gives_up_on_a_report_that_it_may_not_see(
             history.apply(add_slug())
 
     assert str(caught.value) == (
-        "films.Movie.slug: others held locks on table films_movie each time it was "
-        "tried. Wait for them or end them, then run migrate again: it goes on from "
-        "here."
+        "films.Movie.slug: could not lock table films_movie, because other "
+        "sessions held locks on it at each try. Wait for them or end them, "
+        "then run migrate again to resume."
     )
 
 
@@ -335,7 +336,7 @@ def test_deadlock(
 
 
 AT_WORK = (
-    "films.Movie.slug: another migrate is at work on table films_movie: {}. Wait for "
+    "films.Movie.slug: another migrate is running on table films_movie: {}. Wait for "
     "it to end, then run migrate again."
 )
 

@@ -248,8 +248,8 @@ def test_gives_up_where_rows_come_faster(history: History) -> None:
     assert str(caught.value) == (
         "films.Movie.slug: rows without a value came faster than they could be filled, "
         "5 times. Stop what writes them, or let this user create triggers (GRANT "
-        f"TRIGGER ON `{database}`.* TO '{user}'), then run migrate again: it goes on "
-        "from here."
+        f"TRIGGER ON `{database}`.* TO '{user}'), then run migrate again to "
+        "resume."
     )
 
     history.apply(add_slug())
@@ -368,10 +368,10 @@ def stop_there(monkeypatch: Any, history: History, operation: Any) -> None:
     reset_connection(connection)
     assert str(caught.value) == (
         "films.Movie.slug: the connection to the database was lost or closed. The rows "
-        "that are filled stay. Run migrate again: it goes on from here. Trigger "
+        "that are filled stay. Run migrate again to resume. Trigger "
         "films_movie_slug_e73823af_notnull could not be dropped: until it is gone, "
         "table films_movie refuses each INSERT that leaves out column slug. Run "
-        f"migrate to go on, or abandonbackfill --database {connection.alias} with this "
-        "migration to undo: both drop it first."
+        f"migrate to resume, or abandonbackfill --database {connection.alias} with "
+        "this migration to undo: both drop it first."
     )
     assert history.describe("Movie")["triggers"] != []

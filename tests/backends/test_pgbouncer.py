@@ -214,7 +214,7 @@ def test_two_runs_at_once(
     assert first.returncode == 0
     assert second.code == 1
     assert re.fullmatch(
-        r"BackfillError: films\.Movie\.slug: another migrate is at work on table "
+        r"BackfillError: films\.Movie\.slug: another migrate is running on table "
         r"films_movie: process \d+ \(no application name\), idle in transaction, in a "
         r"transaction for \d+ s\. Wait for it to end, then run migrate again\.\n",
         second.err,
@@ -245,5 +245,5 @@ def test_time_limit_is_named(pool: Any) -> None:
     assert str(caught.value) == (
         "films.Movie.slug: the server's setting statement_timeout ended a statement "
         "that took longer. Set it to 0 for the user who migrates. The rows that are "
-        "filled stay. Run migrate again: it goes on from here."
+        "filled stay. Run migrate again to resume."
     )

@@ -358,8 +358,8 @@ def test_waits_for_others(history: History, monkeypatch: pytest.MonkeyPatch) -> 
             history.apply(add_slug())
 
     assert str(caught.value).startswith(
-        "films.Movie.slug: others held locks on table films_movie each time it was "
-        "tried."
+        "films.Movie.slug: could not lock table films_movie, because other "
+        "sessions held locks on it at each try."
     )
     history.apply(add_slug())
     assert get_rows(history) == FILLED
@@ -379,7 +379,7 @@ def test_commands(alias: str, admin: Admin, tmp_path: Path) -> None:
 
     assert (shown.err, shown.out.splitlines()[0]) == (
         "",
-        "films.0003_movie_slug        films.Movie.slug  filling: 3 of 5 rows (60 %)",
+        "films.0003_movie_slug        films.Movie.slug  filling: 3 of 5 rows (60%)",
     )
     if admin.vendor == "mysql":
         admin.execute("GRANT CREATE ON {database}.* TO {role}")

@@ -258,14 +258,14 @@ CASES: dict[str, tuple[Any, Any, Any, str, str]] = {
         text(choices=[("a", "A")]),
         "a",
         "b",
-        "Value '…' is not a valid choice.",
+        "the value is not a valid choice.",
         "'b'",
     ),
     "not editable, not a choice": (
         text(choices=[("a", "A")], editable=False),
         "a",
         "b",
-        "Value '…' is not a valid choice.",
+        "the value is not a valid choice.",
         "'b'",
     ),
     "not editable, empty": (
@@ -335,14 +335,14 @@ CASES: dict[str, tuple[Any, Any, Any, str, str]] = {
         models.IntegerField(),
         1,
         "one",
-        "“…” value must be an integer.",
+        "the value must be an integer.",
         "'one'",
     ),
     "dict for an integer": (
         models.IntegerField(),
         1,
         {"a": 1},
-        "“…” value must be an integer.",
+        "the value must be an integer.",
         "{'a': 1}",
     ),
     "fraction for an integer": (
@@ -391,7 +391,7 @@ CASES: dict[str, tuple[Any, Any, Any, str, str]] = {
         models.FloatField(),
         1.5,
         "x",
-        "“…” value must be a float.",
+        "the value must be a float.",
         "'x'",
     ),
     "NaN for a float": (
@@ -412,14 +412,14 @@ CASES: dict[str, tuple[Any, Any, Any, str, str]] = {
         money(),
         decimal.Decimal(1),
         float("nan"),
-        "“…” value must be a decimal number.",
+        "the value must be a decimal number.",
         "nan",
     ),
     "decimal NaN": (
         money(),
         decimal.Decimal(1),
         decimal.Decimal("NaN"),
-        "“…” value must be a decimal number.",
+        "the value must be a decimal number.",
         "Decimal('NaN')",
     ),
     "too many digits": (
@@ -440,28 +440,28 @@ CASES: dict[str, tuple[Any, Any, Any, str, str]] = {
         models.BooleanField(),
         True,
         "perhaps",
-        "“…” value must be either True or False.",
+        "the value must be either True or False.",
         "'perhaps'",
     ),
     "dict for a boolean": (
         models.BooleanField(),
         True,
         {},
-        "“…” value must be either True or False.",
+        "the value must be either True or False.",
         "{}",
     ),
     "text for a date": (
         models.DateField(),
         dt.date(2026, 1, 2),
         "soon",
-        "“…” value has an invalid date format. It must be in YYYY-MM-DD format.",
+        "the value has an invalid date format. It must be in YYYY-MM-DD format.",
         "'soon'",
     ),
     "no such date": (
         models.DateField(),
         dt.date(2026, 1, 2),
         "2026-02-30",
-        "“…” value has the correct format (YYYY-MM-DD) but it is an invalid date.",
+        "the value has the correct format (YYYY-MM-DD) but it is an invalid date.",
         "'2026-02-30'",
     ),
     "naive datetime": (
@@ -497,7 +497,7 @@ CASES: dict[str, tuple[Any, Any, Any, str, str]] = {
         models.UUIDField(),
         uuid.UUID(int=1),
         "x",
-        "“…” is not a valid UUID.",
+        "the value is not a valid UUID.",
         "'x'",
     ),
     "not an IP address": (
@@ -546,7 +546,7 @@ CASES: dict[str, tuple[Any, Any, Any, str, str]] = {
         to_studio(),
         1,
         "x",
-        "“…” value must be an integer.",
+        "the value must be an integer.",
         "'x'",
     ),
     "unsaved instance": (
@@ -591,14 +591,14 @@ def test_bad_value(history: History, case: str) -> None:
         history.apply(operation)
 
     commits = history.connection.vendor != "sqlite"
-    found = f"; such as {shown}" if shown else ""
+    found = f"; for example {shown}" if shown else ""
     kept = "The other rows keep their values." if commits else "Nothing was changed."
     advice = "Fix value_of()"
     if reason.startswith("it is an expression"):
         advice = "Give the expression itself as populate, in place of value_of(),"
     assert str(caught.value) == (
         f"films.Movie.extra could not be filled in some rows:\n"
-        f"  1 row: value_of() gave a bad value: {reason} (primary key 2{found})\n"
+        f"  1 row: value_of() gave a bad value: {reason} (pk 2{found})\n"
         f"{kept} {advice} and run migrate again."
     )
     assert caught.value.rows == [
@@ -710,7 +710,7 @@ def test_stops_after_a_thousand_bad_rows_and_says_so(alias: str) -> None:
         "films.Movie.extra could not be filled in some rows. After 1,000 bad rows no "
         "more were tried:",
         "  1,000 rows: populate_some() gave a bad value: it is None, and the field is "
-        f"required (primary key {', '.join(map(str, keys[:20]))}, …)",
+        f"required (pk {', '.join(map(str, keys[:20]))}, …)",
     ]
 
 

@@ -531,8 +531,8 @@ def test_row_without_a_good_answer_is_asked_again(alias: str, kept: bool) -> Non
         run("first", refuse)
 
     rest = {
-        (True, False): "The other rows keep their values, and these are empty again.",
-        (True, True): "The other rows keep their values, and these are empty again, "
+        (True, False): "The other rows keep their values, and these are NULL again.",
+        (True, True): "The other rows keep their values, and these are NULL again, "
         "but for values that were there before.",
         (False, False): "Nothing was changed.",
         (False, True): "Nothing was changed.",
@@ -541,7 +541,7 @@ def test_row_without_a_good_answer_is_asked_again(alias: str, kept: bool) -> Non
         "films.Movie.slug is to be unique, and some rows could not be given a value of "
         "their own:\n"
         "  2 rows: refuse() gave a bad value: Enter a valid “slug” consisting of "
-        "letters, numbers, underscores or hyphens. (primary key 3, 5)\n"
+        "letters, numbers, underscores or hyphens. (pk 3, 5)\n"
         f"{rest} Fix refuse() and run migrate again."
     )
     asked.clear()
@@ -596,12 +596,12 @@ def test_number_that_does_not_fit(history: History) -> None:
 
     kept = "Nothing was changed."
     if is_kept(history):
-        kept = "The other rows keep their values, and these are empty again."
+        kept = "The other rows keep their values, and these are NULL again."
     assert str(caught.value) == (
         "films.Movie.slug is to be unique, and some rows could not be given a value of "
         "their own:\n"
         "  1 row: numbered() gave a bad value: -2 alone is longer than the field's "
-        "max_length of 1 (primary key 3)\n"
+        "max_length of 1 (pk 3)\n"
         f"{kept} Write a function of your own as deduplicate and run migrate again."
     )
 
@@ -660,12 +660,12 @@ def test_expression_is_no_answer(history: History) -> None:
 
     kept = "Nothing was changed."
     if is_kept(history):
-        kept = "The other rows keep their values, and these are empty again."
+        kept = "The other rows keep their values, and these are NULL again."
     assert str(caught.value) == (
         "films.Movie.slug is to be unique, and some rows could not be given a value of "
         "their own:\n"
         "  1 row: <lambda>() gave a bad value: it is an expression, which only the "
-        "database can compute (primary key 3)\n"
+        "database can compute (pk 3)\n"
         f"{kept} Fix <lambda>() and run migrate again."
     )
 

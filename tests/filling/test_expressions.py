@@ -173,7 +173,7 @@ def test_null_is_refused(history: History) -> None:
     assert error.rows == [BadRow(key, reason)]
     assert str(error).startswith(
         f"films.Book.extra could not be filled in some rows:\n  1 row: {reason} "
-        f"(primary key {key})\n"
+        f"(pk {key})\n"
     )
 
 
@@ -181,9 +181,9 @@ def test_null_in_all_rows_is_refused_before_any_change(history: History) -> None
     error = get_error(history, add(text(), NullIf("title", "title")))
 
     assert str(error) == (
-        "films.Book.extra cannot be filled. NullIf(F(title), F(title)) was tried on "
-        "the first rows and works on none of them:\n"
-        "  5 rows: NullIf(F(title), F(title)) gave no value (NULL) (primary key "
+        "films.Book.extra cannot be filled. NullIf(F(title), F(title)) failed for "
+        "each of the first rows, on which it was tried:\n"
+        "  5 rows: NullIf(F(title), F(title)) gave no value (NULL) (pk "
         f"{', '.join(map(str, get_keys(history)[:5]))})\n"
         "Nothing was changed. Fix NullIf(F(title), F(title)) and run migrate again."
     )

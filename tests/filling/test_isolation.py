@@ -136,10 +136,10 @@ def test_statement_that_commits(mysql_alias: str) -> None:
         history.apply(adding(populate))
 
     message = (
-        "films.Movie.label cannot be filled. populate() was tried on the first rows "
-        "and works on none of them:\n"
+        "films.Movie.label cannot be filled. populate() failed for each of the first "
+        "rows, on which it was tried:\n"
         "  2 rows: populate() raised NotSupportedError: CREATE TABLE ends the "
-        "transaction and cannot be undone (primary key 1, 2)\n"
+        "transaction and cannot be undone (pk 1, 2)\n"
         "Nothing was changed. Fix populate() and run migrate again."
     )
     assert str(rehearsal.error) == message

@@ -253,7 +253,7 @@ def test_message(history: History) -> None:
     assert str(caught.value) == (
         "films.Movie.code cannot be altered: in its new type, varchar(5), values would "
         "not be the same:\n"
-        f"  2 rows: {text[0]} (primary key 2, 4; such as {text[1]})\n"
+        f"  2 rows: {text[0]} (pk 2, 4; for example {text[1]})\n"
         "Nothing was changed. Change these values or the type of the field, then run "
         "migrate again."
     )

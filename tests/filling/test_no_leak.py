@@ -279,7 +279,7 @@ def test_nothing_of_an_error_that_leaves_a_check(
         f"films.Movie.slug: {kind}{quoted}. Check constraint "
         "films_movie_slug_e73823af_notnull could not be dropped: until it is gone, "
         "table films_movie refuses each INSERT that leaves out column slug. Run "
-        "migrate to go on, or abandonbackfill --database postgresql with this "
+        "migrate to resume, or abandonbackfill --database postgresql with this "
         "migration to undo: both drop it first."
     )
     assert (MARKER in said) is shows_values

@@ -61,14 +61,14 @@ def get_lines(error: BackfillError) -> list[str]:
 def test_an_error_of_populate_is_its_own_text_first(history: History) -> None:
     """Fails if the text stands behind the keys, as what was found in a row does."""
     assert get_lines(get_error(history, look_up)) == [
-        "  3 rows: look_up() raised KeyError: 3 (primary key 1, 2, 3)"
+        "  3 rows: look_up() raised KeyError: 3 (pk 1, 2, 3)"
     ]
 
 
 def test_errors_of_one_class_that_differ(history: History) -> None:
     """Fails if each text makes a line of its own, or one goes for all."""
     assert get_lines(get_error(history, look_up_each)) == [
-        "  3 rows: look_up_each() raised KeyError: 1 (primary key 1, 2, 3; the text is "
+        "  3 rows: look_up_each() raised KeyError: 1 (pk 1, 2, 3; the text is "
         "that of the first)"
     ]
 
@@ -98,12 +98,11 @@ def refuse_raw(movie: Any) -> str:
         (
             raise_raw,
             "  3 rows: raise_raw() raised ValueError: \\x1b]0;pwned\\x07 "
-            "\\x1b[31m\\u202e é tab line (primary key 1, 2, 3)",
+            "\\x1b[31m\\u202e é tab line (pk 1, 2, 3)",
         ),
         (
             refuse_raw,
-            "  3 rows: refuse_raw() gave a bad value: \\x1b[2J no "
-            "(primary key 1, 2, 3)",
+            "  3 rows: refuse_raw() gave a bad value: \\x1b[2J no (pk 1, 2, 3)",
         ),
     ],
 )
@@ -252,8 +251,8 @@ def test_no_value_in_a_message(
     ("key", "keys", "shown"),
     [
         (models.EmailField(primary_key=True), ["a@x.org"], None),
-        (models.UUIDField(primary_key=True), ["0" * 32], "primary key UUID("),
-        (models.IntegerField(primary_key=True), [7], "primary key 7"),
+        (models.UUIDField(primary_key=True), ["0" * 32], "pk UUID("),
+        (models.IntegerField(primary_key=True), [7], "pk 7"),
     ],
 )
 def test_keys_that_are_data(

@@ -137,7 +137,7 @@ def test_no_wait_is_long_where_rows_are_emptied(history: History) -> None:
     watch = WaitWatch(history)
 
     with (
-        pytest.raises(BackfillError, match="these are empty again"),
+        pytest.raises(BackfillError, match="these are NULL again"),
         history.connection.execute_wrapper(watch),
     ):
         history.apply(add_slug(lambda movie: "same"))

@@ -95,8 +95,8 @@ def test_rows_that_come_as_fast_as_they_are_filled(busy_history: History) -> Non
     assert re.sub(r"[\d,]+ a second", "N a second", str(caught.value)) == (
         "films.Movie.slug: rows come in faster than they are filled: about N a second "
         "came, and N a second were filled. Slow down what inserts them, or wait for a "
-        "quieter hour. The rows that are filled stay. Run migrate again: it goes on "
-        "from here."
+        "quieter hour. The rows that are filled stay. Run migrate again to "
+        "resume."
     )
     with history.connection.cursor() as cursor:
         cursor.execute("SELECT COUNT(slug), COUNT(*) FROM films_movie")

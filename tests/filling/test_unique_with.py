@@ -180,14 +180,14 @@ def test_collisions_are_told_within_the_group(history: History, source: Any) -> 
 
     name = "populate()" if source is populate else str(source)
     kept = (
-        "The other rows keep their values, and these are empty again."
+        "The other rows keep their values, and these are NULL again."
         if is_kept(history)
         else "Nothing was changed."
     )
     assert str(error) == (
         f"films.Movie.slug has values that its constraints would refuse:\n"
         f"  1 row: an earlier row has the same value, and the field is unique together "
-        f"with studio (primary key 4)\n"
+        f"with studio (pk 4)\n"
         f"{kept} Make {name} give each row of the same studio its own value, or add "
         f"deduplicate=safefield.numbered to the operation, then run migrate again."
     )
@@ -680,7 +680,7 @@ def test_what_makemigrations_says_of_the_keys(alias: str, tmp_path: Path) -> Non
     assert '            unique_with=("year",),\n' in written
     written = written.replace("raise NotImplementedError(", 'return "a"  # (')
     site.write(name, written)
-    assert "together with year (primary key 2, 4)" in site.manage("migrate").err
+    assert "together with year (pk 2, 4)" in site.manage("migrate").err
     argument = "            deduplicate=safefield.numbered,\n            unique_with"
     site.write(name, written.replace("            unique_with", argument))
     assert site.manage("migrate").code == 0

@@ -45,12 +45,12 @@ def test_duplicates_then_fixed(history: History) -> None:
     kept = (
         "Nothing was changed."
         if is_rolled_back(history)
-        else "The other rows keep their values, and these are empty again."
+        else "The other rows keep their values, and these are NULL again."
     )
     assert str(caught.value) == (
         "films.Movie.slug has values that its constraints would refuse:\n"
         "  5 rows: an earlier row has the same value, and the field is unique "
-        "(primary key 2, 3, 5, 6, 7)\n"
+        "(pk 2, 3, 5, 6, 7)\n"
         f"{kept} Make populate_by_decade() give each row its own value, or add "
         "deduplicate=safefield.numbered to the operation, then run migrate again."
     )
@@ -80,7 +80,7 @@ def test_refused_rows_are_empty_for_the_next_run(history: History) -> None:
         pytest.skip("nothing that was filled is kept")
     create_movies(history, 7)
 
-    with pytest.raises(BackfillError, match="these are empty again"):
+    with pytest.raises(BackfillError, match="these are NULL again"):
         history.apply(add_slug(populate=populate_by_decade))
 
     with history.connection.cursor() as cursor:
@@ -104,9 +104,8 @@ def test_all_reasons_are_in_one_error(history: History) -> None:
 
     assert str(caught.value).splitlines()[1:-1] == [
         "  1 row: the value is an empty text, and the field is required: if it is "
-        "meant, add allow_blank=True to the operation (primary key 3)",
-        "  1 row: an earlier row has the same value, and the field is unique "
-        "(primary key 2)",
+        "meant, add allow_blank=True to the operation (pk 3)",
+        "  1 row: an earlier row has the same value, and the field is unique (pk 2)",
     ]
 
 
@@ -136,7 +135,7 @@ def test_key_that_points_nowhere(history: History) -> None:
     assert [row.pk for row in caught.value.rows] == [7]
     if not is_checked_at_once:
         assert (
-            "  1 row: there is no films.Studio with this key (primary key 7)"
+            "  1 row: there is no films.Studio with this key (pk 7)"
             in str(caught.value).splitlines()
         )
 
@@ -180,8 +179,8 @@ def test_check_constraint_that_names_the_field(history: History) -> None:
         )
 
     assert str(caught.value).split("\n")[1:-1] == [
-        "  3 rows: the check constraint rank_from_3 is broken (primary key 1, 2, 3)",
-        "  1 row: the check constraint rank_up_to_most is broken (primary key 7)",
+        "  3 rows: the check constraint rank_from_3 is broken (pk 1, 2, 3)",
+        "  1 row: the check constraint rank_up_to_most is broken (pk 7)",
     ]
     assert [row.pk for row in caught.value.rows] == [1, 2, 3, 7]
     ranks = values(history, "rank")
@@ -236,7 +235,7 @@ def test_films_with_short_slugs_are_told_in_one_error(alias: str) -> None:
     # second "The Englishman Who Went Up a Hill but Came Down a Mountain".
     head, *lines, advice = str(caught.value).split("\n")
     assert head == "films.Movie.slug could not be filled in some rows:"
-    assert [line.split(" (primary key ")[0] for line in lines] == [
+    assert [line.split(" (pk ")[0] for line in lines] == [
         "  72 rows: slug_of_title() gave a bad value: Ensure this value has at most 50 "
         "characters.",
         "  3,182 rows: an earlier row has the same value, and the field is unique",

@@ -193,7 +193,7 @@ def test_beside_a_run(alias: str) -> None:
 
     history.apply(operation)
 
-    assert told[0].startswith("films.Movie.extra: another migrate is at work on table ")
+    assert told[0].startswith("films.Movie.extra: another migrate is running on table ")
     assert values(history, "extra") == ["x", "x", "x"]
 
 

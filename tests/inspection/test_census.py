@@ -106,9 +106,9 @@ def test_text() -> None:
 
     assert list(map(str, tallies)) == [
         "5 rows",
-        "3 of 5 rows (60 %)",
+        "3 of 5 rows (60%)",
         "0 rows",
-        "about 412,000 of 1,000,000 rows (41 %)",
+        "about 412,000 of 1,000,000 rows (41%)",
         "about 1,000,000 rows",
         "about 1,000,000 rows (how many of them is not known)",
     ]

@@ -303,19 +303,19 @@ def test_command_that_fails(site: Site) -> None:
     result = site.manage("rehearsebackfill", "films", "0002")
 
     assert result == (
-        "films.Movie.slug, filled by populate_movie_slug(): rehearsed with 3 rows, "
-        "and nothing was changed.\n"
+        "films.Movie.slug, filled by populate_movie_slug(): dry run on 3 rows, "
+        "nothing was changed.\n"
         "migrate would report:\n"
         "  films.Movie.slug has values that its constraints would refuse:\n"
         "    1 row: an earlier row has the same value, and the field is unique "
-        "(primary key 3)\n"
+        "(pk 3)\n"
         "  Nothing was changed. Make populate_movie_slug() give each row its own "
         "value, or add deduplicate=safefield.numbered to the operation, then run "
         "migrate again.\n"
         "Some values:\n"
-        "  primary key 1: 'dune'\n"
-        "  primary key 2: 'heat'\n"
-        "  primary key 3: 'dune'\n",
+        "  pk 1: 'dune'\n"
+        "  pk 2: 'heat'\n"
+        "  pk 3: 'dune'\n",
         "CommandError: migrate would fail at films.Movie.slug.\n",
         1,
     )
@@ -333,14 +333,14 @@ def test_command_that_succeeds(site: Site) -> None:
     result = site.manage("rehearsebackfill", "films", "0002_movie_slug")
 
     assert result == (
-        "films.Movie.slug, filled by populate_movie_slug(): rehearsed with 3 rows, "
-        "and nothing was changed.\n"
+        "films.Movie.slug, filled by populate_movie_slug(): dry run on 3 rows, "
+        "nothing was changed.\n"
         "1 row would get another value, because an earlier row has the same:\n"
-        "  primary key 3: 'dune' becomes 'dune-2'\n"
+        "  pk 3: 'dune' becomes 'dune-2'\n"
         "Some values:\n"
-        "  primary key 1: 'dune'\n"
-        "  primary key 2: 'heat'\n"
-        "  primary key 3: 'dune-2'\n"
+        "  pk 1: 'dune'\n"
+        "  pk 2: 'heat'\n"
+        "  pk 3: 'dune-2'\n"
         "migrate takes about 0.1 s.\n",
         "",
         0,
@@ -415,8 +415,7 @@ def test_command_after_migrate(site: Site) -> None:
 
     assert result == (
         "",
-        "SafefieldError: Migration films.0002_movie_slug is applied: nothing is to be "
-        "done.\n",
+        "SafefieldError: Migration films.0002_movie_slug is already applied.\n",
         1,
     )
 
@@ -444,7 +443,7 @@ def test_command_in_no_language(site: Site) -> None:
 
     out = site.manage("rehearsebackfill", "films", "0002").out
 
-    assert "  primary key 1: 'Yes 1.5'\n" in out
+    assert "  pk 1: 'Yes 1.5'\n" in out
     site.write_models(f"{MODEL}    slug = models.CharField(max_length=10, unique=True)")
     assert site.manage("migrate").code == 0
     found = site.manage(
@@ -518,7 +517,7 @@ def test_database_without_one_of_the_models(site: Site) -> None:
 
     assert result == (
         "films.Movie.slug: not on this database.\n\n"
-        "films.Star.rank, filled by <lambda>(): rehearsed with 0 rows, and nothing was "
+        "films.Star.rank, filled by <lambda>(): dry run on 0 rows, nothing was "
         "changed.\n"
         "migrate takes about 0.1 s.\n",
         "",

@@ -115,7 +115,7 @@ def test_constraint_that_django_does_not_know(history: History) -> None:
     assert str(rehearsal.error) == (
         "films.Movie.slug could not be filled in some rows:\n"
         "  1 row: the database refused it: a value is there twice (UNIQUE) "
-        "(primary key 3)\n"
+        "(pk 3)\n"
         "Nothing was changed. Fix title_of() and run migrate again."
     )
 
@@ -325,7 +325,7 @@ def test_character_set(mysql_alias: str, is_there: bool) -> None:
     assert str(rehearsal.error) == (
         "films.Movie.label could not be filled in some rows:\n"
         "  2 rows: the database refused it: a value is not of the column's type "
-        "(primary key 1, 2)\n"
+        "(pk 1, 2)\n"
         "Nothing was changed. Fix <lambda>() and run migrate again."
     )
 

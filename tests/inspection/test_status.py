@@ -84,9 +84,9 @@ def test_half_way(site: Site, alias: str) -> None:
 
     slug = {
         "default": "not started",
-        "postgresql": "filling: 3 of 5 rows (60 %)",
-        "mariadb": "filling: 3 of 5 rows (60 %)",
-        "mysql": "filling: 3 of 5 rows (60 %)",
+        "postgresql": "filling: 3 of 5 rows (60%)",
+        "mariadb": "filling: 3 of 5 rows (60%)",
+        "mysql": "filling: 3 of 5 rows (60%)",
     }[alias]
     assert site.succeed("showbackfills") == (
         f"films.0003_movie_slug        films.Movie.slug  {slug}\n"
@@ -101,7 +101,7 @@ def test_altered_half_way(site: Site, alias: str) -> None:
     assert site.succeed("showbackfills") == (
         "films.0003_movie_slug        films.Movie.slug  done\n"
         "films.0004_alter_movie_year  films.Movie.year  not started or filling: "
-        f"{count} of 5 rows ({count * 20} %) have a value\n"
+        f"{count} of 5 rows ({count * 20}%) have a value\n"
     )
 
 
@@ -151,7 +151,7 @@ def test_half_way_back(site: Site, alias: str) -> None:
     site.write("films/migrations/0003_movie_slug.py", text)
     assert site.manage("migrate", "films", "0002").code == 1
 
-    slug = "applied, but not enforced: 2 of 5 rows (40 %) have a value"
+    slug = "applied, but not enforced: 2 of 5 rows (40%) have a value"
     if alias == "default":
         slug = "done"
     assert site.succeed("showbackfills").splitlines()[0] == (
@@ -171,7 +171,7 @@ def test_json(site: Site, alias: str) -> None:
         "filled": 3,
         "is_exact": True,
         "guard": None,
-        "text": "filling: 3 of 5 rows (60 %)",
+        "text": "filling: 3 of 5 rows (60%)",
     }
     if alias == "default":
         none = dict.fromkeys(("rows", "filled", "is_exact"))
@@ -194,7 +194,7 @@ def test_json(site: Site, alias: str) -> None:
 
 def test_abandon_after_asking(site: Site, alias: str) -> None:
     before = describe(alias)
-    tally = "3 of 5 rows (60 %)"
+    tally = "3 of 5 rows (60%)"
     if alias == "default":
         # There a failed fill leaves nothing.
         tally = "5 rows"
@@ -209,7 +209,7 @@ def test_abandon_after_asking(site: Site, alias: str) -> None:
     after_no = describe(alias)
     done = site.succeed(*arguments, stdin="yes\n")
 
-    assert cancelled == f"{question}Abandoning cancelled.\n"
+    assert cancelled == f"{question}Cancelled.\n"
     assert after_no == half_way != before
     assert done == (
         f"{question}Dropped column slug of table films_movie.\n"
@@ -295,13 +295,13 @@ MISTAKES = {
     "applied": (
         ("films", "0002"),
         "SafefieldError: films.0002_rows is applied on the 'default' database, so "
-        "there is nothing half-way to abandon. Undo it with: migrate films "
+        "there is nothing to abandon. Undo it with: migrate films "
         "0001_initial\n",
     ),
     "first": (
         ("films", "0001"),
         "SafefieldError: films.0001_initial is applied on the 'default' database, so "
-        "there is nothing half-way to abandon. Undo it with: migrate films zero\n",
+        "there is nothing to abandon. Undo it with: migrate films zero\n",
     ),
     "no backfill": (
         ("films", "0005"),
@@ -589,7 +589,7 @@ def test_nullable_half_way(postgresql_alias: str, tmp_path: Path) -> None:
     assert site.manage("migrate", "films", "0003").code == 1
 
     assert site.succeed("showbackfills").splitlines()[0] == (
-        "films.0003_movie_slug        films.Movie.slug  filling: 3 of 5 rows (60 %)"
+        "films.0003_movie_slug        films.Movie.slug  filling: 3 of 5 rows (60%)"
     )
 
 
@@ -605,7 +605,7 @@ def test_on_a_replica(postgresql_alias: str, tmp_path: Path) -> None:
     )
 
     assert site.succeed("showbackfills").splitlines()[0] == (
-        "films.0003_movie_slug        films.Movie.slug  filling: 3 of 5 rows (60 %)"
+        "films.0003_movie_slug        films.Movie.slug  filling: 3 of 5 rows (60%)"
     )
 
 

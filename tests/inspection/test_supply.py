@@ -262,10 +262,10 @@ def test_migrations_of_a_project(tmp_path: Path) -> None:
     result = site.manage("rehearsebackfill", "films", "0003")
 
     assert result == (
-        "films.Movie.url, filled by populate_movie_url(): rehearsed with 1 rows, and "
+        "films.Movie.url, filled by populate_movie_url(): dry run on 1 row, "
         "nothing was changed.\n"
         "Some values:\n"
-        "  primary key 1: '/dune'\n"
+        "  pk 1: '/dune'\n"
         "migrate takes about 0.1 s.\n"
         "What films.0002_movie_slug is to fill was filled first, in a copy of the "
         "table.\n",

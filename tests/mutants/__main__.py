@@ -156,7 +156,7 @@ class Score(NamedTuple):
 
     def __str__(self) -> str:
         percent = 100 * self.caught / max(self.tried, 1)
-        text = f"{self.caught} of {self.tried} noticed ({percent:.1f} %)"
+        text = f"{self.caught} of {self.tried} noticed ({percent:.1f}%)"
         return f"{text}, {self.equivalent} equivalent" if self.equivalent else text
 
     @property

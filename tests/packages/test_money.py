@@ -120,5 +120,5 @@ def test_rehearsal_finds_the_currency(site: Site) -> None:
     out = films.run(site, "rehearsebackfill", "films", "0004").out
 
     site.write(name, text)
-    assert "  primary key 1: Money('19.00', 'EUR')\n" in out
-    assert "  primary key 2: Money('0.00', 'EUR')\n" in out
+    assert "  pk 1: Money('19.00', 'EUR')\n" in out
+    assert "  pk 2: Money('0.00', 'EUR')\n" in out

@@ -41,14 +41,14 @@ class Tally:
         return self.filled == self.rows
 
     def __str__(self) -> str:
-        """Return such as "about 412,000 of 1,000,000 rows (41 %)"."""
+        """Return such as "about 412,000 of 1,000,000 rows (41%)"."""
         about = "" if self.is_exact else "about "
         if self.filled is None:
             return f"{about}{self.rows:,} rows (how many of them is not known)"
         if self.is_full:
             return f"{about}{self.rows:,} rows"
         percent = 100 * self.filled // self.rows
-        return f"{about}{self.filled:,} of {self.rows:,} rows ({percent} %)"
+        return f"{about}{self.filled:,} of {self.rows:,} rows ({percent}%)"
 
     def describe_filled(self) -> str:
         """Return such as "412,000 of about 1,000,000 rows are filled"."""

@@ -97,7 +97,7 @@ class Locks:
             self.sleep(CLAIM_PAUSE_SECONDS)
         if not self.claim():
             raise BackfillError(
-                f"{self.plan.title}: another migrate is at work on table "
+                f"{self.plan.title}: another migrate is running on table "
                 f"{self.plan.table}{self._name_claimants()}. Wait for it to end, then "
                 f"run migrate again.",
                 model=self.plan.label,
@@ -208,11 +208,10 @@ class Locks:
         blockers = self.blockers()
         who = "".join(f"\n  {blocker}" for blocker in blockers)
         return BackfillError(
-            f"{self.plan.title}: others held locks on table {self.plan.table} each "
-            f"time it was tried."
-            + (f" Sessions with locks on it:{who}\n" if blockers else " ")
-            + "Wait for them or end them, then run migrate again: it goes on from "
-            "here.",
+            f"{self.plan.title}: could not lock table {self.plan.table}, because "
+            f"other sessions held locks on it at each try."
+            + (f" Sessions that hold locks on it:{who}\n" if blockers else " ")
+            + "Wait for them or end them, then run migrate again to resume.",
             model=self.plan.label,
             field=self.plan.field_name,
         )

@@ -214,7 +214,7 @@ class MySQLSchema(Schema):
         raise BackfillError(
             f"{self.plan.title}: rows without a value came faster than they could be "
             f"filled, {ENFORCE_TRIES} times. Stop what writes them, or let this user "
-            f"create triggers ({grant}), then run migrate again: it goes on from here.",
+            f"create triggers ({grant}), then run migrate again to resume.",
             model=self.plan.label,
             field=self.plan.field_name,
         )

@@ -12,17 +12,19 @@ from safefield.inspection.abandonment import Abandonment, find_abandonment
 
 
 class Command(BaseCommand):
-    """Removes what an unapplied migration has left behind half-way."""
+    """Drops what an unfinished backfill left behind."""
 
     help = (
-        "Removes what a backfill that was stopped half-way has left behind, and "
-        "returns to the schema from before its migration."
+        "Drops what an unfinished backfill left behind, and restores the schema from "
+        "before its migration."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the arguments, as migrate and flush have them."""
         parser.add_argument("app_label", help="App label of the migration.")
-        parser.add_argument("migration_name", help="Name of the migration.")
+        parser.add_argument(
+            "migration_name", help="Name of the migration, or a unique prefix of it."
+        )
         parser.add_argument(
             "--noinput",
             "--no-input",
@@ -53,7 +55,7 @@ class Command(BaseCommand):
             if options["interactive"]:
                 question = _describe(found, options["database"])
                 if input(question) != "yes":
-                    self.stdout.write("Abandoning cancelled.")
+                    self.stdout.write("Cancelled.")
                     return
             for remnant in found.remnants:
                 remnant.remove(connection)

@@ -38,9 +38,9 @@ class BackfillCommand(makemigrations.Command):
             action=argparse.BooleanOptionalAction,
             default=None,
             help=(
-                "Write two migrations for a new required field: one that adds and "
-                "fills it, and one that makes it required, to run when the new code "
-                "is live. SAFEFIELD['TWO_PHASE'] is the default."
+                "Write two migrations for each new required field: the first adds and "
+                "fills it, the second makes it required after the new code is "
+                "deployed. Default: SAFEFIELD['TWO_PHASE']."
             ),
         )
 

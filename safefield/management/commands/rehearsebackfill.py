@@ -26,15 +26,15 @@ class Command(BaseCommand):
     """Prints what migrate would do with the backfills of a migration."""
 
     help = (
-        "Runs the backfills of a migration over the rows as they are, changing "
-        "nothing, and says what migrate would do. Exit code 1 if it would fail."
+        "Dry-runs the backfills of a migration and reports what migrate would do, "
+        "without changing anything. The exit code is 1 if migrate would fail."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the arguments."""
         parser.add_argument("app_label", help="App label of the migration.")
         parser.add_argument(
-            "migration_name", help="Name of the migration, or how it begins."
+            "migration_name", help="Name of the migration, or a unique prefix of it."
         )
         parser.add_argument(
             "--limit",
@@ -95,9 +95,10 @@ def describe(rehearsal: Rehearsal) -> str:
     of_rows = f"{rehearsal.rehearsed:,}"
     if rehearsal.rehearsed != rehearsal.rows:
         of_rows += f" of {rehearsal.rows:,}"
+    noun = "row" if rehearsal.rows == 1 else "rows"
     lines = [
         f"{rehearsal.field}, filled by {rehearsal.source}: "
-        f"rehearsed with {of_rows} rows, and nothing was changed."
+        f"dry run on {of_rows} {noun}, nothing was changed."
     ]
     if rehearsal.filled:
         lines.append(f"{rehearsal.filled:,} of them have a value already.")
@@ -119,7 +120,7 @@ def describe(rehearsal: Rehearsal) -> str:
         ]
     if rehearsal.samples and get_configuration().SHOW_VALUES:
         lines.append("Some values:")
-        lines += [f"  primary key {pk!r}: {show(v)}" for pk, v in rehearsal.samples]
+        lines += [f"  pk {pk!r}: {show(v)}" for pk, v in rehearsal.samples]
     if rehearsal.error is None and rehearsal.estimate is not None:
         lines.append(f"migrate takes about {describe_seconds(rehearsal.estimate)}.")
     lines += rehearsal.notes
@@ -180,7 +181,7 @@ def show(value: Any) -> str:
 
 def show_key(key: Any) -> str:
     """Return a primary key for a message, or that it is not shown."""
-    return f"primary key {key!r}" if may_show_key(key) else "a row"
+    return f"pk {key!r}" if may_show_key(key) else "a row"
 
 
 def _indent(text: str) -> list[str]:

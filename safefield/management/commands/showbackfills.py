@@ -20,17 +20,19 @@ from safefield.inspection.status import Status, read_statuses
 class Command(BaseCommand):
     """Prints a line for each backfill in the project's migrations."""
 
-    help = "Shows how far each backfill in the project's migrations is on a database."
+    help = "Shows how far each backfill of the project is on a database."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the arguments."""
         parser.add_argument(
-            "app_label", nargs="?", help="App label of the backfills; all if left out."
+            "app_label",
+            nargs="?",
+            help="App label of the backfills. Default: all apps.",
         )
         parser.add_argument(
             "--check",
             action="store_true",
-            help="Exit with code 1 while a backfill is not done, and say how many.",
+            help="Exit with code 1 if a backfill is not done, and say how many.",
         )
         parser.add_argument(
             "--database",
