@@ -94,7 +94,12 @@ CONTRACT: list[tuple[Any, str, list[str] | None]] = [
             "exclude",
         ],
     ),
+    # safefield/filling/columns_read.py
+    (models.Model, "from_db", None),
+    (models.Model, "__getstate__", ["self"]),
+    (models.Model, "get_deferred_fields", ["self"]),
     # safefield/filling/instances.py
+    (SQLCompiler, "get_select", None),
     (ModelIterable, "__iter__", ["self"]),
     (
         SQLCompiler,

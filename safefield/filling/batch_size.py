@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from django.db.models import Model
 
+from safefield.filling.instances import get_values
+
 #: Seconds that the rows of a batch should take where it is committed on its own,
 #: beside the trips to the server that any batch takes. A row is locked for as long
 #: as its batch, so both together, and one call of a slow populate, are what the
@@ -125,6 +127,10 @@ class BatchSize:
             self.rows = max(1, int(min(fitting, self._fitting_rows)))
         return Timing(rows, seconds, self.computing_seconds)
 
+    def restart(self) -> None:
+        """Take note that nobody knows how heavy the next rows are."""
+        self.rows = self.fixed or FIRST_ROWS
+
     def _get_overhead(self, seconds: float) -> float:
         """
         Return the seconds that any batch takes, however few its rows are.
@@ -146,7 +152,7 @@ class BatchSize:
         weight = sum(
             len(value)
             for row in sample
-            for value in vars(row).values()
+            for value in get_values(row).values()
             if isinstance(value, (str, bytes, memoryview))
         )
         fitting = MAX_BYTES * len(sample) // max(weight, 1)

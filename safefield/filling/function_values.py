@@ -16,6 +16,7 @@ from safefield.exceptions import BackfillError, BadRow
 from safefield.filling.bad_rows import blame_row, blame_value, keep_apart
 from safefield.filling.batch_size import MAX_ROWS
 from safefield.filling.collisions import Collisions
+from safefield.filling.columns_read import ColumnsRead
 from safefield.filling.filled import FilledKeys
 from safefield.filling.free_answers import NoAnswer
 from safefield.filling.isolation import Trial
@@ -87,6 +88,12 @@ class FunctionValues:
         self.preparation = preparation
         self.filled = filled
         self.collisions = collisions
+        self.columns = ColumnsRead(
+            self.plan,
+            reader.model,
+            # Assigning begins with a copy of the row.
+            reads_all=preparation.assignment is not None,
+        )
         self.writer = preparation.make_writer()
         self.queries = QueryWatch(self.schema.connection, self.plan.source_name)
 
@@ -133,7 +140,8 @@ class FunctionValues:
                 not skips_locked if self.schema.commits else self.plan.field.null
             ),
         )
-        yield PageWork(partial(self._fill_page, unfilled, skips_locked))
+        with self.columns.watch():
+            yield PageWork(partial(self._fill_page, unfilled, skips_locked))
 
     def _fill_page(
         self,
@@ -144,11 +152,13 @@ class FunctionValues:
         is_singly: bool,
     ) -> Batch:
         """Fill the rows of a page, or as many of them as there is time for."""
-        rows = self.reader.read_page(page, skips_locked=skips_locked)
+        rows = self.reader.read_page(page, self.columns, skips_locked=skips_locked)
         if not rows:
             return Batch()
         with self.queries.watch(rows):
-            computed = self.compute(take(rows), singly=is_singly)
+            computed = self.compute(
+                self.columns.until_news(take(rows)), singly=is_singly
+            )
         if is_singly:
             written, refused = self._write_singly(computed)
             count = 0
@@ -162,6 +172,7 @@ class FunctionValues:
             filled=len(written.keys),
             bad_rows=[*computed.bad_rows, *refused, *unkept],
             stopped_at=page.find_stop(len(rows), computed.count, computed.last_key),
+            adds_columns=self.columns.has_news,
         )
 
     def _write_singly(self, computed: Computed) -> tuple[Written, list[BadRow]]:

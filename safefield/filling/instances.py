@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 from weakref import ref
 
@@ -22,8 +22,8 @@ def read_quickly(queryset: QuerySet[Model]) -> QuerySet[Model]:
     Let `queryset` make its instances without Model.__init__, if nobody can tell.
 
     Args:
-        queryset (QuerySet): All columns of a model and nothing besides, but for
-            what select_related() joins; these rows take Django's own way.
+        queryset (QuerySet): Columns of a model and nothing besides, but for what
+            select_related() joins; these rows take Django's own way.
 
     Model.__init__ takes as long again as all else from the database to Python. Where
     it may do more than fill __dict__, everything stays as it is.
@@ -45,37 +45,61 @@ class PlainIterable(ModelIterable):  # type: ignore[type-arg] # generic in the s
         queryset = self.queryset
         model = queryset.model
         alias = queryset.db
-        names = [field.attname for field in model._meta.concrete_fields]
-        # Which would look, for each row, whether it had another key before.
-        has_setters = ForeignKeyDeferredAttribute in get_attribute_types(model)
         fetch_mode = getattr(queryset, "_fetch_mode", None)  # Django 6.1
+        has_peers = fetch_mode is not None and fetch_mode.track_peers
         peers: list[Any] = []
-        new = object.__new__
-        rows = queryset.query.get_compiler(using=alias).results_iter(
+        compiler = queryset.query.get_compiler(using=alias)
+        rows = compiler.results_iter(
             chunked_fetch=self.chunked_fetch, chunk_size=self.chunk_size
         )
+        fields = [column.target for column, *_ in compiler.select]
+        names = [field.attname for field in fields]
+        # Which would look, for each row, whether it had another key before.
+        has_setters = any(field.is_relation for field in fields)
         for values in rows:
-            instance = new(model)
-            instance._state = state = ModelState()
-            state.db = alias
-            state.adding = False
-            if fetch_mode is not None:
-                state.fetch_mode = fetch_mode
-                if fetch_mode.track_peers:
-                    peers.append(ref(instance))
-                    state.peers = peers
-            if has_setters:
-                instance.__dict__.update(zip(names, values, strict=True))
-            else:
-                # An instance that was never asked for its __dict__ keeps the values
-                # in an array, which is filled, read and freed faster.
-                for name, value in zip(names, values, strict=True):
-                    setattr(instance, name, value)
+            instance, state = make_instance(
+                model, alias, fetch_mode, names, values, has_setters
+            )
+            if has_peers:
+                peers.append(ref(instance))
+                state.peers = peers
             yield instance
+
+
+def make_instance(
+    model: type[Model],
+    alias: str,
+    fetch_mode: Any,
+    names: Sequence[str],
+    values: Sequence[Any],
+    has_setters: bool,
+) -> tuple[Model, Any]:
+    """Return a row that is its columns, as from_db() makes it, and its _state."""
+    instance = object.__new__(model)
+    instance._state = state = ModelState()
+    state.db = alias
+    state.adding = False
+    if fetch_mode is not None:
+        state.fetch_mode = fetch_mode
+    if has_setters:
+        get_values(instance).update(zip(names, values, strict=True))
+    else:
+        # An instance that was never asked for its __dict__ keeps the values in an
+        # array, which is filled, read and freed faster.
+        for name, value in zip(names, values, strict=True):
+            setattr(instance, name, value)
+    return instance, state
 
 
 def is_plain(model: type[Model]) -> bool:
     """Return whether reading a row of `model` does no more than fill __dict__."""
+    return is_made_plainly(model) and all(
+        kind in PLAIN_ATTRIBUTES for kind in get_attribute_types(model)
+    )
+
+
+def is_made_plainly(model: type[Model]) -> bool:
+    """Return whether making a row of `model` does no more than set its columns."""
     return (
         model.__init__ is Model.__init__
         and model.__new__ is object.__new__
@@ -83,8 +107,13 @@ def is_plain(model: type[Model]) -> bool:
         and getattr(model.from_db, "__func__", None) is Model.from_db.__func__  # type: ignore[attr-defined] # a classmethod
         and not pre_init.has_listeners(model)
         and not post_init.has_listeners(model)
-        and all(kind in PLAIN_ATTRIBUTES for kind in get_attribute_types(model))
     )
+
+
+def get_values(row: Model) -> dict[str, Any]:
+    """Return what `row` keeps, as vars() does, but unseen by ColumnsRead."""
+    values: dict[str, Any] = object.__getattribute__(row, "__dict__")
+    return values
 
 
 def get_attribute_types(model: type[Model]) -> list[type]:

@@ -18,6 +18,7 @@ from safefield.backends.base.writer import Writer
 from safefield.exceptions import BadRow
 from safefield.fields import AnyField
 from safefield.filling.bad_rows import blame_row, make_bad_rows_error
+from safefield.filling.columns_read import ColumnsRead
 from safefield.filling.key_pages import Page
 from safefield.filling.marker import Marker
 from safefield.filling.reverse_answers import Answer, ReverseAnswers
@@ -56,6 +57,12 @@ class Reversal:
         is_left = IsNull(Col(plan.table, self.done), False) if self.done else None
         self.reader = RowReader(plan, schema, self.model, wanted=is_left)
         self.answers = ReverseAnswers(plan, schema, self.reader)
+        self.columns = ColumnsRead(
+            plan,
+            self.model,
+            # Assigning begins with a copy of the row.
+            reads_all=self.answers.assignment is not None,
+        )
         self._writers: dict[tuple[type[Model], tuple[AnyField, ...]], Writer] = {}
 
     def run(self) -> int:
@@ -96,16 +103,17 @@ class Reversal:
     @contextmanager
     def open(self, *, skips_locked: bool) -> Iterator[PageWork]:
         """Get ready for a walk, see Work."""
-        yield PageWork(partial(self._reverse_page, skips_locked))
+        with self.columns.watch():
+            yield PageWork(partial(self._reverse_page, skips_locked))
 
     def _reverse_page(
         self, skips_locked: bool, page: Page, take: Take, is_singly: bool
     ) -> Batch:
         """Write back what reverse says of the rows of a page."""
-        rows = self.reader.read_page(page, skips_locked=skips_locked)
+        rows = self.reader.read_page(page, self.columns, skips_locked=skips_locked)
         if not rows:
             return Batch()
-        asked = self.answers.ask(take(rows), singly=is_singly)
+        asked = self.answers.ask(self.columns.until_news(take(rows)), singly=is_singly)
         bad_rows = list(asked.bad_rows)
         for fields, answers in asked.groups.items():
             there, missing = self.answers.split_existing(fields, answers)
@@ -120,6 +128,7 @@ class Reversal:
             rows=asked.count,
             bad_rows=bad_rows,
             stopped_at=page.find_stop(len(rows), asked.count, asked.last_key),
+            adds_columns=self.columns.has_news,
         )
 
     def _write_singly(self, fields: Sequence[AnyField], answer: Answer) -> list[BadRow]:

@@ -10,6 +10,7 @@ from django.db import models
 from django.db.models import Model, QuerySet
 
 from safefield.backends.base.schema import Schema
+from safefield.filling.columns_read import ColumnsRead
 from safefield.filling.instances import has_relations, read_quickly
 from safefield.filling.key_pages import Page
 from safefield.plan import Plan
@@ -63,12 +64,15 @@ class RowReader:
             queryset = queryset.filter(pk__lte=self.last_key)
         return read_quickly(queryset)
 
-    def read_page(self, page: Page, *, skips_locked: bool = False) -> list[Model]:
+    def read_page(
+        self, page: Page, columns: ColumnsRead, *, skips_locked: bool = False
+    ) -> list[Model]:
         """
         Return the wanted rows of a page, locked until the transaction ends.
 
         Args:
             page (Page): The page.
+            columns (ColumnsRead): Reads them.
             skips_locked (bool): Whether rows that others have locked are passed over.
         """
         queryset = page.bound(self.rows())
@@ -77,7 +81,7 @@ class RowReader:
         queryset = self._lock(queryset.order_by("pk"), skips_locked)
         if page.last is None:
             queryset = queryset[: page.size]
-        return list(queryset)
+        return columns.read(queryset)
 
     def _lock(self, queryset: QuerySet[Model], skips_locked: bool) -> QuerySet[Model]:
         """Lock the rows of a batch, so that nothing written meanwhile is lost."""

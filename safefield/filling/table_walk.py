@@ -40,6 +40,7 @@ class Batch:
         bad_rows (Sequence[BadRow]): Rows that have no good value.
         stopped_at (Any): The last key that was worked on, where rows may be left
             behind it; None if the page is done.
+        adds_columns (bool): Whether the next rows are read with more columns.
     """
 
     found: int = 0
@@ -47,6 +48,7 @@ class Batch:
     filled: int = 0
     bad_rows: Sequence[BadRow] = ()
     stopped_at: Any = None
+    adds_columns: bool = False
 
     def count_passed(self, page: Page) -> int:
         """Return how many rows of the table are behind, as far as is known."""
@@ -192,6 +194,8 @@ class TableWalk:
                     progress.update(passed)
                     after = page.last if batch.stopped_at is None else batch.stopped_at
                     self._end_batch(size.record(passed), batch, is_last=after is None)
+                    if batch.adds_columns:
+                        size.restart()
                     if after is None:
                         break
         return walked

@@ -58,6 +58,22 @@ def run_batches(size: BatchSize, clock: Clock, row_seconds: float, count: int) -
     return [run_batch(size, clock, row_seconds) for _ in range(count)]
 
 
+def test_begins_again_with_few_rows(size: BatchSize, clock: Clock) -> None:
+    run_batches(size, clock, 1 / 2**16, 5)
+
+    size.restart()
+
+    assert size.rows == FIRST_ROWS
+
+
+def test_a_fixed_size_stays_where_it_begins_again(clock: Clock) -> None:
+    size = BatchSize(70, clock=clock)
+
+    size.restart()
+
+    assert size.rows == 70
+
+
 def test_grows_by_steps_to_the_target(size: BatchSize, clock: Clock) -> None:
     assert run_batches(size, clock, 1 / 2**16, 8) == [
         10, 20, 40, 80, 160, 320, 640, 1280,

@@ -56,6 +56,10 @@ ILLUSTRATIONS: set[tuple[str, str]] = {
         for page in ("speed.md", "measurements.md")
     ),
     ("measurements.md", "python benchmarks/empty_table.py --database postgresql"),
+    (
+        "measurements.md",
+        "python benchmarks/backfill.py --database postgresql --rows 30000 --wide 8000",
+    ),
     # .ci/run runs both, in a clone of its own.
     (
         "README.md",
