@@ -137,6 +137,8 @@ def django_db_setup(
     with django_db_blocker.unblock():
         created = setup_databases(verbosity=0, interactive=False)
         for connection in connections.all():
+            if connection.vendor == "postgresql":
+                servers.let_commits_not_wait(connection)
             cleanup.empty_database(connection)
     yield
     with django_db_blocker.unblock():
