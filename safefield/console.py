@@ -177,7 +177,7 @@ def draw_bar(title: str, rows: int, total: int | None, rate: float) -> Iterator[
         return
     share = rows / total
     left = f", {spell_seconds((total - rows) / rate)} left" if rows and rate else ""
-    count = f"{100 * share:3.0f} % {rows:,}/{total:,}"
+    count = f"{100 * share:3.0f}% {rows:,}/{total:,}"
     for length in range(LONGEST_BAR, LEAST_BAR - 1, -1):
         full = int(length * share)
         bar = f"[{'#' * full}{'.' * (length - full)}]"

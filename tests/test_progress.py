@@ -175,20 +175,20 @@ def test_terminal_that_went_away_fails_nothing(
         (
             199,
             "Filling films.Movie.slug [################........................] "
-            " 42 % 126,170/300,000, 15,000 a second, 12 s left",
+            " 42% 126,170/300,000, 15,000 a second, 12 s left",
         ),
         (
             99,
-            "Filling films.Movie.slug [#########.............]  42 % 126,170/300,000, "
+            "Filling films.Movie.slug [#########..............]  42% 126,170/300,000, "
             "15,000 a second, 12 s left",
         ),
         (
             79,
-            "Filling films.Movie.slug [####......]  42 % 126,170/300,000, 12 s left",
+            "Filling films.Movie.slug [####......]  42% 126,170/300,000, 12 s left",
         ),
-        (59, "Filling films.Movie.slug  42 % 126,170/300,000, 12 s left"),
-        (54, "Filling Movie.slug  42 % 126,170/300,000, 12 s left"),
-        (45, "Filling slug  42 % 126,170/300,000, 12 s left"),
+        (59, "Filling films.Movie.slug  42% 126,170/300,000, 12 s left"),
+        (54, "Filling Movie.slug  42% 126,170/300,000, 12 s left"),
+        (45, "Filling slug  42% 126,170/300,000, 12 s left"),
     ],
 )
 def test_bar_fits(columns: int, line: str) -> None:
@@ -199,7 +199,7 @@ def test_bar_fits(columns: int, line: str) -> None:
 def test_bar_of_a_million_rows_is_whole_at_60_columns() -> None:
     line = fit_bar(TITLE, 1_412_000, 12_000_000, 1_000.0, 59)
 
-    assert line == "Filling slug  12 % 1,412,000/12,000,000, 2 h 56 min left"
+    assert line == "Filling slug  12% 1,412,000/12,000,000, 2 h 56 min left"
 
 
 def test_bar_without_a_total() -> None:

@@ -52,7 +52,7 @@ COLUMNS, LINES = 100, 400
 COLORS = {"default": None, "brown": "yellow"}
 
 #: One state of the bar, with the percentage.
-BAR = re.compile(r"\r\x1b\[2KFilling [^\r]*?(\d+) %[^\r]*")
+BAR = re.compile(r"\r\x1b\[2KFilling [^\r]*?(\d+)%[^\r]*")
 
 #: What would have each page fetch a font from elsewhere; the next one named will do.
 FONT = re.compile(r"@font-face \{.*?\}\s*", re.S)
