@@ -299,7 +299,9 @@ def find_keys(model: type[Model]) -> set[str]:
     for each in (model, *meta.all_parents):
         keys.update(field.attname for field in each._meta.pk_fields)
     for relation in meta.related_objects:
-        keys.update(field.attname for field in relation.field.foreign_related_fields)
+        # A relation to many has none: it leads by the primary key.
+        others = getattr(relation.field, "foreign_related_fields", ())
+        keys.update(field.attname for field in others)
     # The keys of contenttypes.
     keys.update(
         field.fk_field for field in meta.private_fields if hasattr(field, "fk_field")
