@@ -662,7 +662,8 @@ print(*Movie.objects.order_by("pk").values_list("slug"))
 
 def test_what_makemigrations_says_of_the_keys(alias: str, tmp_path: Path) -> None:
     """To a filled table: a constraint may not find what was let through."""
-    site = Site(tmp_path, database=get_connection_settings(connections[alias]))
+    database = get_connection_settings(connections[alias])
+    site = Site(tmp_path, database=database, has_black=True)
     site.write_models(MODELS)
     site.manage("makemigrations")
     site.manage("migrate")
