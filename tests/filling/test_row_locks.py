@@ -14,7 +14,8 @@ from django.db.models.functions import Lower
 
 import safefield
 from safefield import BackfillError
-from safefield.backends.base import locks
+from safefield.backends.base import locks, retries
+from safefield.filling import attempts
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
 from tests.support.family import FAMILY
 from tests.support.history import History
@@ -214,6 +215,49 @@ def test_a_row_that_is_locked_when_the_sweep_begins(
         )
 
     assert len(pauses) == 1
+    assert values(history, "slug") == [f"film-number-{n}-{n + 1}" for n in range(7)]
+
+
+def test_gives_up_on_a_row_that_others_hold(
+    history: History, other: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fails if nobody says who holds a row at each try."""
+    create_movies(history, 7)
+    # As long as on a real site, a test cannot wait.
+    monkeypatch.setattr(attempts, "BATCH", retries.Patience(2, 0.0, 0.0))
+    monkeypatch.setattr(locks.Locks, "sleep", staticmethod(lambda seconds: None))
+    is_locked = False
+
+    def lock(execute: Any, sql: Any, *rest: Any) -> Any:
+        nonlocal is_locked
+        if "SKIP LOCKED" in str(sql) and not is_locked:
+            is_locked = True
+            other.execute("BEGIN")
+            other.fetch("SELECT 1 FROM films_movie WHERE id = 5 FOR UPDATE")
+        return execute(sql, *rest)
+
+    with (
+        history.connection.execute_wrapper(lock),
+        pytest.raises(BackfillError) as caught,
+    ):
+        history.apply(add_slug())
+
+    session = {
+        "postgresql": f"process {other.pid} (no application name), idle in transaction, "
+        "in a transaction for N s, holds RowShareLock: SELECT 1 FROM films_movie "
+        "WHERE id = 5 FOR UPDATE",
+        "mysql": f"connection {other.pid} (Sleep), in a transaction for N s",
+    }[other.vendor]
+    assert re.sub(r"for \d+ s", "for N s", str(caught.value)) == (
+        "films.Movie.slug: could not lock table films_movie, because other "
+        "sessions held locks on it at each try. "
+        f"Sessions that hold locks on it:\n  {session}\n"
+        "Wait for them or end them, then run migrate again to resume."
+    )
+    other.execute("COMMIT")
+
+    history.apply(add_slug())
+
     assert values(history, "slug") == [f"film-number-{n}-{n + 1}" for n in range(7)]
 
 
