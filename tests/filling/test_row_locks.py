@@ -243,9 +243,9 @@ def test_gives_up_on_a_row_that_others_hold(
         history.apply(add_slug())
 
     session = {
-        "postgresql": f"process {other.pid} (no application name), idle in transaction, "
-        "in a transaction for N s, holds RowShareLock: SELECT 1 FROM films_movie "
-        "WHERE id = 5 FOR UPDATE",
+        "postgresql": f"process {other.pid} (no application name), idle in "
+        "transaction, in a transaction for N s, holds RowShareLock: "
+        "SELECT 1 FROM films_movie WHERE id = 5 FOR UPDATE",
         "mysql": f"connection {other.pid} (Sleep), in a transaction for N s",
     }[other.vendor]
     assert re.sub(r"for \d+ s", "for N s", str(caught.value)) == (

@@ -15,7 +15,7 @@ from django.db.models.functions import Concat, RowNumber
 import safefield
 from safefield import BackfillError
 from safefield.exceptions import SafefieldError
-from safefield.inspection.rehearsal import Rehearsal
+from safefield.inspection.rehearsed import Rehearsal
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
 from tests.support.history import History
 from tests.support.rehearsals import create, dump, rehearse, without_ending

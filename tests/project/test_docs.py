@@ -15,7 +15,7 @@ from django.db import connections
 
 import safefield.checks
 from safefield.conf import Configuration
-from safefield.inspection.rehearsal import Rehearsal
+from safefield.inspection.rehearsed import Rehearsal
 from safefield.inspection.status import State
 from safefield.management.commands.rehearsebackfill import as_dict
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill

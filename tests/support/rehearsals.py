@@ -6,7 +6,8 @@ from typing import Any
 
 from safefield import BackfillError
 from safefield.inspection.entries import find_changes, find_entries
-from safefield.inspection.rehearsal import Rehearsal, Stage
+from safefield.inspection.rehearsal import Stage
+from safefield.inspection.rehearsed import Rehearsal
 from tests.support.history import History
 from tests.support.movies import MOVIE, STUDIO
 

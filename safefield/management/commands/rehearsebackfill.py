@@ -17,7 +17,8 @@ from safefield.conf import get_configuration
 from safefield.filling.endings import CommandEnding
 from safefield.filling.queries import not_kept
 from safefield.inspection.estimate import Estimate
-from safefield.inspection.rehearsal import Rehearsal, rehearse
+from safefield.inspection.rehearsal import rehearse
+from safefield.inspection.rehearsed import Rehearsal
 from safefield.progress import show_progress
 from safefield.reports import may_show_key, shorten
 
