@@ -328,8 +328,8 @@ def test_on_a_terminal(tmp_path: Path, columns: int) -> None:
     drawn = re.findall(r"\x1b\[2K([^\r\n ][^\r\n]*)", written)
     assert all(len(line) < columns for line in drawn)
     filling = next(line for line in drawn if line.startswith("Filling"))
-    dots = {60: 22, 80: 40, 200: 40}[columns]
-    assert filling == f"Filling films.Movie.slug [{'.' * dots}]   0 % 0/3"
+    dots = {60: 23, 80: 40, 200: 40}[columns]
+    assert filling == f"Filling films.Movie.slug [{'.' * dots}]   0% 0/3"
     steps = {line.partition(":")[0].partition(" [")[0] for line in drawn}
     assert steps == {
         "Adding films.Movie.slug",
