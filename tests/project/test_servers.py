@@ -24,7 +24,12 @@ def run_python(*arguments, **environment):
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=ROOT,
-        env={**inherited, "SAFEFIELD_REQUIRE_DATABASES": "", **environment},
+        env={
+            **inherited,
+            "SAFEFIELD_DATABASES": "all",
+            "SAFEFIELD_REQUIRE_DATABASES": "",
+            **environment,
+        },
         capture_output=True,
         text=True,
         check=False,
