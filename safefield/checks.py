@@ -77,11 +77,18 @@ def _find_migrations(app_label: str) -> list[str]:
 def _list_files(folder: str) -> Iterator[str]:
     """Yield the modules of an ordinary folder that mention safefield."""
     # As the other way, but for what pkgutil looks up about each of the files.
-    for name in sorted(os.listdir(folder)):
-        if name.endswith(".py"):
-            with open(os.path.join(folder, name), "rb", buffering=0) as file:
-                if _MARK in file.read():
-                    yield name.removesuffix(".py")
+    for file_name in sorted(os.listdir(folder)):
+        name, _, ending = file_name.partition(".")
+        # No module has a dot in its name, as an editor's locks and copies have.
+        if ending != "py" or not name:
+            continue
+        try:
+            with open(os.path.join(folder, file_name), "rb", buffering=0) as file:
+                is_found = _MARK in file.read()
+        except OSError:
+            is_found = True
+        if is_found:
+            yield name
 
 
 def _list_modules(path: list[str], package_name: str) -> Iterator[str]:

@@ -128,6 +128,24 @@ def test_folder_that_django_does_not_load_is_left_alone(site: Site) -> None:
     assert shown == ("films\n (no migrations)\n", "", 0)
 
 
+# Fails if a file that is no module is opened or imported. Django's witness is
+# showmigrations, which passes over both: an editor's lock, and a copy.
+def test_files_that_django_does_not_load_are_left_alone(site: Site) -> None:
+    folder = site.path / "films/migrations"
+    folder.joinpath("0002_movie_slug.old.py").write_text("import safefield\n1 / 0\n")
+    folder.joinpath(".#0002_movie_slug.py").symlink_to("user@host.1234")
+
+    check = site.manage("check", "films")
+    shown = site.manage("showmigrations", "films", "--skip-checks")
+
+    assert check.err == (
+        "SystemCheckError: System check identified some issues:\n\nERRORS:\n"
+        + e001(site)
+        + "\nSystem check identified 1 issue (0 silenced).\n"
+    )
+    assert shown.out == "films\n [ ] 0001_initial\n [ ] 0002_movie_slug\n"
+
+
 def test_broken_migration_is_reported_and_does_not_stop_the_check(site: Site) -> None:
     site.write("films/migrations/0003_broken.py", "import safefield\n1 / 0\n")
 
