@@ -21,23 +21,30 @@ from safefield.inspection.history import BackfillMigration, History
 
 
 class State(Enum):
-    """How far a backfill is."""
+    """How far a backfill is, as --json names it."""
 
-    NOT_STARTED = "not started"
+    NOT_STARTED = "not_started"
     #: An altered column looks the same before and during the fill.
-    NOT_FILLED = "not started or filling"
+    PENDING = "pending"
     FILLING = "filling"
-    FILLED = "filled, not enforced"
+    FILLED = "filled"
     DONE = "done"
     #: The database routers keep the model away.
-    ELSEWHERE = "not on this database"
+    ELSEWHERE = "not_on_this_database"
     UNKNOWN = "unknown"
+
+    @property
+    def text(self) -> str:
+        """How a line names it."""
+        if self is State.FILLED:
+            return "filled, not enforced"
+        return str(self.value).replace("_", " ")
 
 
 #: What stands for a state that contradicts the record in django_migrations.
 CONTRADICTIONS = {
     State.NOT_STARTED: "applied, but the column is not there",
-    State.NOT_FILLED: "applied, but not enforced",
+    State.PENDING: "applied, but not enforced",
     State.FILLING: "applied, but not enforced",
     State.FILLED: "applied, but not enforced",
 }
@@ -77,14 +84,14 @@ class Status:
 
     def describe(self) -> str:
         """Return such as "filling: about 412,000 of 1,000,000 rows (41%)"."""
-        text = self.state.value
+        text = self.state.text
         if self.is_applied:
             text = CONTRADICTIONS.get(self.state, text)
         elif self.state is State.DONE:
             text = "done, not recorded: run migrate"
         if self.tally is not None:
             text += f": {self.tally}"
-            if self.state is State.NOT_FILLED or self.is_applied:
+            if self.state is State.PENDING or self.is_applied:
                 text += " have a value"
         if self.reason:
             text += f": {self.reason}"
@@ -207,5 +214,5 @@ def _read_live(
         return State.DONE, None
     tally = get_backend(schema.connection).census(schema).count()
     if not tally.is_full:
-        return State.FILLING if is_added else State.NOT_FILLED, tally
+        return State.FILLING if is_added else State.PENDING, tally
     return (State.DONE, None) if is_enforced else (State.FILLED, tally)

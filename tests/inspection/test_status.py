@@ -94,15 +94,21 @@ def test_half_way(site: Site, alias: str) -> None:
     )
 
 
+def read_states(site: Site) -> list[str]:
+    statuses = json.loads(site.succeed("showbackfills", "--json"))
+    return [status["state"] for status in statuses]
+
+
 def test_altered_half_way(site: Site, alias: str) -> None:
     break_year(site)
 
     count = 3 if alias == "default" else 4
     assert site.succeed("showbackfills") == (
         "films.0003_movie_slug        films.Movie.slug  done\n"
-        "films.0004_alter_movie_year  films.Movie.year  not started or filling: "
+        "films.0004_alter_movie_year  films.Movie.year  pending: "
         f"{count} of 5 rows ({count * 20}%) have a value\n"
     )
+    assert read_states(site) == ["done", "pending"]
 
 
 def test_filled(site: Site, alias: str) -> None:
@@ -113,6 +119,7 @@ def test_filled(site: Site, alias: str) -> None:
     assert site.succeed("showbackfills").splitlines()[1] == (
         "films.0004_alter_movie_year  films.Movie.year  filled, not enforced: 5 rows"
     )
+    assert read_states(site) == ["done", "filled"]
 
 
 def test_done(site: Site) -> None:
@@ -175,14 +182,14 @@ def test_json(site: Site, alias: str) -> None:
     }
     if alias == "default":
         none = dict.fromkeys(("rows", "filled", "is_exact"))
-        slug |= {"state": "not started", "text": "not started", **none}
+        slug |= {"state": "not_started", "text": "not started", **none}
     assert json.loads(site.succeed("showbackfills", "--json")) == [
         slug,
         {
             "migration": "films.0004_alter_movie_year",
             "field": "films.Movie.year",
             "is_applied": False,
-            "state": "not started",
+            "state": "not_started",
             "rows": None,
             "filled": None,
             "is_exact": None,
