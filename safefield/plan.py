@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -11,6 +11,7 @@ from django.apps.registry import Apps
 from django.db.migrations.state import ProjectState
 from django.db.models import Model
 
+from safefield.exceptions import BackfillError, BadRow
 from safefield.fields import AnyField, make_interim, strip_default
 from safefield.populate import bind, function_name
 
@@ -78,6 +79,12 @@ class Plan:
     def table(self) -> str:
         """Unquoted name of the table."""
         return self.new_model._meta.db_table
+
+    def error(self, message: str, rows: Sequence[BadRow] = ()) -> BackfillError:
+        """Return an error of this backfill, see BackfillError."""
+        return BackfillError(
+            message, model=self.label, field=self.field_name, rows=rows
+        )
 
     @cached_property
     def field(self) -> AnyField:

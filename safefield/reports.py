@@ -221,14 +221,8 @@ def make_error(
         if (key, finding.reason) not in known
     ]
     rows = [*bad_rows, *others]
-    return BackfillError(
-        "\n".join(
-            [f"{plan.title}{head}:", *map(_describe, findings), advice],
-        ),
-        model=plan.label,
-        field=plan.field_name,
-        rows=rows[:MAX_BAD_ROWS],
-    )
+    lines = [f"{plan.title}{head}:", *map(_describe, findings), advice]
+    return plan.error("\n".join(lines), rows[:MAX_BAD_ROWS])
 
 
 def _describe(finding: Finding) -> str:

@@ -13,7 +13,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model, QuerySet
 
 from safefield.backends.base.writer import Row, Writer
-from safefield.exceptions import BackfillError, BadValue, FailedAssignment
+from safefield.exceptions import BadValue, FailedAssignment
 from safefield.fields import AnyField
 from safefield.filling.attributes import get_setters
 from safefield.filling.nonvalues import find_nonvalue
@@ -250,9 +250,7 @@ def refuse_assignment(plan: Plan) -> None:
         )
     else:
         return
-    raise BackfillError(
+    raise plan.error(
         f"{plan.title} cannot be filled: {sentence}, then run migrate again. Nothing "
-        f"was changed.",
-        model=plan.label,
-        field=plan.field_name,
+        f"was changed."
     )

@@ -139,11 +139,11 @@ class Ending:
         error = exc
         limit = self.schema.locks.name_limit(exc) if isinstance(exc, Error) else None
         if limit is not None:
-            error = self._make_error(self._describe_limit(limit))
+            error = self.plan.error(self._describe_limit(limit))
         elif self.schema.locks.session.was_lost:
-            error = self._make_error(f"{self.plan.title}: {LOST} {self._resume()}")
+            error = self.plan.error(f"{self.plan.title}: {LOST} {self._resume()}")
         elif isinstance(exc, Error) and (said := self.rights.describe(exc)):
-            error = self._make_error(f"{self.plan.title}: {said} {self._resume()}")
+            error = self.plan.error(f"{self.plan.title}: {said} {self._resume()}")
         return self._add_guard(error) if self.schema.locks.left_guard else error
 
     def _add_guard(self, exc: BackfillError | Error) -> BackfillError:
@@ -152,22 +152,10 @@ class Ending:
             said = type(exc).__name__
             if get_configuration().SHOW_VALUES:
                 said += f": {quote_error(exc)}"
-            return self._make_error(
+            return self.plan.error(
                 f"{self.plan.title}: {said}. {self._describe_guard()}"
             )
-        return BackfillError(
-            f"{exc} {self._describe_guard()}",
-            model=exc.model,
-            field=exc.field,
-            rows=exc.rows,
-        )
-
-    def _make_error(self, text: str) -> BackfillError:
-        return BackfillError(
-            text,
-            model=self.plan.label,
-            field=self.plan.field_name,
-        )
+        return self.plan.error(f"{exc} {self._describe_guard()}", exc.rows)
 
     def _describe_limit(self, limit: str) -> str:
         return (

@@ -192,12 +192,10 @@ class ExpressionSQL:
                 table.drop()
 
     def _cannot_have_table(self, why: str) -> BackfillError:
-        return BackfillError(
+        return self.plan.error(
             f"{self.plan.title}: {self.plan.source_name} needs a temporary table, and "
             f"{why}, or give a function of one row as populate, then run migrate "
-            f"again.",
-            model=self.plan.label,
-            field=self.plan.field_name,
+            f"again."
         )
 
     def _insert(self, table: ValuesTable) -> list[BadRow]:

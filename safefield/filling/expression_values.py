@@ -130,11 +130,9 @@ class ExpressionValues:
             text = f"the database raised {type(exc).__name__}."
         elif not isinstance(exc, (DatabaseError, FieldError)):
             text = f"{type(exc).__name__}: {exc}"
-        return BackfillError(
+        return self.plan.error(
             f"{self.plan.title}: {self.plan.source_name} cannot be computed: {text} "
-            f"Fix the expression and run migrate again. Nothing was changed.",
-            model=self.plan.label,
-            field=self.plan.field_name,
+            f"Fix the expression and run migrate again. Nothing was changed."
         )
 
     def _find_nulls(

@@ -12,7 +12,7 @@ from django.core.exceptions import FieldError
 from django.db import DatabaseError, transaction
 from django.db.models import NOT_PROVIDED, Model
 
-from safefield.exceptions import BackfillError, BadRow
+from safefield.exceptions import BadRow
 from safefield.filling.bad_rows import blame_row, blame_value, keep_apart
 from safefield.filling.batch_size import MAX_ROWS
 from safefield.filling.collisions import Collisions
@@ -120,13 +120,11 @@ class FunctionValues:
             return list(self.reader.rows().order_by("pk")[:PREFLIGHT_ROWS])
         except (AttributeError, FieldError) as exc:
             # What Django raises for unknown names.
-            raise BackfillError(
+            raise self.plan.error(
                 f"{self.plan.title}: the rows cannot be read with select_related="
                 f"{self.plan.select_related!r} and prefetch_related="
                 f"{self.plan.prefetch_related!r}: {exc} Fix these arguments and run "
-                f"migrate again. Nothing was changed.",
-                model=self.plan.label,
-                field=self.plan.field_name,
+                f"migrate again. Nothing was changed."
             ) from exc
 
     @contextmanager

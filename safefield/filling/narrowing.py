@@ -257,9 +257,7 @@ def make_refusal(plan: Plan, exc: DatabaseError) -> BackfillError:
     elif not get_configuration().SHOW_VALUES:
         # It may have a value in it.
         text = type(exc).__name__
-    return BackfillError(
+    return plan.error(
         f"{plan.title} cannot be altered: the database refused the new definition of "
-        f"column {plan.field.column}. It said: {text}. {advice} No value was changed.",
-        model=plan.label,
-        field=plan.field_name,
+        f"column {plan.field.column}. It said: {text}. {advice} No value was changed."
     )

@@ -11,7 +11,6 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.recorder import MigrationRecorder
 
-from safefield.exceptions import BackfillError
 from safefield.plan import Plan
 
 
@@ -61,9 +60,7 @@ def refuse_applied(plan: Plan, connection: Any) -> None:
         return
     recorded = MigrationRecorder(connection).applied_migrations()
     if (migration.app_label, migration.name) in recorded:
-        raise BackfillError(
+        raise plan.error(
             f"{plan.title}: another migrate has applied {migration} meanwhile. Run "
-            f"migrate again for what comes after it.",
-            model=plan.label,
-            field=plan.field_name,
+            f"migrate again for what comes after it."
         )

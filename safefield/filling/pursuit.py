@@ -74,11 +74,9 @@ def pursue(plan: Plan, sweep: Sweep, filled: Walked, seconds: float) -> int:
 
 def make_hopeless_error(plan: Plan, came: float, filled: float) -> BackfillError:
     """Return what to say where more rows come in a second than are filled in one."""
-    return BackfillError(
+    return plan.error(
         f"{plan.title}: rows come in faster than they are filled: about "
         f"{came:,.0f} a second came, and {filled:,.0f} a "
         f"second were filled. Slow down what inserts them, or wait for a quieter "
-        f"hour. The rows that are filled stay. Run migrate again to resume.",
-        model=plan.label,
-        field=plan.field_name,
+        f"hour. The rows that are filled stay. Run migrate again to resume."
     )

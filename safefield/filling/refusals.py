@@ -7,7 +7,6 @@ from django.db import DatabaseError
 from safefield.backends.base.column import LiveColumn
 from safefield.backends.base.schema import Schema
 from safefield.conf import get_configuration
-from safefield.exceptions import BackfillError
 from safefield.filling.assignment import refuse_assignment
 from safefield.plan import Plan
 from safefield.populate import is_unwritten, unwritten_message
@@ -34,12 +33,10 @@ def refuse_unwritten(plan: Plan) -> None:
     hide it.
     """
     if callable(plan.populate) and is_unwritten(plan.populate):
-        raise BackfillError(
+        raise plan.error(
             f"{plan.title} cannot be backfilled: {unwritten_message(plan.populate)} "
             f"Make it return the value of one existing row, then run migrate "
-            f"again. Nothing was changed.",
-            model=plan.label,
-            field=plan.field_name,
+            f"again. Nothing was changed."
         )
 
 
@@ -47,12 +44,10 @@ def refuse_another_column(plan: Plan) -> None:
     """Refuse to fill one column while another one is to be required."""
     if plan.old_field is None or plan.old_field.column == plan.field.column:
         return
-    raise BackfillError(
+    raise plan.error(
         f"{plan.title} cannot be altered: its column is {plan.old_field.column}, and "
         f"is to be {plan.field.column}. Rename it with migrations.AlterField in a "
-        f"migration before this one. Nothing was changed.",
-        model=plan.label,
-        field=plan.field_name,
+        f"migration before this one. Nothing was changed."
     )
 
 
@@ -66,12 +61,10 @@ def refuse_unknown_names(plan: Plan) -> None:
         if name not in fields or name == plan.field_name
     ]
     if names:
-        raise BackfillError(
+        raise plan.error(
             f"{plan.title}: unique_with names {', '.join(names)}, and each name in it "
             f"must be another field of {plan.label} that has a column in its table. "
-            f"Correct unique_with, then run migrate again. Nothing was changed.",
-            model=plan.label,
-            field=plan.field_name,
+            f"Correct unique_with, then run migrate again. Nothing was changed."
         )
 
 
@@ -88,13 +81,11 @@ def refuse_broken_transaction(plan: Plan, schema: Schema) -> None:
         said = ""
         if get_configuration().SHOW_VALUES:
             said = f" It said: {str(exc).partition(chr(10))[0]}."
-        raise BackfillError(
+        raise plan.error(
             f"{plan.title} cannot be filled: what this transaction did before it "
             f"breaks a constraint that waits for its end, and the database refuses "
             f"it.{said} Correct it in an operation before this one, then run migrate "
-            f"again. Nothing was changed.",
-            model=plan.label,
-            field=plan.field_name,
+            f"again. Nothing was changed."
         ) from exc
 
 

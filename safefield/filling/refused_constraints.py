@@ -51,11 +51,9 @@ def refused(
         # What PostgreSQL says below its first line may be a whole row.
         first_line = str(exc).partition("\n")[0]
         said = f" It said: {first_line}."
-    return BackfillError(
+    return plan.error(
         f"{plan.title}: the database refused to enforce the final definition of "
         f"column {plan.field.column}: {what}.{said} {advice or 'Nothing was changed.'}",
-        model=plan.label,
-        field=plan.field_name,
         rows=empty,
     )
 

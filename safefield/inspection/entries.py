@@ -25,7 +25,6 @@ from django.db.models import Model
 
 from safefield.backends import get_backend
 from safefield.backends.base.schema import Schema
-from safefield.exceptions import BackfillError
 from safefield.operations import (
     BACKFILLS,
     AddFieldWithBackfill,
@@ -147,12 +146,10 @@ class Entry:
                 field.column == plan.field.column
                 for field in model._meta.local_concrete_fields
             ):
-                raise BackfillError(
+                raise plan.error(
                     f"{plan.title}: migration {self.migration} begins with another "
                     f"column {plan.field.column} in table {plan.table}, and the "
-                    f"catalogue does not tell which of the two is there.",
-                    model=plan.label,
-                    field=plan.field_name,
+                    f"catalogue does not tell which of the two is there."
                 )
 
 

@@ -164,11 +164,9 @@ class Link:
     def _refuse_definition(self, exc: DatabaseError) -> BackfillError:
         if self.plan.old_field is not None:
             return make_refusal(self.plan, exc)
-        return BackfillError(
+        return self.plan.error(
             f"{self.plan.title}: the database refused the definition of column "
-            f"{self.plan.field.column}: {exc}",
-            model=self.plan.label,
-            field=self.plan.field_name,
+            f"{self.plan.field.column}: {exc}"
         )
 
     def run(self, shadow: Shadow, *, may_write: bool) -> Tried:

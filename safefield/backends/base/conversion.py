@@ -13,7 +13,6 @@ from django.db.models.expressions import RawSQL
 from django.db.models.functions import Cast
 
 from safefield.backends.base.rights import Rights
-from safefield.exceptions import BackfillError
 from safefield.fields import AnyField
 from safefield.plan import Plan
 
@@ -99,12 +98,10 @@ class TableConversion(Conversion):
             rights = self.rights_class(self.connection)
             if not rights.is_refusal(exc):
                 raise
-            raise BackfillError(
+            raise self.plan.error(
                 f"{self.plan.title} cannot be altered: to compare its values with "
                 f"those of the new type takes a temporary table, which the database "
-                f"refused. {rights.describe_temporary(exc)}. Nothing was changed.",
-                model=self.plan.label,
-                field=self.plan.field_name,
+                f"refused. {rights.describe_temporary(exc)}. Nothing was changed."
             ) from exc
         try:
             yield

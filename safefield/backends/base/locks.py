@@ -96,12 +96,10 @@ class Locks:
                 return
             self.sleep(CLAIM_PAUSE_SECONDS)
         if not self.claim():
-            raise BackfillError(
+            raise self.plan.error(
                 f"{self.plan.title}: another migrate is running on table "
                 f"{self.plan.table}{self._name_claimants()}. Wait for it to end, then "
-                f"run migrate again.",
-                model=self.plan.label,
-                field=self.plan.field_name,
+                f"run migrate again."
             )
 
     def _name_claimants(self) -> str:
@@ -207,11 +205,9 @@ class Locks:
         """Return what to say where others held locks at each try, and who they are."""
         blockers = self.blockers()
         who = "".join(f"\n  {blocker}" for blocker in blockers)
-        return BackfillError(
+        return self.plan.error(
             f"{self.plan.title}: could not lock table {self.plan.table}, because "
             f"other sessions held locks on it at each try."
             + (f" Sessions that hold locks on it:{who}\n" if blockers else " ")
-            + "Wait for them or end them, then run migrate again to resume.",
-            model=self.plan.label,
-            field=self.plan.field_name,
+            + "Wait for them or end them, then run migrate again to resume."
         )

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from safefield.exceptions import BackfillError
 from safefield.plan import Plan
 
 #: How Django's CREATE INDEX names another method than the usual one.
@@ -84,11 +83,9 @@ def refuse_taken_names(plan: Plan, taken: Iterable[TakenName]) -> None:
     if not found:
         return
     names, them = ("a name", "it") if len(found) == 1 else ("names", "them")
-    raise BackfillError(
+    raise plan.error(
         f"{plan.title} needs {names} that something else has: {', '.join(found)}. "
-        f"Rename or drop {them}, then run migrate again. Nothing was changed.",
-        model=plan.label,
-        field=plan.field_name,
+        f"Rename or drop {them}, then run migrate again. Nothing was changed."
     )
 
 

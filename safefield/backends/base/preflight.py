@@ -9,7 +9,6 @@ from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from safefield.backends.base.catalogue import Catalogue
 from safefield.backends.base.column import LiveColumn
 from safefield.backends.base.names import find_wanted_names, refuse_taken_names
-from safefield.exceptions import BackfillError
 from safefield.plan import Plan
 
 
@@ -44,13 +43,11 @@ class Preflight:
         """
         expected = self.catalogue.spell_type(may_make_tables=may_make_tables)
         if column.type is not None and column.type != expected:
-            raise BackfillError(
+            raise self.plan.error(
                 f"{self.plan.title} cannot be added: table {self.plan.table} already "
                 f"has a column {self.plan.field.column} of type {column.type}, and "
                 f"{expected} was expected. Rename or drop that column, then run "
-                f"migrate again. Nothing was changed.",
-                model=self.plan.label,
-                field=self.plan.field_name,
+                f"migrate again. Nothing was changed."
             )
 
     def check_table(self) -> None:

@@ -16,7 +16,6 @@ from safefield.backends.base.guard import Guard
 from safefield.backends.base.locks import Locks, Result
 from safefield.backends.base.preflight import Preflight
 from safefield.backends.base.wanted import Wanted
-from safefield.exceptions import BackfillError
 from safefield.fields import AnyField, copy_field
 from safefield.plan import Plan
 
@@ -185,13 +184,11 @@ class Schema:
         if not (self.locks.change_rows(has_value) if self.commits else has_value()):
             return
         self.drop()
-        raise BackfillError(
+        raise self.plan.error(
             f"{self.plan.title} cannot be filled: the database wrote values of its own "
             f"into column {self.plan.field.column} as it was added. Take the default "
             f"out of {type(self.plan.field).__name__}.db_type(), or use "
-            f"migrations.AddField. The column was removed again.",
-            model=self.plan.label,
-            field=self.plan.field_name,
+            f"migrations.AddField. The column was removed again."
         )
 
     def change_type(self, recheck: Callable[[], None] = lambda: None) -> None:

@@ -75,13 +75,11 @@ class Spelling:
 
     def _cannot_keep(self, check: str) -> BackfillError:
         """Return what to say of a check by hand in the place of Django's."""
-        return BackfillError(
+        return self.plan.error(
             f"{self.plan.title} cannot be altered: its column has a check that "
             f"somebody made by hand, {check}, and gets one of Django's. MariaDB has "
             f"one for each column. Make it a check of the table, then run migrate "
-            f"again. Nothing was changed.",
-            model=self.plan.label,
-            field=self.plan.field_name,
+            f"again. Nothing was changed."
         )
 
     def add_unique(self) -> str:

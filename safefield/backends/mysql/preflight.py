@@ -9,7 +9,6 @@ from django.db import DatabaseError
 from safefield.backends.base.preflight import Preflight
 from safefield.backends.base.wanted import Wanted
 from safefield.backends.mysql.referring import Referring
-from safefield.exceptions import BackfillError
 
 #: Error numbers: "Specified key was too long", "Column length too big", "Row size too
 #: large", "BLOB/TEXT column used in key specification without a key length". Source:
@@ -52,14 +51,12 @@ class MySQLPreflight(Preflight):
                 )
             except DatabaseError as exc:
                 if exc.args[0] in TOO_LONG:
-                    raise BackfillError(
+                    raise self.plan.error(
                         f"{self.plan.title} cannot be as it is to end: the database "
                         f"refuses a column of type {kind}"
                         f"{' with an index' if index else ''}: {exc.args[1]}. Make "
                         f"max_length smaller, or the index one that the database has, "
-                        f"then run migrate again. Nothing was changed.",
-                        model=self.plan.label,
-                        field=self.plan.field_name,
+                        f"then run migrate again. Nothing was changed."
                     ) from exc
                 # A user that may not create temporary tables is not told beforehand.
                 return

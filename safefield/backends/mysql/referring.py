@@ -11,7 +11,6 @@ from django.db.backends.base import schema
 
 from safefield.backends.mysql.locks import MySQLLocks
 from safefield.backends.mysql.session import without_foreign_key_checks
-from safefield.exceptions import BackfillError
 from safefield.fields import AnyField, copy_field
 from safefield.plan import Plan
 
@@ -93,13 +92,11 @@ class Referring:
         if not self.fields or not strangers:
             return
         names = ", ".join(f"{key.table}.{key.column} ({key.name})" for key in strangers)
-        raise BackfillError(
+        raise self.plan.error(
             f"{self.plan.title} cannot be altered: foreign keys that no model has "
             f"refer to column {self.plan.field.column}: {names}. Drop them in a "
             f"migration before this one, and make them again in one behind it, then "
-            f"run migrate again. Nothing was changed.",
-            model=self.plan.label,
-            field=self.plan.field_name,
+            f"run migrate again. Nothing was changed."
         )
 
     @contextmanager

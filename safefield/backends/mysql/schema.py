@@ -25,7 +25,6 @@ from safefield.backends.mysql.preflight import MySQLPreflight
 from safefield.backends.mysql.referring import Referring
 from safefield.backends.mysql.rights import MySQLRights
 from safefield.backends.mysql.session import strict_mode, without_foreign_key_checks
-from safefield.exceptions import BackfillError
 from safefield.fields import copy_field
 from safefield.plan import Plan
 
@@ -211,12 +210,10 @@ class MySQLSchema(Schema):
             else:
                 return
         grant = MySQLRights(self.connection).spell_grant("TRIGGER")
-        raise BackfillError(
+        raise self.plan.error(
             f"{self.plan.title}: rows without a value came faster than they could be "
             f"filled, {ENFORCE_TRIES} times. Stop what writes them, or let this user "
-            f"create triggers ({grant}), then run migrate again to resume.",
-            model=self.plan.label,
-            field=self.plan.field_name,
+            f"create triggers ({grant}), then run migrate again to resume."
         )
 
     def _make_final(self) -> None:

@@ -119,13 +119,11 @@ class PooledClaim(Claim):
             beside.close()
 
     def _make_error(self) -> BackfillError:
-        return BackfillError(
+        return self.plan.error(
             f"{self.plan.title}: the pooler in front of the database hands out a "
             f"connection for each statement, and a backfill needs transactions. Let "
             f"migrate connect to the database itself, or to a pooler of transactions. "
-            f"Nothing was changed.",
-            model=self.plan.label,
-            field=self.plan.field_name,
+            f"Nothing was changed."
         )
 
 

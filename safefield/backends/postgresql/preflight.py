@@ -5,7 +5,6 @@ from __future__ import annotations
 from safefield.backends.base.preflight import Preflight
 from safefield.backends.postgresql.catalogue import PostgreSQLCatalogue
 from safefield.backends.postgresql.rights import PostgreSQLRights
-from safefield.exceptions import BackfillError
 from safefield.fields import AnyField
 from safefield.progress import warn
 
@@ -40,14 +39,12 @@ class PostgreSQLPreflight(Preflight):
                 )
                 row = cursor.fetchone()
             if row is not None:
-                raise BackfillError(
+                raise self.plan.error(
                     f"{self.plan.title} cannot be filled: row security may hide rows "
                     f"of table {table} from role {row[0]}, and they would stay without "
                     f"a value. Run migrate as a role with BYPASSRLS, or as the owner "
                     f"of the table without FORCE ROW LEVEL SECURITY. Nothing was "
-                    f"changed.",
-                    model=self.plan.label,
-                    field=self.plan.field_name,
+                    f"changed."
                 )
 
     def _check_partitions(self) -> None:
@@ -70,14 +67,12 @@ class PostgreSQLPreflight(Preflight):
             key, columns = cursor.fetchone()
         if columns == [self.plan.field.column]:
             return
-        raise BackfillError(
+        raise self.plan.error(
             f"{self.plan.title} cannot be unique: table {self.plan.table} is "
             f"partitioned by {key}, and PostgreSQL has no unique constraint without "
             f"the columns of that key. Leave unique out of the field, and put a "
             f"UniqueConstraint over {self.plan.field_name} and those columns into the "
-            f"model. Nothing was changed.",
-            model=self.plan.label,
-            field=self.plan.field_name,
+            f"model. Nothing was changed."
         )
 
     def check_rights(self, *, goes_back: bool = False) -> None:
@@ -125,11 +120,9 @@ class PostgreSQLPreflight(Preflight):
         if not found:
             return
         needs, them = ("needs", "it") if len(found) == 1 else ("need", "them")
-        raise BackfillError(
+        raise self.plan.error(
             f"{self.plan.title} cannot be removed: {', '.join(found)} {needs} the "
-            f"column. Drop {them}, then run migrate again. Nothing was changed.",
-            model=self.plan.label,
-            field=self.plan.field_name,
+            f"column. Drop {them}, then run migrate again. Nothing was changed."
         )
 
     def warn_of_locks(self) -> None:

@@ -100,8 +100,6 @@ class PostgreSQLRights(Rights):
         return str(self.connection.ops.quote_name(name))
 
     def _make_error(self, plan: Plan, text: str) -> BackfillError:
-        return BackfillError(
-            f"{plan.title} cannot be changed: {text} Nothing was changed.",
-            model=plan.label,
-            field=plan.field_name,
+        return plan.error(
+            f"{plan.title} cannot be changed: {text} Nothing was changed."
         )

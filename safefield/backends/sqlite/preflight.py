@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from safefield.backends.base.preflight import Preflight
 from safefield.backends.sqlite.definition import Definition
-from safefield.exceptions import BackfillError
 
 #: The types of a STRICT table. Source: https://www.sqlite.org/stricttables.html.
 STRICT_TYPES = ("INT", "INTEGER", "REAL", "TEXT", "BLOB", "ANY")
@@ -18,11 +17,9 @@ class SQLitePreflight(Preflight):
         definition = Definition.read(self.connection, self.plan.table)
         kind = str(self.plan.field.db_type(self.connection))
         if definition.is_strict and kind.upper() not in STRICT_TYPES:
-            raise BackfillError(
+            raise self.plan.error(
                 f"{self.plan.title} cannot be added: table {self.plan.table} is "
                 f"STRICT, and has no type {kind}. Use a field whose type is "
                 f"{', '.join(STRICT_TYPES[:-1])} or {STRICT_TYPES[-1]}, such as "
-                f"TextField. Nothing was changed.",
-                model=self.plan.label,
-                field=self.plan.field_name,
+                f"TextField. Nothing was changed."
             )

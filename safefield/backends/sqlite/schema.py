@@ -25,7 +25,6 @@ from safefield.backends.sqlite.surroundings import (
     refuse_broken_references,
     refuse_dangling_keys,
 )
-from safefield.exceptions import BackfillError
 from safefield.plan import Plan
 
 
@@ -66,12 +65,10 @@ class SQLiteSchema(Schema):
         try:
             self._drop()
         except DatabaseError as exc:
-            raise BackfillError(
+            raise self.plan.error(
                 f"{self.plan.title} cannot be removed: table {self.plan.table} needs "
                 f"the column ({exc}). Drop the index, the check or the generated "
-                f"column that names it, then run migrate again. Nothing was changed.",
-                model=self.plan.label,
-                field=self.plan.field_name,
+                f"column that names it, then run migrate again. Nothing was changed."
             ) from exc
 
     def _drop(self) -> None:

@@ -256,10 +256,8 @@ def _find_culprit(connection: Any, table: str, event: str, flaw: str) -> str:
 
 
 def _refusal(plan: Plan, kind: str, name: str, flaw: str) -> BackfillError:
-    return BackfillError(
+    return plan.error(
         f"{plan.title} cannot be changed: {kind} {name} would no longer work "
         f"({flaw}). Fix or drop the {kind}, then run migrate again. Nothing was "
-        f"changed.",
-        model=plan.label,
-        field=plan.field_name,
+        f"changed."
     )
