@@ -4,16 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Any, TextIO
 
 from safefield.exceptions import escape
-
-#: Seconds between two looks of a step that has no rows to count.
-TICK_SECONDS = 1.0
 
 #: Characters of the bar: at the least, and at the most.
 LEAST_BAR, LONGEST_BAR = 10, 40
@@ -53,95 +47,39 @@ class Console:
         self.is_lasting = is_lasting
         self.is_terminal = stream.isatty() and verbosity > 0
         self.is_shared = stdout is not None and is_same_file(stream, stdout)
-        #: A step that waits is drawn by a thread of its own.
-        self.lock = threading.RLock()
         self._is_below = False
         self._is_drawn = False
-        #: Steps within steps: the last one is shown.
-        self._steps: list[object] = []
 
     def go_below(self) -> None:
         """End the line of migrate, or clear the one that is drawn."""
-        with self.lock:
-            if self.is_shared and self.verbosity and not self._is_below:
-                self._write("\n")
-            elif self._is_drawn:
-                self._write(_CLEAR)
-            self._is_below, self._is_drawn = True, False
+        if self.is_shared and self.verbosity and not self._is_below:
+            self._write("\n")
+        elif self._is_drawn:
+            self._write(_CLEAR)
+        self._is_below, self._is_drawn = True, False
 
     def print(self, text: str, *, is_last: bool = False) -> None:
         """Print a line that stays; the last one has room for the OK of migrate."""
         if not (self.verbosity and self.is_lasting):
             return
-        with self.lock:
-            self.go_below()
-            is_open = is_last and self.is_shared
-            self._write(f"{INDENT}{escape(text)}" + ("" if is_open else "\n"))
-            self._is_below = not is_open
+        self.go_below()
+        is_open = is_last and self.is_shared
+        self._write(f"{INDENT}{escape(text)}" + ("" if is_open else "\n"))
+        self._is_below = not is_open
 
-    def draw(self, get_text: Callable[[int], str]) -> None:
-        """
-        Draw the line that is drawn again and again, if this is a terminal.
-
-        Args:
-            get_text (Callable[[int], str]): Returns it for so many columns.
-        """
+    def draw(self, text: str) -> None:
+        """Draw the line that is drawn again and again, if this is a terminal."""
         if not self.is_terminal:
             return
-        columns = shutil.get_terminal_size().columns - 1
-        with self.lock:
-            if not self._is_drawn:
-                self.go_below()
-            self._write(f"{_CLEAR}{escape(get_text(columns))[:columns]}")
-            self._is_drawn = True
+        if not self._is_drawn:
+            self.go_below()
+        self._write(f"{_CLEAR}{escape(text)[: get_columns()]}")
+        self._is_drawn = True
 
     def close(self, *, has_failed: bool) -> None:
         """Clear what is drawn, and leave a new line to the text of an error."""
         if self._is_drawn or has_failed:
             self.go_below()
-
-    @contextmanager
-    def showing(self) -> Iterator[Callable[[], bool]]:
-        """Yield whether this step is the one to be shown, and none within it."""
-        step = object()
-        self._steps.append(step)
-        try:
-            yield lambda: self._steps[-1] is step
-        finally:
-            self._steps.pop()
-            with self.lock:
-                if self._is_drawn:
-                    self.go_below()
-
-    @contextmanager
-    def ticking(self, title: str) -> Iterator[None]:
-        """Show how long the block takes, where nothing else can be shown of it."""
-        if not self.is_terminal:
-            yield
-            return
-        started = time.monotonic()
-        is_over = threading.Event()
-
-        def tick() -> None:
-            seconds = spell_seconds(time.monotonic() - started)
-            self.draw(lambda columns: fit(title, f": {seconds}", columns))
-
-        with self.showing() as is_shown:
-
-            def tick_on() -> None:
-                while not is_over.wait(TICK_SECONDS):
-                    if is_shown():
-                        tick()
-
-            tick()
-            # The step may be one statement, in which the caller's thread waits.
-            thread = threading.Thread(target=tick_on, name="safefield", daemon=True)
-            thread.start()
-            try:
-                yield
-            finally:
-                is_over.set()
-                thread.join()
 
     def _write(self, text: str) -> None:
         # A terminal that went away, or a pipe that nobody reads, fails no migration.
@@ -160,60 +98,40 @@ def is_same_file(stream: Any, other: Any) -> bool:
     return stream is other
 
 
-def draw_bar(title: str, rows: int, total: int | None, rate: float) -> Iterator[str]:
+def get_columns() -> int:
+    """Return how many characters a line that is drawn again may have."""
+    return shutil.get_terminal_size().columns - 1
+
+
+def fit_bar(title: str, rows: int, total: int | None, rate: float, columns: int) -> str:
     """
-    Yield the line of a step that counts rows, each shorter than the one before.
+    Return the line of a step that counts rows, as full as `columns` allow.
 
     Args:
         title (str): What is being done, such as "Filling films.Movie.slug".
         rows (int): Rows so far.
         total (int | None): Rows in all, about; None if nobody knows.
         rate (float): Rows a second.
+        columns (int): Characters at the most.
     """
     pace = f", {rate:,.0f} a second" if rows else ""
     if not total or rows > total:
-        yield f"{title}: {rows:,} rows{pace}"
-        yield f"{title}: {rows:,} rows"
-        return
+        return fit(title, f": {rows:,} rows{pace}", columns)
     share = rows / total
     left = f", {spell_seconds((total - rows) / rate)} left" if rows and rate else ""
     count = f"{100 * share:3.0f}% {rows:,}/{total:,}"
-    for length in range(LONGEST_BAR, LEAST_BAR - 1, -1):
-        full = int(length * share)
-        bar = f"[{'#' * full}{'.' * (length - full)}]"
-        yield f"{title} {bar} {count}{pace}{left}"
-    full = int(LEAST_BAR * share)
-    bar = f"[{'#' * full}{'.' * (LEAST_BAR - full)}]"
-    yield f"{title} {bar} {count}{left}"
-    yield f"{title} {count}{left}"
+    for rest in (f"{count}{pace}{left}", f"{count}{left}"):
+        length = min(columns - len(f"{title} [] {rest}"), LONGEST_BAR)
+        if length >= LEAST_BAR:
+            full = int(length * share)
+            return f"{title} [{'#' * full}{'.' * (length - full)}] {rest}"
+    return fit(title, f" {count}{left}", columns)
 
 
 def fit(title: str, rest: str, columns: int) -> str:
     """Return title and rest in so many columns: the title is what gives way."""
-    for text in shorten_title(title):
-        if len(text) + len(rest) <= columns:
-            return text + rest
-    room = max(columns - len(rest) - 1, 0)
-    return f"{title[:room]}…{rest}"
-
-
-def shorten_title(title: str) -> Iterator[str]:
-    """Yield "Filling films.Movie.slug", "Filling Movie.slug", "Filling slug"."""
-    yield title
-    words = title.split(" ")
-    while any(word.count(".") for word in words):
-        words = [word.partition(".")[2] or word for word in words]
-        yield " ".join(words)
-
-
-def fit_bar(title: str, rows: int, total: int | None, rate: float, columns: int) -> str:
-    """Return the fullest line of draw_bar() that fits into so many columns."""
-    line = ""
-    for text in shorten_title(title):
-        for line in draw_bar(text, rows, total, rate):
-            if len(line) <= columns:
-                return line
-    return line
+    room = max(columns - len(rest), 1)
+    return f"{title if len(title) <= room else f'{title[: room - 1]}…'}{rest}"
 
 
 def spell_seconds(seconds: float) -> str:

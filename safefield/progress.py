@@ -12,10 +12,11 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
-from typing import Any, NamedTuple, Protocol, TextIO
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import Any, TextIO
 
-from safefield.console import Console, fit_bar, spell_seconds
+from safefield.console import Console, fit_bar, get_columns, spell_seconds
 from safefield.exceptions import escape
 from safefield.reports import count_rows
 
@@ -28,22 +29,9 @@ LOG_SECONDS = 10.0
 DRAW_SECONDS = 0.1
 
 
-class _Command(NamedTuple):
-    """What migrate was asked for, which a migration is not told."""
-
-    verbosity: int
-    stdout: TextIO
-    stderr: TextIO
-
-
-class Progress(Protocol):
-    """What a walk tells its progress to."""
-
-    def update(self, rows: int) -> object:
-        """Take note that `rows` more rows are done."""
-
-
-_command: _Command | None = None
+#: Makes the console of the migrate that runs: a migration is not told what it was
+#: asked for.
+_make_console: Callable[[], Console] | None = None
 _console: Console | None = None
 
 
@@ -61,20 +49,20 @@ def begin_command(
         stdout (TextIO | None): What it prints on; None is sys.stdout.
         stderr (TextIO | None): Where the lines go; None is sys.stderr.
     """
-    global _command  # one migrate, one terminal
-    _command = _Command(verbosity, stdout or sys.stdout, stderr or sys.stderr)
+    global _make_console  # one migrate, one terminal
+    _make_console = partial(
+        Console, stderr or sys.stderr, stdout or sys.stdout, verbosity=verbosity
+    )
 
 
 def end_command(**_: Any) -> None:
     """Forget it: a receiver of post_migrate."""
-    global _command
-    _command = None
+    global _make_console
+    _make_console = None
 
 
 @contextmanager
-def show_progress(
-    verbosity: int | None = None, *, is_lasting: bool = True
-) -> Iterator[None]:
+def show_progress(verbosity: int | None = None) -> Iterator[None]:
     """
     Show progress until the end of the block, as migrate was asked to.
 
@@ -82,23 +70,21 @@ def show_progress(
     is told.
 
     Args:
-        verbosity (int | None): That of another command; None is that of migrate.
-        is_lasting (bool): Whether there are lines that stay.
+        verbosity (int | None): That of another command, which leaves no lines; None
+            is that of migrate.
     """
     global _console
     outer = _console
-    if outer is None and verbosity is not None:
-        _console = Console(sys.stderr, verbosity=verbosity, is_lasting=is_lasting)
-    elif outer is None and _command is not None:
-        _console = Console(
-            _command.stderr, _command.stdout, verbosity=_command.verbosity
-        )
+    if verbosity is not None:
+        _console = Console(sys.stderr, verbosity=verbosity, is_lasting=False)
+    elif _make_console is not None:
+        _console = _make_console()
     has_failed = True
     try:
         yield
         has_failed = False
     finally:
-        if outer is None and _console is not None:
+        if _console is not None:
             _console.close(has_failed=has_failed)
         _console = outer
 
@@ -113,28 +99,25 @@ def step(title: str) -> Iterator[None]:
     """
     started = time.monotonic()
     _tell("%s.", title, is_drawn=True)
-    if _console is None:
-        yield
-    else:
-        with _console.ticking(title):
-            yield
+    if _console is not None:
+        _console.draw(title)
+    yield
     _tell("%s: done in %s.", title, spell_seconds(time.monotonic() - started))
 
 
 @contextmanager
-def track(title: str, estimate: Callable[[], int | None]) -> Iterator[Progress]:
+def track(title: str, estimate: Callable[[], int | None]) -> Iterator[Counter]:
     """
-    Yield the progress of one pass over a table.
+    Yield what counts the rows of one pass over a table.
 
     Args:
         title (str): What is being done, such as "Filling films.Movie.slug".
         estimate (Callable[[], int | None]): Says how many rows there are, about;
             called only where somebody wants to know.
     """
-    counter = _Counter(title, _get_total(estimate) if is_heard() else None)
-    with nullcontext() if _console is None else _console.showing():
-        counter.begin()
-        yield counter
+    counter = Counter(title, _get_total(estimate) if is_heard() else None)
+    counter.begin()
+    yield counter
     counter.finish()
 
 
@@ -143,38 +126,24 @@ def note(message: str, *args: object) -> None:
     _tell(message, *args)
 
 
-class Run:
+def finish(title: str, done: str, started: float) -> None:
     """
-    One run of an operation, of which one wants to know how long it took.
+    Say the last line of an operation, behind which migrate prints its OK.
 
     Args:
         title (str): Such as "films.Movie.slug".
+        done (str): What was done, such as "3 rows filled".
+        started (float): When it began, by time.monotonic().
     """
-
-    def __init__(self, title: str) -> None:
-        self.title = title
-        self.started = time.monotonic()
-
-    def finish(self, done: str) -> None:
-        """
-        Say the last line, behind which migrate prints its OK.
-
-        Args:
-            done (str): What was done, such as "3 rows filled".
-        """
-        seconds = spell_seconds(time.monotonic() - self.started)
-        _tell("%s: done, %s in %s.", self.title, done, seconds, is_last=True)
+    seconds = spell_seconds(time.monotonic() - started)
+    _tell("%s: done, %s in %s.", title, done, seconds, is_last=True)
 
 
 def warn(message: str, *args: object) -> None:
     """Log a warning, on a line of its own."""
-    args = _escape_all(args)
-    if _console is None:
-        logger.warning(message, *args)
-        return
-    with _console.lock:
+    if _console is not None:
         _console.go_below()
-        logger.warning(message, *args)
+    logger.warning(message, *_escape_all(args))
 
 
 def statement(sql: object) -> None:
@@ -225,18 +194,14 @@ def _tell(
         is_drawn (bool): Whether a terminal shows it in another way.
         is_last (bool): Whether migrate prints its OK behind it.
     """
-    console = _console
     args = _escape_all(args)
-    if console is None:
-        logger.info(message, *args)
-        return
     is_logged = _is_logged_to_terminal()
-    with console.lock:
-        if is_logged:
-            console.go_below()
-        logger.info(message, *args)
-        if not is_logged and not (is_drawn and console.is_terminal):
-            console.print(message % args if args else message, is_last=is_last)
+    if _console is not None and is_logged:
+        _console.go_below()
+    logger.info(message, *args)
+    if _console is None or is_logged or (is_drawn and _console.is_terminal):
+        return
+    _console.print(message % args if args else message, is_last=is_last)
 
 
 def _escape_all(args: tuple[object, ...]) -> tuple[object, ...]:
@@ -262,7 +227,7 @@ def _is_logged_to_terminal() -> bool:
     return False
 
 
-class _Counter:
+class Counter:
     """Counts the rows of a step, and shows them now and then."""
 
     def __init__(
@@ -284,6 +249,7 @@ class _Counter:
         self._draw(0.0)
 
     def update(self, rows: int) -> None:
+        """Take note that `rows` more rows are done."""
         self.rows += rows
         now = self.clock()
         if now - self.drawn >= DRAW_SECONDS:
@@ -307,11 +273,8 @@ class _Counter:
 
     def _draw(self, rate: float) -> None:
         if _console is not None:
-            _console.draw(
-                lambda columns: fit_bar(
-                    self.title, self.rows, self.total, rate, columns
-                )
-            )
+            columns = get_columns()
+            _console.draw(fit_bar(self.title, self.rows, self.total, rate, columns))
 
     def _tell(self, rate: float) -> None:
         of_total = left = ""

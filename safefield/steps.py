@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import nullcontext
 from functools import partial
 
@@ -30,7 +31,7 @@ from safefield.filling.verify import verify
 from safefield.filling.violations import is_about_values
 from safefield.plan import Plan
 from safefield.progress import (
-    Run,
+    finish,
     is_heard,
     note,
     show_progress,
@@ -60,7 +61,7 @@ def forwards(plan: Plan, editor: BaseDatabaseSchemaEditor) -> None:
     schema = backend.schema(editor, plan)
     refuse_plan(plan)
     ending = Ending(plan, schema, "The rows that are filled stay.", is_forwards=True)
-    run = Run(plan.title)
+    started = time.monotonic()
     with ending.told(), show_progress(), show_statements(editor):
         with not_kept(editor.connection), schema.in_transaction():
             if plan.old_field is None and schema.add_at_once():
@@ -72,7 +73,7 @@ def forwards(plan: Plan, editor: BaseDatabaseSchemaEditor) -> None:
                     column, partial(make_room, plan, schema, column, narrowing)
                 )
                 rows += enforce(plan, schema, fill)
-        run.finish(f"{count_rows(rows)} filled")
+        finish(plan.title, f"{count_rows(rows)} filled", started)
 
 
 def look(plan: Plan, schema: Schema) -> tuple[LiveColumn | None, Narrowing]:
@@ -195,13 +196,12 @@ def backwards(plan: Plan, editor: BaseDatabaseSchemaEditor) -> None:
     ending = Ending(
         plan, schema, "The rows that are reversed stay so.", is_forwards=False
     )
-    run = Run(plan.title)
+    started = time.monotonic()
     with ending.told(), show_progress(), show_statements(editor):
         with not_kept(editor.connection), schema.in_transaction(), schema.claim_table():
             rows = _backwards(plan, schema)
-        run.finish(
-            f"{count_rows(rows)} reversed" if plan.reverse else "nothing to reverse"
-        )
+        done = f"{count_rows(rows)} reversed" if plan.reverse else "nothing to reverse"
+        finish(plan.title, done, started)
 
 
 def _backwards(plan: Plan, schema: Schema) -> int:

@@ -69,7 +69,7 @@ class Command(BaseCommand):
         connection = connections[options["database"]]
         with (
             CommandEnding(connection, "rehearsebackfill").told(),
-            show_progress(options["verbosity"], is_lasting=False),
+            show_progress(options["verbosity"]),
             not_kept(connection),
         ):
             found = list(
