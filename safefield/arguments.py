@@ -70,19 +70,37 @@ def _refuse_columnless(field: Any) -> str | None:
     return None
 
 
-def check_callable(function: Any, argument: str, operation: str) -> None:
-    """
-    Refuse what can be called neither with a row nor with a row and apps.
+def check_functions(
+    operation: str, populate: Any, reverse: Any, deduplicate: Any
+) -> None:
+    """Refuse with a TypeError what cannot be called as it will be, or answers late."""
+    if populate is not None and not hasattr(populate, "resolve_expression"):
+        check_callable(operation, "populate", populate)
+    if reverse is not None:
+        check_callable(operation, "reverse", reverse)
+    if deduplicate is None:
+        return
+    if not callable(deduplicate):
+        raise TypeError(
+            f"{operation}: deduplicate must be a function of row, value and n, "
+            f"not {deduplicate!r}."
+        )
+    refuse_delayed(operation, "deduplicate", deduplicate)
+    signature = get_signature(deduplicate)
+    if signature is not None and not takes(signature, 3):
+        raise TypeError(
+            f"{operation}: deduplicate={function_name(deduplicate)} must take three "
+            f"arguments (row, value, n); its signature is {signature}."
+        )
 
-    Raises:
-        TypeError: `function` is not callable, takes other arguments, or answers
-            with something that has to be awaited or iterated.
-    """
+
+def check_callable(operation: str, argument: str, function: Any) -> None:
+    """Refuse what can be called neither with a row nor with a row and apps."""
     if not callable(function):
         raise TypeError(
             f"{operation}: {argument} must be a function of one row, not {function!r}."
         )
-    refuse_delayed(function, argument, operation)
+    refuse_delayed(operation, argument, function)
     if get_arity(function) is None:
         raise TypeError(
             f"{operation}: {argument}={function_name(function)} must take one "
@@ -91,40 +109,14 @@ def check_callable(function: Any, argument: str, operation: str) -> None:
         )
 
 
-def check_deduplicate(function: Any, operation: str) -> None:
-    """
-    Refuse what cannot be called with a row, a value and a number.
-
-    Raises:
-        TypeError: As of check_callable().
-    """
-    if not callable(function):
-        raise TypeError(
-            f"{operation}: deduplicate must be a function of row, value and n, "
-            f"not {function!r}."
-        )
-    refuse_delayed(function, "deduplicate", operation)
-    signature = get_signature(function)
-    if signature is not None and not takes(signature, 3):
-        raise TypeError(
-            f"{operation}: deduplicate={function_name(function)} must take three "
-            f"arguments (row, value, n); its signature is {signature}."
-        )
-
-
-def refuse_delayed(function: Any, argument: str, operation: str) -> None:
-    """
-    Refuse a function whose answer is not there when it returns.
-
-    Raises:
-        TypeError: It is a coroutine function or a generator function.
-    """
+def refuse_delayed(operation: str, argument: str, function: Any) -> None:
+    """Refuse a function whose answer is not there when it returns."""
     while isinstance(function, functools.partial):
         function = function.func
-    # An instance is called by a method of its class.
-    called = function if inspect.isroutine(function) else type(function).__call__
     if isinstance(function, type):
         return
+    # An instance is called by a method of its class.
+    called = function if inspect.isroutine(function) else type(function).__call__
     named = f"{operation}: {argument}={function_name(function)}"
     if any(
         iscoroutinefunction(candidate) or inspect.isasyncgenfunction(candidate)
@@ -142,28 +134,35 @@ def refuse_delayed(function: Any, argument: str, operation: str) -> None:
         )
 
 
-def check_names(names: Sequence[str], argument: str, operation: str) -> None:
-    """
-    Refuse what is no list or tuple of names.
+def check_names(operation: str, **arguments: Sequence[str]) -> None:
+    """Refuse with a TypeError what is no list or tuple of names."""
+    for argument, names in arguments.items():
+        if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+            found = f"the string {names!r}" if isinstance(names, str) else repr(names)
+            raise TypeError(
+                f"{operation}: {argument} must be a list or tuple of names, not "
+                f"{found}."
+            )
 
-    Raises:
-        TypeError: It is a string, or one of its members is none.
-    """
-    found = f"the string {names!r}" if isinstance(names, str) else repr(names)
-    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
-        raise TypeError(
-            f"{operation}: {argument} must be a list or tuple of names, not {found}."
+
+def check_uniqueness(
+    operation: str, field: Any, deduplicate: Any, unique_with: Sequence[str]
+) -> None:
+    """Refuse with a ValueError what contradicts the unique of the field."""
+    if deduplicate is not None and not (field.unique or unique_with):
+        raise ValueError(
+            f"{operation}: deduplicate is for a field with unique=True, or for "
+            f"unique_with; this one may hold a value twice. Leave deduplicate out."
+        )
+    if unique_with and field.unique:
+        raise ValueError(
+            f"{operation}: unique_with is for a field without unique=True; this "
+            f"one is unique by itself. Leave unique_with out."
         )
 
 
-def check_batch_size(batch_size: int | None, operation: str) -> None:
-    """
-    Refuse what is no number of rows.
-
-    Raises:
-        TypeError: It is no int.
-        ValueError: It is less than 1.
-    """
+def check_batch_size(operation: str, batch_size: int | None) -> None:
+    """Refuse what is no number of rows: a TypeError, or a ValueError below 1."""
     if batch_size is None:
         return
     sentence = (
@@ -176,14 +175,10 @@ def check_batch_size(batch_size: int | None, operation: str) -> None:
         raise ValueError(sentence)
 
 
-def check_flag(value: bool, argument: str, operation: str) -> None:
-    """
-    Refuse what is neither True nor False.
-
-    Raises:
-        TypeError: It is something else.
-    """
-    if not isinstance(value, bool):
-        raise TypeError(
-            f"{operation}: {argument} must be True or False, not {value!r}."
-        )
+def check_flags(operation: str, **arguments: bool) -> None:
+    """Refuse with a TypeError what is neither True nor False."""
+    for argument, value in arguments.items():
+        if not isinstance(value, bool):
+            raise TypeError(
+                f"{operation}: {argument} must be True or False, not {value!r}."
+            )

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import update_wrapper
-from types import FunctionType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from django.db import models
@@ -22,10 +20,10 @@ from django.db.models.expressions import Combinable
 
 from safefield.arguments import (
     check_batch_size,
-    check_callable,
-    check_deduplicate,
-    check_flag,
+    check_flags,
+    check_functions,
     check_names,
+    check_uniqueness,
     refusal,
 )
 from safefield.plan import Plan
@@ -35,8 +33,6 @@ __all__ = ["BACKFILLS", "AddFieldWithBackfill", "AlterFieldWithBackfill"]
 
 #: A function of a row, a function of a row and apps, or a query expression.
 Populate: TypeAlias = Callable[..., Any] | Combinable
-#: A function that answers with values for other fields of the row, or None.
-Reverse: TypeAlias = Callable[..., Any]
 
 if TYPE_CHECKING:
     _Base = FieldOperation
@@ -44,26 +40,13 @@ else:
     _Base = object
 
 
-class _BackfillOperation(_Base):
+class BackfillOperation(_Base):
     """What both operations share: the arguments and the barrier."""
 
-    _verb: ClassVar[str]
+    _phrase: ClassVar[str]
+    #: Whether the field is new.
+    _is_new: ClassVar[bool]
     field: models.Field[Any, Any]
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Have Python name the operation where its arguments are wrong."""
-        super().__init_subclass__(**kwargs)
-        if "__init__" in vars(cls):
-            return
-        own: Any = cls.__init__
-        init = FunctionType(
-            own.__code__, own.__globals__, "__init__", own.__defaults__, own.__closure__
-        )
-        update_wrapper(init, own)
-        init.__kwdefaults__ = own.__kwdefaults__
-        init.__qualname__ = f"{cls.__qualname__}.__init__"
-        del init.__wrapped__  # type: ignore[attr-defined]  # of update_wrapper()
-        cls.__init__ = init  # type: ignore[method-assign]  # the same, but its name
 
     # Spelled out, because OperationWriter writes only the arguments that it
     # finds in the signature of __init__.
@@ -73,7 +56,7 @@ class _BackfillOperation(_Base):
         name: str,
         field: models.Field[Any, Any],
         populate: Populate | None = None,
-        reverse: Reverse | None = None,
+        reverse: Callable[..., Any] | None = None,
         *,
         deduplicate: Callable[..., Any] | None = None,
         select_related: Sequence[str] = (),
@@ -84,30 +67,20 @@ class _BackfillOperation(_Base):
         elidable: bool = False,
     ) -> None:
         operation = f"{type(self).__name__}({model_name!r}, {name!r})"
-        if (sentence := self._refusal(field, populate)) is not None:
+        # An altered field without populate enforces what the rows have already.
+        needs_values = self._is_new and populate is None
+        if (sentence := refusal(field, needs_values=needs_values)) is not None:
             raise ValueError(f"{operation}: {sentence}")
-        if populate is not None and not hasattr(populate, "resolve_expression"):
-            check_callable(populate, "populate", operation)
-        if reverse is not None:
-            check_callable(reverse, "reverse", operation)
-        if deduplicate is not None:
-            check_deduplicate(deduplicate, operation)
-        check_names(select_related, "select_related", operation)
-        check_names(prefetch_related, "prefetch_related", operation)
-        check_names(unique_with, "unique_with", operation)
-        if deduplicate is not None and not (field.unique or unique_with):
-            raise ValueError(
-                f"{operation}: deduplicate is for a field with unique=True, or for "
-                f"unique_with; this one may hold a value twice. Leave deduplicate out."
-            )
-        if unique_with and field.unique:
-            raise ValueError(
-                f"{operation}: unique_with is for a field without unique=True; this "
-                f"one is unique by itself. Leave unique_with out."
-            )
-        check_batch_size(batch_size, operation)
-        check_flag(allow_blank, "allow_blank", operation)
-        check_flag(elidable, "elidable", operation)
+        check_functions(operation, populate, reverse, deduplicate)
+        check_names(
+            operation,
+            select_related=select_related,
+            prefetch_related=prefetch_related,
+            unique_with=unique_with,
+        )
+        check_uniqueness(operation, field, deduplicate, unique_with)
+        check_batch_size(operation, batch_size)
+        check_flags(operation, allow_blank=allow_blank, elidable=elidable)
         self.populate = populate
         self.reverse = reverse
         self.deduplicate = deduplicate
@@ -126,30 +99,25 @@ class _BackfillOperation(_Base):
             "name": self.name,
             "field": self.field,
         }
-        optional = {
-            "populate": self.populate,
-            "reverse": self.reverse,
-            "deduplicate": self.deduplicate,
-            "select_related": self.select_related,
-            "prefetch_related": self.prefetch_related,
-            "batch_size": self.batch_size,
-            "unique_with": self.unique_with,
-            # Written only where it says something else than the default.
-            "allow_blank": self.allow_blank or None,
-            "elidable": self.is_elidable or None,
-        }
-        kwargs.update(
-            {
-                name: value
-                for name, value in optional.items()
-                if value is not None and value != ()
-            }
-        )
+        # Written only where they say something else than the default.
+        for argument in (
+            "populate",
+            "reverse",
+            "deduplicate",
+            "select_related",
+            "prefetch_related",
+            "batch_size",
+            "unique_with",
+            "allow_blank",
+        ):
+            if (value := getattr(self, argument)) not in (None, (), False):
+                kwargs[argument] = value
+        if self.is_elidable:
+            kwargs["elidable"] = True
         return type(self).__name__, [], kwargs
 
     def describe(self) -> str:
-        description = f"{self._verb} field {self.name} {self._preposition} "
-        description += self.model_name
+        description = self._phrase % (self.name, self.model_name)
         if callable(self.populate):
             name = function_name(self.populate).removesuffix("()")
             return f"{description}, backfilled by {name}"
@@ -158,11 +126,6 @@ class _BackfillOperation(_Base):
             has_default = self.field.has_default()
             return description + (", backfilled by its default" * has_default)
         return f"{description}, backfilled by {self.populate}"
-
-    _preposition: ClassVar[str]
-
-    def _refusal(self, field: Any, populate: Any) -> str | None:
-        raise NotImplementedError
 
     # A barrier: populate may read any field of any model, so no operation may
     # be moved across this one. CreateModel still absorbs it: there are no rows
@@ -183,7 +146,7 @@ class _BackfillOperation(_Base):
             and operation.model_name_lower == self.model_name_lower
             and operation.name_lower == self.name.lower()
         ):
-            return self._reduce_removed(operation)
+            return [] if self._is_new else [operation]
         if (
             isinstance(operation, DeleteModel)
             and operation.name_lower == self.model_name_lower
@@ -192,10 +155,6 @@ class _BackfillOperation(_Base):
         if operation.elidable:
             return [self]
         return False
-
-    def _reduce_removed(self, removal: Operation) -> list[Operation]:
-        """Return what is left when the same field is removed next."""
-        raise NotImplementedError
 
     def make_plan(
         self,
@@ -241,7 +200,11 @@ class _BackfillOperation(_Base):
     ) -> None:
         plan = self.make_plan(app_label, from_state, to_state)
         if self.allow_migrate_model(schema_editor.connection.alias, plan.new_model):
-            _import_steps().forwards(plan, schema_editor)
+            # Here, as below: every command that runs the checks imports migrations,
+            # and most fill nothing.
+            from safefield import steps
+
+            steps.forwards(plan, schema_editor)
 
     def database_backwards(
         self,
@@ -252,21 +215,12 @@ class _BackfillOperation(_Base):
     ) -> None:
         plan = self.make_plan(app_label, to_state, from_state)
         if self.allow_migrate_model(schema_editor.connection.alias, plan.new_model):
-            _import_steps().backwards(plan, schema_editor)
+            from safefield import steps
+
+            steps.backwards(plan, schema_editor)
 
 
-def _import_steps() -> Any:
-    """
-    Return the module that fills rows, of which it imports the rest of the package.
-
-    Every command that runs the checks imports migrations, and most fill nothing.
-    """
-    from safefield import steps
-
-    return steps
-
-
-class AddFieldWithBackfill(_BackfillOperation, AddField):
+class AddFieldWithBackfill(BackfillOperation, AddField):
     """
     Add a field and give each existing row its own value.
 
@@ -301,14 +255,8 @@ class AddFieldWithBackfill(_BackfillOperation, AddField):
         ValueError: The field cannot be backfilled; the text says what to use.
     """
 
-    _verb = "Add"
-    _preposition = "to"
-
-    def _refusal(self, field: Any, populate: Any) -> str | None:
-        return refusal(field, needs_values=populate is None)
-
-    def _reduce_removed(self, removal: Operation) -> list[Operation]:
-        return []
+    _phrase = "Add field %s to %s"
+    _is_new = True
 
 
 class _OwnName(str):
@@ -324,7 +272,7 @@ class _OwnName(str):
         return True
 
 
-class AlterFieldWithBackfill(_BackfillOperation, AlterField):
+class AlterFieldWithBackfill(BackfillOperation, AlterField):
     """
     Make an existing field required or unique, or both.
 
@@ -332,16 +280,8 @@ class AlterFieldWithBackfill(_BackfillOperation, AlterField):
     AddFieldWithBackfill.
     """
 
-    _verb = "Alter"
-    _preposition = "on"
-
-    def _refusal(self, field: Any, populate: Any) -> str | None:
-        # Without populate it enforces what the rows have already.
-        return refusal(field, needs_values=False)
-
-    def _reduce_removed(self, removal: Operation) -> list[Operation]:
-        # The field was there before, and is still to be removed.
-        return [removal]
+    _phrase = "Alter field %s on %s"
+    _is_new = False
 
     @property
     def name_lower(self) -> str:

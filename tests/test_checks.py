@@ -294,7 +294,7 @@ def test_wrong_argument_is_one_sentence(tmp_path: Path, command: str) -> None:
     assert result.err == (
         "SystemCheckError: System check identified some issues:\n\nERRORS:\n"
         "films.0001_initial: (safefield.E002) It cannot be imported: TypeError: "
-        "AddFieldWithBackfill.__init__() got an unexpected keyword argument "
+        "BackfillOperation.__init__() got an unexpected keyword argument "
         "'chunk_size'.\n"
         "\tHINT: Fix the file: migrate cannot import it either.\n"
         + ("\nSystem check identified 1 issue (0 silenced).\n" * (command == "check"))

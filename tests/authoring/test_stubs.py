@@ -175,7 +175,7 @@ def test_black_changes_nothing(count: int, length: int, returns_now: bool) -> No
 
 
 def test_stub_stands_in_for_a_function_until_it_is_written() -> None:
-    check_callable(SLUG, "populate", "AddFieldWithBackfill")
+    check_callable("AddFieldWithBackfill", "populate", SLUG)
 
     with pytest.raises(
         NotImplementedError,
