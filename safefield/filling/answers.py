@@ -41,8 +41,6 @@ class Answers:
     Ask deduplicate for answers, and the database which of them are free.
 
     Args:
-        function (Callable): The user's function.
-        preparation (Preparation): Checks and converts what it says.
         get_rows (Callable[[], QuerySet]): Gives the rows that have a value.
     """
 

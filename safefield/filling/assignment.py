@@ -30,7 +30,6 @@ class Assignment:
 
     Args:
         model (type[Model]): Historical model whose attributes do it.
-        connection (BaseDatabaseWrapper): Where the values go.
     """
 
     def __init__(self, model: type[Model], connection: BaseDatabaseWrapper) -> None:

@@ -20,7 +20,6 @@ def try_page(schema: Schema, *, skips_locked: bool) -> Iterator[Attempt]:
     Each is to be entered, and its transaction within it.
 
     Args:
-        schema (Schema): The column on its database.
         skips_locked (bool): Whether rows that others have locked are passed over.
 
     Raises:
@@ -43,7 +42,6 @@ class Attempt:
     One try of a page. What may be put right by another one it holds back.
 
     Args:
-        schema (Schema): The column on its database.
         skips_locked (bool): Whether rows that others have locked are passed over.
         is_singly (bool): Whether it is found out row by row which one is bad.
     """

@@ -28,10 +28,6 @@ def blame_row(
     Return what to say of a row that has no good value.
 
     Args:
-        schema (Schema): The column on its database.
-        pk (Any): Primary key of the row.
-        source (str): What the value comes from.
-        exc (Exception): What was raised.
         value (Any): The value that was refused, if it came to one.
 
     Raises:
@@ -86,8 +82,6 @@ def make_bad_rows_error(
     Return one error for all rows that went wrong.
 
     Args:
-        plan (Plan): What the operation asks for.
-        bad_rows (Sequence[BadRow]): The rows.
         head (str): What could not be done, a clause behind the field's name.
         advice (str): What became of the other rows, and what to do next.
         others (Sequence[Finding]): What else was found.

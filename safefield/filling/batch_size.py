@@ -50,8 +50,6 @@ class Timing:
     How long a batch took.
 
     Args:
-        rows (int): Rows in it.
-        seconds (float): Seconds that it took.
         computing_seconds (float): Of these, the seconds in the user's function.
     """
 
@@ -69,7 +67,6 @@ class BatchSize:
             the time that batches take.
         max_rows (int): Rows in a batch at the most.
         target_seconds (float): Seconds that a batch should take.
-        clock (Callable[[], float]): Gives the time in seconds.
     """
 
     def __init__(

@@ -61,9 +61,6 @@ class Collisions:
     Re-run: a row that has its own value does not collide any more.
 
     Args:
-        target (Target): Which rows get a value, and where it goes.
-        reader (RowReader): Reads the rows for deduplicate.
-        preparation (Preparation): Makes the answers ready.
         filled (FilledKeys): Knows which rows were filled, where others had a value.
     """
 
@@ -255,7 +252,6 @@ class Collisions:
         Args:
             writer (Writer): Writes where there is no value.
             written (Row): The row as it takes it.
-            row (Model): The row.
             value (Any): What populate gave, as Django reads it from the column.
 
         Raises:

@@ -43,7 +43,6 @@ class ColumnsRead:
     rows of a class that does more with a row than Django's.
 
     Args:
-        plan (Plan): What the operation asks for.
         model (type[Model]): Historical model whose instances are read.
         reads_all (bool): Whether rows have all their columns in any case.
     """
@@ -149,7 +148,6 @@ class _Watch:
     not there yet are loaded before it answers.
 
     Args:
-        model (type[Model]): The class.
         note_news (Callable[[], None]): Called when a column is wanted that rows
             have not.
     """

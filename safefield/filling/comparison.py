@@ -34,13 +34,7 @@ NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 
 
 class Comparison:
-    """
-    Compare values of an altered column with what its new type makes of them.
-
-    Args:
-        plan (Plan): The alteration.
-        conversion (Conversion): What makes the new values.
-    """
+    """Compare values of an altered column with what its new type makes of them."""
 
     def __init__(self, plan: Plan, conversion: Conversion) -> None:
         self.connection = conversion.connection

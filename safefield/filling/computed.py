@@ -33,8 +33,6 @@ class ComputedValues:
     Look at values that the database has computed.
 
     Args:
-        plan (Plan): What the operation asks for.
-        schema (Schema): The column on its database.
         refuses_blank (bool): Whether an empty text is told here.
     """
 

@@ -37,13 +37,7 @@ def stop(interrupt: KeyboardInterrupt, text: str) -> Stopped:
 
 
 class CommandEnding:
-    """
-    What is said of a command of safefield's own that ends early.
-
-    Args:
-        connection (BaseDatabaseWrapper): Its database.
-        command (str): Its name.
-    """
+    """What is said of a command of safefield's own that ends early."""
 
     def __init__(self, connection: Any, command: str) -> None:
         self.command = command
@@ -89,8 +83,6 @@ class Ending:
     What is said of a run that ends early.
 
     Args:
-        plan (Plan): What the operation asks for.
-        schema (Schema): The column on its database.
         kept (str): What a run leaves done, a sentence.
         is_forwards (bool): Whether the run fills rows, which can be abandoned.
     """

@@ -43,7 +43,6 @@ class Updatable:
     What UPDATE is to set the column to.
 
     Args:
-        value (Any): An expression.
         is_null (Any): The condition that it gives nothing.
         bad_rows (Sequence[BadRow]): Rows whose value could not be computed.
     """
@@ -54,13 +53,7 @@ class Updatable:
 
 
 class ExpressionSQL:
-    """
-    Spell the expression of a plan so that UPDATE takes it.
-
-    Args:
-        target (Target): Which rows get a value, and where it goes.
-        writer (Writer): Writes into the column.
-    """
+    """Spell the expression of a plan so that UPDATE takes it."""
 
     def __init__(self, target: Target, writer: Writer) -> None:
         self.target = target
@@ -238,9 +231,6 @@ def try_singly(
     Call `function` row by row, to find those that the database refuses.
 
     Args:
-        target (Target): Which rows get a value, and where it goes.
-        rows (QuerySet): The rows.
-        keys (Sequence): Their primary keys.
         function (Callable): Takes one of them; returns it if it is bad otherwise.
 
     Returns:

@@ -63,7 +63,6 @@ class ExpressionValues:
     Locks held: as in the fill from Python, those of one batch.
 
     Args:
-        target (Target): Which rows get a value, and where it goes.
         filled (FilledKeys): Is told the keys of rows that are filled, where others had
             a value before.
     """

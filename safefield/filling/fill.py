@@ -39,12 +39,7 @@ class Source(Work, Protocol):
 
 
 class Fill:
-    """
-    The fill of one column.
-
-    Args:
-        target (Target): Which rows get a value, and where it goes.
-    """
+    """The fill of one column."""
 
     def __init__(self, target: Target) -> None:
         plan, schema = target.plan, target.schema

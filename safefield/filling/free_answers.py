@@ -44,7 +44,6 @@ class Collider(NamedTuple):
     Args:
         key (Any): Its primary key, read before deduplicate has the row.
         written_key (tuple): The key as a writer takes it.
-        row (Model): The row.
     """
 
     key: Any
@@ -74,9 +73,6 @@ class FreeAnswers:
     The answers for rows that must give way, each given to one row.
 
     Memory: one entry for each such row.
-
-    Args:
-        answers (Answers): Asks deduplicate and the database.
     """
 
     def __init__(self, answers: Answers) -> None:

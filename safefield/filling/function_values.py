@@ -40,7 +40,6 @@ class Computed:
         answers (Sequence[tuple[Model, Any]]): Where each row is written alone, and
             deduplicate may be asked: the rows, and what the field holds of each.
         bad_rows (Sequence[BadRow]): Rows that have no good value.
-        last_key (Any): The key of the last row.
     """
 
     written: Written
@@ -59,9 +58,6 @@ class FunctionValues:
     Fill a column with what populate returns.
 
     Args:
-        target (Target): Which rows get a value, and where it goes.
-        reader (RowReader): Reads the rows.
-        preparation (Preparation): Makes the values ready.
         filled (FilledKeys): Is told the keys of rows that are filled, where others had
             a value before.
         collisions (Collisions | None): Finds another value for one that is taken.

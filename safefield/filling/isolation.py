@@ -23,9 +23,6 @@ class Trial:
     A time in which populate is tried, and nothing of what it does is to stay.
 
     What it does through the connection of the rows is for the caller to roll back.
-
-    Args:
-        connection (BaseDatabaseWrapper): The connection of the rows.
     """
 
     def __init__(self, connection: Any) -> None:

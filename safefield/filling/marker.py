@@ -21,10 +21,6 @@ class Marker:
 
     Where the column of the field may be NULL in any row, that says nothing. What the
     application inserts meanwhile is still to be reversed by the default.
-
-    Args:
-        plan (Plan): What the operation asks for.
-        schema (Schema): The column of the field.
     """
 
     def __init__(self, plan: Plan, schema: Schema) -> None:

@@ -88,7 +88,6 @@ class Narrowing:
     room for, and on SQLite leaves what its field cannot read.
 
     Args:
-        plan (Plan): The alteration.
         schema (Schema): The column as it is before.
     """
 

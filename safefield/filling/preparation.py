@@ -18,13 +18,7 @@ from safefield.plan import Plan
 
 
 class Preparation:
-    """
-    Assign, check and convert the values of the field.
-
-    Args:
-        plan (Plan): What the operation asks for.
-        connection (BaseDatabaseWrapper): Where the values go.
-    """
+    """Assign, check and convert the values of the field."""
 
     def __init__(self, plan: Plan, connection: BaseDatabaseWrapper) -> None:
         self.plan = plan
@@ -65,7 +59,6 @@ class Preparation:
 
         Args:
             instance (Model | None): From copy(); it is changed.
-            value (Any): What the function returned.
 
         Returns:
             tuple: What the field holds then; and what is written: the value of the

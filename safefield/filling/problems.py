@@ -41,7 +41,6 @@ class Problem:
 
     Args:
         reason (str): A clause that says what is wrong with each row.
-        rows (QuerySet): The rows.
         column (str): Attribute of the field.
     """
 
@@ -107,8 +106,6 @@ def find_problems(
     Return what the final constraints would refuse, a problem for each reason.
 
     Args:
-        plan (Plan): What the operation asks for.
-        schema (Schema): The column on its database.
         filled (Collection): As in verify().
         is_filled (bool): Whether every row ought to have a value.
         leaves_duplicates (bool): Whether not to look for rows that share a value.

@@ -37,12 +37,6 @@ def pursue(plan: Plan, sweep: Sweep, filled: Walked, seconds: float) -> int:
     most tables are not read once more, only their end. What a long transaction
     inserted before is for enforce() to find, as what comes from now on.
 
-    Args:
-        plan (Plan): What the operation asks for.
-        sweep (Sweep): Fills what has no value.
-        filled (Walked): What the fill has done.
-        seconds (float): How long it took.
-
     Returns:
         int: Rows that were worked on.
 

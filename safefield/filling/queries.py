@@ -25,7 +25,6 @@ class QueryWatch:
     Count the queries of populate, and warn once when there is one for each row.
 
     Args:
-        connection (BaseDatabaseWrapper): Where the rows are.
         source (str): How the warning names populate.
     """
 

@@ -29,7 +29,6 @@ class Answer(NamedTuple):
     What reverse says of one row.
 
     Args:
-        key (Any): Primary key of the row.
         parts (Any): Has the parts of the key, and the keys of its parents.
         values (tuple): Ready for the database.
     """
@@ -48,7 +47,6 @@ class Asked:
         groups (Mapping): Answers by the fields that they name: these are written
             together.
         bad_rows (Sequence[BadRow]): Rows without a good answer.
-        last_key (Any): The key of the last one.
     """
 
     groups: Mapping[tuple[AnyField, ...], list[Answer]]
@@ -62,14 +60,7 @@ class Asked:
 
 
 class ReverseAnswers:
-    """
-    Ask reverse, check what it says, and make it ready for the database.
-
-    Args:
-        plan (Plan): What the operation asks for.
-        schema (Schema): The column on its database.
-        reader (RowReader): Reads the rows.
-    """
+    """Ask reverse, check what it says, and make it ready for the database."""
 
     def __init__(self, plan: Plan, schema: Schema, reader: RowReader) -> None:
         assert plan.reverse is not None

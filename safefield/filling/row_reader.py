@@ -21,8 +21,6 @@ class RowReader:
     Reads the rows of a table for populate, deduplicate or reverse.
 
     Args:
-        plan (Plan): What the operation asks for.
-        schema (Schema): The column on its database.
         model (type[Model]): Historical model whose instances are read.
         wanted (Any): The condition on the rows of a page; None for all rows.
         last_key (Any): The last row; None for all rows.
@@ -71,8 +69,6 @@ class RowReader:
         Return the wanted rows of a page, locked until the transaction ends.
 
         Args:
-            page (Page): The page.
-            columns (ColumnsRead): Reads them.
             skips_locked (bool): Whether rows that others have locked are passed over.
         """
         queryset = page.bound(self.rows())

@@ -23,8 +23,6 @@ class Loser(NamedTuple):
     A row that must give way.
 
     Args:
-        key (Any): Its primary key.
-        value (Any): Its value.
         group (tuple): The values of the other columns that are unique together with it.
     """
 
@@ -62,9 +60,7 @@ def key_names(rows: QuerySet[Any, Any]) -> list[str]:
 
 
 def has_sharing_rows(rows: QuerySet[Any, Any], columns: Sequence[str]) -> bool:
-    """
-    Return whether two rows share the values of all `columns`.
-    """
+    """Return whether two rows share the values of all `columns`."""
     schema = get_backend(connections[rows.db]).schema
     # Of several columns not every database counts the different ones.
     if len(columns) > 1 or not schema.counts_distinct_quickly:

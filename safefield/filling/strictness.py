@@ -63,7 +63,6 @@ def get_value_check(field: AnyField, connection: BaseDatabaseWrapper) -> Check |
     Return what finds a cleaned value that not every database can store.
 
     Args:
-        field (Field): The field.
         connection (BaseDatabaseWrapper): Where the values go. The validators of an
             integer ask the default database for its range.
     """

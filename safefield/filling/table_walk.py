@@ -129,12 +129,10 @@ class TableWalk:
     Locks held: those of one batch.
 
     Args:
-        schema (Schema): The column on its database.
         rows (QuerySet): The rows that are cut into pages.
         max_rows (int): Rows in a batch at the most.
         estimate_rows (Callable[[], int | None] | None): Says how many rows the table
             has, about; None: the catalogue does.
-        clock (Callable[[], float] | None): Gives the time in seconds.
         on_batch (Callable[[Timing], object] | None): Is told how long each batch took.
     """
 
@@ -168,8 +166,6 @@ class TableWalk:
         Do `work` with the rows that are there when it begins.
 
         Args:
-            title (str): What is being done.
-            work (Work): It.
             after (Any): The key behind which the rows are; None for all rows.
             skips_locked (bool): Whether rows that others have locked are passed over.
             total (int | None): How many rows the table has, if that is known.

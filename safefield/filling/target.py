@@ -27,7 +27,6 @@ class Target:
     table, and write to another one that has the same keys.
 
     Args:
-        plan (Plan): What the operation asks for.
         schema (Schema): The column that is written, on its database.
         wanted (Any): The condition on the rows that are read; None for all rows.
         paged (QuerySet | None): What is cut into pages; None: the rows that are read.
@@ -35,7 +34,6 @@ class Target:
         is_beside (bool): Whether the column is in another table than the rows.
         estimate_rows (Callable[[], int | None] | None): Says how many rows there are,
             about; None: the catalogue does.
-        clock (Callable[[], float] | None): Gives the time in seconds.
         on_batch (Callable[[Timing], object] | None): Is told how long each batch took.
     """
 

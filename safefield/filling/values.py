@@ -35,7 +35,6 @@ class Values:
 
     Args:
         field (Field): The field as it is to end.
-        connection (BaseDatabaseWrapper): Where the values go.
         allow_blank (bool): Whether an empty text is a value of a required field.
     """
 

@@ -38,8 +38,6 @@ def verify(
     filled stays, so that the next run fills them.
 
     Args:
-        plan (Plan): What the operation asks for.
-        schema (Schema): The column on its database.
         filled (Collection): Keys of the rows that were filled, in a column that
             was there before.
         leaves_duplicates (bool): Whether rows that share a value are left to

@@ -22,7 +22,6 @@ class Remnant:
     What one backfill has left behind.
 
     Args:
-        entry (Entry): The backfill.
         plan_text (str): What is to be done, such as "drop column ...".
         done_text (str): The same when it is done.
     """
@@ -82,8 +81,6 @@ def find_abandonment(
     Return what abandoning a migration comes to on a database.
 
     Args:
-        connection (BaseDatabaseWrapper): The database.
-        app_label (str): App of the migration.
         name (str): Its name, or how its name begins.
 
     Raises:

@@ -42,15 +42,7 @@ Backfill = AddFieldWithBackfill | AlterFieldWithBackfill
 
 
 class Change(NamedTuple):
-    """
-    One operation of a migration, and the states around it.
-
-    Args:
-        migration (Migration): The migration.
-        operation (Operation): The operation.
-        before (ProjectState): The state before it.
-        after (ProjectState): The state after it.
-    """
+    """One operation of a migration, and the states around it."""
 
     migration: Migration
     operation: Operation
@@ -64,11 +56,9 @@ class Entry:
     One backfill of a migration.
 
     Args:
-        migration (Migration): The migration.
         operation (Backfill): One of its operations.
         start (ProjectState): The state before the migration.
         before (ProjectState): The state before the operation.
-        after (ProjectState): The state after it.
     """
 
     migration: Migration

@@ -42,7 +42,6 @@ def estimate(
     row: the first batches are small, and all that there are of a few rows.
 
     Args:
-        batches (Sequence[Timing]): The batches of the rehearsal.
         rows (int): Rows that migrate is to fill.
         batch_rows (int | None): Rows in each of its batches; None: sized by time.
         other_seconds (float): Seconds of the rehearsal beside the batches.

@@ -28,7 +28,6 @@ class BackfillMigration:
     A migration with backfills, or one that cannot be read.
 
     Args:
-        migration (Migration): The migration.
         entries (Sequence[Entry]): Its backfills, in order.
         error (Exception | None): Why its states cannot be computed.
     """
@@ -39,12 +38,7 @@ class BackfillMigration:
 
 
 class History:
-    """
-    The migrations of the project, and what a database has recorded of them.
-
-    Args:
-        connection (BaseDatabaseWrapper): The database.
-    """
+    """The migrations of the project, and what a database has recorded of them."""
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         self.connection = connection

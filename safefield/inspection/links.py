@@ -38,8 +38,6 @@ class Tried:
     What came of a backfill on the temporary table.
 
     Args:
-        link (Link): The backfill.
-        error (BackfillError | None): What migrate would raise.
         filled (int): Rows that had a value before.
         originals (Mapping): What rows had that had to give way to others, by their
             primary keys.
@@ -63,12 +61,8 @@ class Link:
     a copy of the whole table, and has what these fill.
 
     Args:
-        connection (BaseDatabaseWrapper): The database.
-        entry (Entry): The backfill.
         supply (Supply): What the table is given first.
-        name (str): Name of the temporary table.
         limit (int | None): Rows to rehearse; None for all.
-        clock (Callable[[], float]): Gives the time in seconds.
 
     Raises:
         BackfillError: What migrate would say before it changes anything.

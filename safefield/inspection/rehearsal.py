@@ -38,8 +38,6 @@ def rehearse(
     Rehearse the backfills of a migration, in order, changing nothing.
 
     Args:
-        connection (BaseDatabaseWrapper): The database.
-        app_label (str): App label of the migration.
         migration_name (str): Its name, or how it begins.
         limit (int | None): Rows of each table, by primary key; None for all.
 
@@ -82,12 +80,8 @@ class Stage:
     One backfill, and all that its rehearsal needs.
 
     Args:
-        connection (BaseDatabaseWrapper): The database.
-        history (History): The migrations of the project.
-        entry (Entry): The backfill.
         limit (int | None): Rows to rehearse; None for all.
         earlier (Sequence[Change]): What `migrate` does before it.
-        clock (Callable[[], float]): Gives the time in seconds.
     """
 
     def __init__(

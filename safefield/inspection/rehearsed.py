@@ -33,7 +33,6 @@ class Rehearsal:
         rows (int): Rows of the table.
         rehearsed (int): Rows that were rehearsed, by primary key.
         filled (int): Rows among these that have a value already.
-        error (BackfillError | None): What migrate would raise.
         renumbered (int): Rows that would get another value, for theirs is taken.
         renumbered_samples: Key, first value and last value of some of them.
         samples: Key and value of some rows.
@@ -63,8 +62,6 @@ class Reporter:
     Says what the rehearsal of one backfill has found.
 
     Args:
-        connection (BaseDatabaseWrapper): The database.
-        plan (Plan): What the backfill asks for.
         supply (Supply): What its table was given first.
         trial (Trial): What the function was let do meanwhile.
     """
@@ -87,7 +84,6 @@ class Reporter:
         Return what there is to say.
 
         Args:
-            error (BackfillError | None): What migrate would raise.
             tried (Tried | None): What the backfill did; None if it did not begin.
             shadow (Shadow | None): The temporary table that it filled.
         """

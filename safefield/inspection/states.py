@@ -10,9 +10,7 @@ def redirect(state: ProjectState, key: tuple[str, str], table: str) -> ProjectSt
     Return a copy of a state, in which a model has another table.
 
     Args:
-        state (ProjectState): The state, which stays as it is.
         key (tuple[str, str]): App label and lower-case name of the model.
-        table (str): Name of the table.
     """
     copy = clone(state)
     model = copy.models[key]

@@ -129,7 +129,6 @@ def read_statuses(
     in the catalogue: the others cannot have begun, or cannot be half undone.
 
     Args:
-        connection (BaseDatabaseWrapper): The database.
         app_label (str | None): The app; None for all.
 
     Raises:

@@ -41,9 +41,6 @@ class ColumnValue:
     What an operation sets a whole column to.
 
     Args:
-        column (str): The column.
-        sql (str): The value.
-        params (Sequence): Parameters of `sql`.
         only_null (bool): Whether only rows without a value get it.
     """
 
@@ -69,9 +66,6 @@ class Supply:
     What the operations before a backfill, none of which has run, make of its table.
 
     Args:
-        connection (BaseDatabaseWrapper): The database.
-        entry (Entry): The backfill.
-        plan (Plan): What it asks for.
         earlier (Sequence[Change]): What `migrate` does before it.
 
     Raises:
