@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from django.db import connections, migrations, models
 from django.test.utils import CaptureQueriesContext
@@ -41,8 +43,14 @@ ANALYZE = {
 ANALYZE["mysql"] = ANALYZE["mariadb"]
 
 
-def count_half_filled(alias: str, key: models.Field, key_sql: str) -> Tally:
-    """Count in a big table that is filled to 40 percent."""
+def count_filled(
+    alias: str,
+    key: models.Field,
+    key_sql: str,
+    filled: int = ROWS * 4 // 10,
+    statements: Sequence[str] | None = None,
+) -> Tally:
+    """Count in a big table of which the first rows are filled, 40 percent of them."""
     history = History(alias)
     history.apply(
         migrations.CreateModel(
@@ -53,7 +61,7 @@ def count_half_filled(alias: str, key: models.Field, key_sql: str) -> Tally:
     before, after = history.state, history.state.clone()
     operation.state_forwards("films", after)
     connection = connections[alias]
-    value = f"CASE WHEN n <= {ROWS * 4 // 10} THEN 1 END"
+    value = f"CASE WHEN n <= {filled} THEN 1 END"
     title = "'A title as long as titles are, and then some more to fill the pages'"
     source = NUMBERS[alias].format(f"{key_sql}, {title}, {value}")
     with connection.cursor() as cursor:
@@ -62,7 +70,7 @@ def count_half_filled(alias: str, key: models.Field, key_sql: str) -> Tally:
             f"INSERT INTO films_movie ({connection.ops.quote_name('key')}, title, code)"
             f" {source}"
         )
-        for sql in ANALYZE[alias]:
+        for sql in ANALYZE[alias] if statements is None else statements:
             cursor.execute(sql)
     backend = get_backend(connection)
     editor = connection.schema_editor(atomic=False)
@@ -70,12 +78,12 @@ def count_half_filled(alias: str, key: models.Field, key_sql: str) -> Tally:
     with CaptureQueriesContext(connection) as queries:
         tally = backend.census(schema).count()
     # Three of them are about how old the statistics of MySQL may be.
-    assert len(queries) <= 102 + 3 * (alias == "mysql")
+    assert len(queries) <= 103 + 3 * (alias == "mysql")
     return tally
 
 
 def test_big_table(alias: str) -> None:
-    tally = count_half_filled(alias, models.BigAutoField(primary_key=True), "n")
+    tally = count_filled(alias, models.BigAutoField(primary_key=True), "n")
 
     assert not tally.is_exact
     assert tally.rows == pytest.approx(ROWS, rel=0.25)
@@ -87,11 +95,45 @@ def test_key_of_another_kind(alias: str) -> None:
     key = models.CharField(primary_key=True, max_length=20)
 
     key_sql = "'key' || n" if alias == "default" else "CONCAT('key', n)"
-    tally = count_half_filled(alias, key, key_sql)
+    tally = count_filled(alias, key, key_sql)
 
     assert not tally.is_exact
     assert tally.rows == pytest.approx(ROWS, rel=0.25)
     assert (tally.filled is None) == (alias != "postgresql")
+
+
+def test_one_row_without_a_value(alias: str) -> None:
+    """Seldom in a sample, so all are counted before a table is called filled."""
+    key = models.BigAutoField(primary_key=True)
+
+    tally = count_filled(alias, key, "n", filled=ROWS - 1)
+
+    assert tally == Tally(ROWS, ROWS - 1, is_exact=True)
+
+
+DELETE = "DELETE FROM films_movie WHERE key > 1000"
+INSERT = (
+    f"INSERT INTO films_movie (key, title) "
+    f"SELECT n, repeat('title', 20) FROM generate_series(1001, {ROWS}) AS t(n)"
+)
+
+
+@pytest.mark.parametrize(
+    ("statements", "rows"),
+    [
+        ([DELETE, "ANALYZE films_movie", INSERT], ROWS),
+        (["ANALYZE films_movie", DELETE], 1_000),
+    ],
+    ids=["of-few-rows", "of-many-rows"],
+)
+def test_statistics_of_before(
+    postgresql_alias: str, statements: list[str], rows: int
+) -> None:
+    key = models.BigAutoField(primary_key=True)
+
+    tally = count_filled(postgresql_alias, key, "n", statements=statements)
+
+    assert tally.rows == pytest.approx(rows, rel=0.25)
 
 
 def test_text() -> None:

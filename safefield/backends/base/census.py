@@ -73,8 +73,9 @@ class Census:
 
     def count(self) -> Tally:
         """Return how many rows have a value; on a big table about."""
-        rows = self.schema.catalogue.estimate_rows()
-        return self.count_all() if rows <= EXACT_ROWS else self.sample(rows)
+        tally = self.sample()
+        # The few rows that have none are seldom in a sample.
+        return self.count_all() if tally is None or tally.is_full else tally
 
     def count_all(self) -> Tally:
         """Return how many rows have a value by looking at each of them."""
@@ -83,13 +84,11 @@ class Census:
         )
         return Tally(counts["rows"], counts["filled"], is_exact=True)
 
-    def sample(self, rows: int) -> Tally:
-        """
-        Return how many rows have a value by looking at some of them.
-
-        Args:
-            rows (int): About how many rows the table has.
-        """
+    def sample(self) -> Tally | None:
+        """Return the tally by looking at some rows; None of a table that is small."""
+        rows = self.schema.catalogue.estimate_rows()
+        if rows <= EXACT_ROWS:
+            return None
         first, last = self._key_range()
         if not isinstance(first, int) or not isinstance(last, int):
             # Between two keys of another kind there is no place to look at.

@@ -12,7 +12,7 @@ SAMPLE_PAGES = 1_000
 class PostgreSQLCensus(Census):
     """Counts with TABLESAMPLE where a table is big."""
 
-    def count(self) -> Tally:
+    def sample(self) -> Tally | None:
         quote_name = self.connection.ops.quote_name
         table, column = map(quote_name, (self.plan.table, self.plan.field.column))
         with self.connection.cursor() as cursor:
@@ -20,20 +20,18 @@ class PostgreSQLCensus(Census):
             cursor.execute(
                 "SELECT COALESCE((SELECT sum(pg_relation_size(relid)) "
                 "FROM pg_partition_tree(oid)), pg_relation_size(oid)) "
-                "/ current_setting('block_size')::int, reltuples "
+                "/ current_setting('block_size')::int "
                 "FROM pg_class WHERE oid = %s::regclass",
                 [table],
             )
-            pages, rows = map(int, cursor.fetchone())
+            pages = int(cursor.fetchone()[0])
             if pages <= SAMPLE_PAGES:
-                return self.count_all()
+                return None
             percent = 100 * SAMPLE_PAGES / pages
             cursor.execute(
                 f"SELECT count(*), count({column}) FROM {table} "
                 f"TABLESAMPLE SYSTEM ({percent})"
             )
             seen, filled = cursor.fetchone()
-        # Not known before the first ANALYZE, nor of a table that was empty then.
-        return extrapolate(
-            rows if rows > 0 else round(100 * seen / percent), seen, filled
-        )
+        # Not from the statistics, which are those of the last ANALYZE.
+        return extrapolate(round(100 * seen / percent), seen, filled)
