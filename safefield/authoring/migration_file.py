@@ -6,19 +6,19 @@ import ast
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import replace
+from itertools import takewhile
 from types import ModuleType
 from typing import Any
 
 from django.core.management.commands import makemigrations
 from django.db.migrations import Migration
-from django.db.migrations.operations.base import Operation
 from django.db.migrations.writer import MigrationWriter
 
-from safefield.authoring.source import Block, CarriedSource, join_blocks, sort_imports
-from safefield.authoring.stubs import ImportedStub, Stub, StubSerializer
+from safefield.authoring.stubs import Stub, StubSerializer
 from safefield.operations import (
     BACKFILLS,
     AddFieldWithBackfill,
@@ -68,12 +68,16 @@ class StubWriter(MigrationWriter):
 
     def __init__(self, migration: Migration, include_header: bool = True) -> None:
         super().__init__(migration, include_header)
-        self._carried: CarriedSource | None = None
-        if get_backfills(migration):
-            self._carried = get_carried_source(migration)
-            # Here, because the command describes the operations before it
-            # asks for the text.
-            _number_stubs(migration, self._carried.names if self._carried else set())
+        self._module = _get_module(migration)
+        # Here, because the command describes the operations before it asks for the
+        # text.
+        taken = set(vars(self._module)) if self._module else set()
+        for operation in get_backfills(migration):
+            if isinstance(stub := operation.populate, Stub):
+                while stub.__name__ in taken:
+                    stub = replace(stub, number=stub.number + 1)
+                taken.add(stub.__name__)
+                operation.populate = stub
 
     def as_string(self) -> str:
         """Return the text of the file."""
@@ -81,87 +85,35 @@ class StubWriter(MigrationWriter):
         backfills = get_backfills(self.migration)
         if not backfills:
             return text
-        functions = [
-            Block(stub.render(), is_definition=not isinstance(stub, ImportedStub))
-            for stub in (operation.populate for operation in backfills)
-            if isinstance(stub, Stub)
-        ]
-        if self._carried is not None:
-            text = self._use_bare_names(text)
-        if self.needs_manual_porting:
-            # Not Python yet: Django says so, and keeps the old file.
-            return _insert_functions(text, functions)
-        return _compose(text, functions, self._carried, atomic=self.migration.atomic)
+        if not self.migration.atomic and not re.search("^    atomic = ", text, re.M):
+            # Django 5.2: MigrationWriter does not write `atomic`. Delete with 5.2
+            # support.
+            text = re.sub(
+                r"^(class .*\n)", r"\1\n    atomic = False\n", text, flags=re.M
+            )
+        stubs = (operation.populate for operation in backfills)
+        functions = [stub.render() for stub in stubs if isinstance(stub, Stub)]
+        if self._module is not None:
+            text = self._use_bare_names(self._module, text)
+            source = inspect.getsource(self._module)
+            # Else it is not Python yet: Django says so, and keeps the old file.
+            if not self.needs_manual_porting and _has_code(source):
+                return _update_file(source, text, functions)
+        return _insert_functions(text, functions)
 
-    def _use_bare_names(self, text: str) -> str:
-        """Return the text with bare names for what is carried over."""
-        own_module = type(self.migration).__module__
-        modules = {own_module} | set(
-            re.findall(r"^# (\S+\.\d\S*)$", text, re.MULTILINE)
-        )
-        if not all(self._has_names_of(module, text) for module in modules):
-            return text
-        self.needs_manual_porting = False
-        for module in modules:
+    def _use_bare_names(self, own: ModuleType, text: str) -> str:
+        """Return the text with bare names for what its own file has."""
+        bare = text
+        for name in {own.__name__, *re.findall(r"^# (\S+\.\d\S*)$", text, re.M)}:
+            prefix = rf"(?<![\w.]){re.escape(name)}\."
+            for found in re.findall(rf"{prefix}(\w+)", text):
+                module = sys.modules[name]
+                if getattr(own, found, None) is not getattr(module, found):
+                    return text
             # A file whose name does not start with a digit is imported, not listed.
-            text = text.replace(f"import {module}\n", "")
-            text = re.sub(rf"{_get_prefix(module)}(?=\w)", "", text)
-        return text
-
-    def _has_names_of(self, module: str, text: str) -> bool:
-        """Return whether the file has what `text` takes from `module`."""
-        own, other = sys.modules[type(self.migration).__module__], sys.modules[module]
-        return own is other or all(
-            getattr(own, name, None) is getattr(other, name)
-            for name in re.findall(rf"{_get_prefix(module)}(\w+)", text)
-        )
-
-
-def _get_prefix(module: str) -> str:
-    """Return the pattern of a module's name and the dot after it."""
-    return rf"(?<![\w.]){re.escape(module)}\."
-
-
-def _number_stubs(migration: Migration, names: set[str]) -> None:
-    """Give each stub of the migration a name of its own, apart from `names`."""
-    taken = set(names)
-
-    def number_stub(operation: Operation, stub: Stub) -> Stub:
-        while stub.__name__ in taken:
-            stub = replace(stub, number=stub.number + 1)
-        taken.add(stub.__name__)
-        return stub
-
-    set_stubs(migration, number_stub)
-
-
-def set_stubs(migration: Migration, change: Callable[[Operation, Stub], Stub]) -> None:
-    """Put `change(operation, stub)` in the place of each stub of a migration."""
-
-    def change_stub(operation: Backfill) -> dict[str, Any]:
-        stub = operation.populate
-        return {"populate": change(operation, stub)} if isinstance(stub, Stub) else {}
-
-    change_backfills(migration, change_stub)
-
-
-def change_backfills(
-    migration: Migration, change: Callable[[Backfill], dict[str, Any]]
-) -> None:
-    """Give each backfill of a migration the arguments that `change` says."""
-    operations: list[Any] = list(migration.operations)
-    for index, operation in enumerate(operations):
-        if isinstance(operation, BACKFILLS) and (changes := change(operation)):
-            # Operations are immutable: each changed one is a new one.
-            _, args, kwargs = operation.deconstruct()
-            operations[index] = type(operation)(*args, **{**kwargs, **changes})
-    migration.operations[:] = operations  # type: ignore[index] # a list on instances
-
-
-def get_carried_source(migration: Migration) -> CarriedSource | None:
-    """Return the functions of a migration that comes from a file, or None."""
-    module = _get_module(migration)
-    return CarriedSource(inspect.getsource(module)) if module else None
+            bare = re.sub(rf"{prefix}(?=\w)", "", bare.replace(f"import {name}\n", ""))
+        self.needs_manual_porting = False
+        return bare
 
 
 def _get_module(migration: Migration) -> ModuleType | None:
@@ -173,40 +125,69 @@ def _get_module(migration: Migration) -> ModuleType | None:
     return module if is_loaded and type(migration) is not Migration else None
 
 
-def _insert_functions(text: str, functions: list[Block]) -> str:
+def _insert_functions(text: str, functions: list[str]) -> str:
+    """Return the text of a new file, with functions before the class."""
     head, separator, body = text.partition("class Migration(")
-    return (
-        head
-        + "".join(f"{function.text}\n\n\n" for function in functions)
-        + (separator + body)
+    imports = re.findall("^(?:import|from) .*", head, re.M)
+    # MigrationWriter makes no group of what comes with Python.
+    own = [line for line in imports if _is_of_python(line)]
+    others = [line for line in imports if line not in own]
+    groups = "\n\n".join("\n".join(group) for group in (own, others) if group)
+    head = head.replace("\n".join(imports), groups).rstrip("\n")
+    is_definition = not functions or functions[0].startswith("def ")
+    blocks = [*functions, separator + body]
+    return head + "\n" * (3 if is_definition else 2) + "\n\n\n".join(blocks)
+
+
+def _is_of_python(statement: str) -> bool:
+    return statement.split()[1].partition(".")[0] in sys.stdlib_module_names
+
+
+def _has_code(source: str) -> bool:
+    """Return whether a file has more than imports and its class."""
+    return not all(
+        isinstance(node, (ast.Import, ast.ImportFrom)) or _is_migration(node)
+        for node in ast.parse(source).body
     )
 
 
-def _compose(
-    text: str, functions: list[Block], carried: CarriedSource | None, *, atomic: bool
-) -> str:
-    """Return the file: header, imports, functions and the class."""
-    tree = ast.parse(text)
-    *preamble, definition = tree.body
-    assert isinstance(definition, ast.ClassDef), ast.dump(definition)
-    lines = text.splitlines()
-    start, end = preamble[0].lineno - 1, preamble[-1].end_lineno
-    imports = lines[start:end]
-    blocks = []
-    if carried is not None:
-        imports += carried.get_missing_imports(tree)
-        blocks += carried.blocks
-    blocks += functions
-    names = {ast.unparse(node.targets[0]) for node in _get_assignments(definition)}
-    body = lines[definition.lineno : definition.end_lineno]
-    if not atomic and "atomic" not in names:
-        # Django 5.2: MigrationWriter does not write `atomic`. Delete with 5.2
-        # support.
-        body = ["", "    atomic = False", *body]
-    blocks.append(Block("\n".join([lines[definition.lineno - 1], *body, ""]), True))
-    head = "\n".join([*lines[:start], sort_imports(imports)])
-    return head + join_blocks(blocks)
+def _is_migration(node: ast.stmt) -> bool:
+    return isinstance(node, ast.ClassDef) and node.name == "Migration"
 
 
-def _get_assignments(definition: ast.ClassDef) -> list[ast.Assign]:
-    return [node for node in definition.body if isinstance(node, ast.Assign)]
+def _update_file(source: str, text: str, functions: list[str]) -> str:
+    """
+    Return an existing file with another class, and with new imports and functions.
+
+    Functions cannot be imported from a file whose name starts with a digit. So all
+    that stands beside the class stays.
+    """
+    lines, tree = source.splitlines(), ast.parse(source)
+    definition = next(filter(_is_migration, tree.body))
+    heading = list(takewhile(_is_in_heading, tree.body))
+    end = heading[-1].end_lineno if heading else 0
+    present = set(_list_imports(tree))
+    missing = [each for each in _list_imports(ast.parse(text)) if each not in present]
+    head = [*lines[:end], *missing, *lines[end : definition.lineno - 1]]
+    blocks = [
+        "\n".join(head),
+        *functions,
+        text[text.index("class Migration(") :],
+        "\n".join(lines[definition.end_lineno :]),
+    ]
+    return "\n\n\n".join(filter(None, (b.strip("\n") for b in blocks))) + "\n"
+
+
+def _is_in_heading(node: ast.stmt) -> bool:
+    """Return whether a statement is an import, or the docstring."""
+    return isinstance(node, (ast.Import, ast.ImportFrom, ast.Expr))
+
+
+def _list_imports(tree: ast.Module) -> Iterator[str]:
+    """Yield the imports of a file, as statements of one name each."""
+    for node in tree.body:
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            for alias in node.names:
+                single = copy(node)
+                single.names = [alias]
+                yield ast.unparse(single)

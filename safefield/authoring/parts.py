@@ -15,12 +15,7 @@ from django.db.migrations.state import ProjectState
 from safefield.authoring.columns import get_column
 from safefield.authoring.dependencies import OnOperation, divide_dependencies
 from safefield.authoring.grouping import find_unique_with
-from safefield.authoring.migration_file import (
-    change_backfills,
-    get_backfills,
-    is_first_phase,
-    set_stubs,
-)
+from safefield.authoring.migration_file import get_backfills, is_first_phase
 from safefield.authoring.stubs import ImportedStub, Stub
 from safefield.operations import BACKFILLS, AlterFieldWithBackfill
 
@@ -120,20 +115,15 @@ def is_waiting(operation: Any) -> bool:
 
 def link_phases(migrations: list[Migration]) -> None:
     """Tell each second phase which of the migrations has its function."""
-
-    def link_stub(operation: Any, stub: Stub) -> Stub:
-        if not isinstance(stub, ImportedStub):
-            return stub
-        homes = (
-            migration
-            for migration in migrations
-            for other in get_backfills(migration)
-            if is_first_phase(other, operation)
-        )
-        return replace(stub, home=next(homes))
-
     for migration in migrations:
-        set_stubs(migration, link_stub)
+        for operation in get_backfills(migration):
+            if isinstance(stub := operation.populate, ImportedStub):
+                home = next(
+                    first
+                    for first in migrations
+                    if any(is_first_phase(o, operation) for o in get_backfills(first))
+                )
+                operation.populate = replace(stub, home=home)
 
 
 def describe_rows(
@@ -152,20 +142,14 @@ def describe_rows(
         migrations (list[Migration]): The migrations with the backfills.
     """
     for migration in migrations:
-
-        def describe(
-            operation: Any, app_label: str = migration.app_label
-        ) -> dict[str, Any]:
-            names = get_row_fields(from_state, operations, app_label, operation)
-            model_state = to_state.models[app_label, operation.model_name_lower]
-            arguments: dict[str, Any] = {
-                "unique_with": find_unique_with(model_state, operation.name, names)
-            }
+        for operation in get_backfills(migration):
+            key = migration.app_label, operation.model_name_lower
+            names = get_row_fields(from_state, operations, key[0], operation)
+            operation.unique_with = find_unique_with(
+                to_state.models[key], operation.name, names
+            )
             if isinstance(operation.populate, Stub):
-                arguments["populate"] = operation.populate.with_source_fields(names)
-            return arguments
-
-        change_backfills(migration, describe)
+                operation.populate = replace(operation.populate, source_fields=names)
 
 
 def get_row_fields(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keyword
 import re
 import textwrap
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from django.db.migrations import Migration
@@ -84,10 +84,6 @@ class Stub:
     @property
     def _reminder(self) -> str:
         return f"Write {self.__name__}() before running migrate."
-
-    def with_source_fields(self, names: tuple[str, ...]) -> Stub:
-        """Return the stub with the names of the fields that a row has."""
-        return replace(self, source_fields=names)
 
     def render(self) -> str:
         """Return the source of the function, without a newline at its end."""

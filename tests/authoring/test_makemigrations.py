@@ -868,11 +868,10 @@ then run migrate.
     assert (
         site.read("films/migrations/0002_movie_slug_movie_code.py")
         == '''\
-import re  # for shorten()
-
 import safefield.operations
 from django.db import migrations, models
 from django.utils.text import slugify
+import re  # for shorten()
 
 # The longest that fits.
 LENGTH = 40
@@ -1073,6 +1072,8 @@ def test_update_carries_classes_and_expressions_too(site: Site) -> None:
         == """\
 import safefield.operations
 from django.db import migrations, models
+
+
 from django.db.models.functions import Lower
 
 
