@@ -52,58 +52,32 @@ def check_written(
     return messages
 
 
-def _find_migrations(app_label: str) -> list[str]:
-    """Return the module names of the app's migrations that mention safefield."""
+def _find_migrations(app_label: str) -> Iterator[str]:
+    """Yield the module names of the app's migrations that mention safefield."""
     package_name, _ = MigrationLoader.migrations_module(app_label)
     if package_name is None:
-        return []
+        return
     try:
         package = import_module(package_name)
     except Exception:  # noqa: BLE001 # No migrations, or Django reports it itself.
-        return []
+        return
     path = getattr(package, "__path__", [])
-    file = getattr(package, "__file__", None) or ""
-    if not file and not isinstance(path, list):
+    if getattr(package, "__file__", None) is None and not isinstance(path, list):
         # A folder without __init__.py: Django does not load it.
-        return []
-    folder = os.path.dirname(file)
-    if path == [folder] and file.endswith(".py") and os.path.isfile(file):
-        names = _list_files(folder)
-    else:
-        names = _list_modules(path, package_name)
-    return [f"{package_name}.{name}" for name in names if name[0] not in "_~"]
+        return
+    for finder, name, is_package in pkgutil.iter_modules(path):
+        if not is_package and name[0] not in "_~" and _is_marked(finder, name):
+            yield f"{package_name}.{name}"
 
 
-def _list_files(folder: str) -> Iterator[str]:
-    """Yield the modules of an ordinary folder that mention safefield."""
-    # As the other way, but for what pkgutil looks up about each of the files.
-    for file_name in sorted(os.listdir(folder)):
-        name, _, ending = file_name.partition(".")
-        # No module has a dot in its name, as an editor's locks and copies have.
-        if ending != "py" or not name:
-            continue
-        try:
-            with open(os.path.join(folder, file_name), "rb", buffering=0) as file:
-                is_found = _MARK in file.read()
-        except OSError:
-            is_found = True
-        if is_found:
-            yield name
-
-
-def _list_modules(path: list[str], package_name: str) -> Iterator[str]:
-    """Yield the same of any package, as in a zip file or without sources."""
-    for module_info in pkgutil.iter_modules(path):
-        name = f"{package_name}.{module_info.name}"
-        spec = module_info.module_finder.find_spec(name, None)
-        if module_info.ispkg or spec is None or spec.origin is None:
-            continue
-        try:
-            is_found = _MARK in spec.loader.get_data(spec.origin)  # type: ignore[union-attr]
-        except (AttributeError, OSError):
-            is_found = True
-        if is_found:
-            yield module_info.name
+def _is_marked(finder: Any, name: str) -> bool:
+    """Return whether a module mentions safefield, or has no source to read."""
+    try:
+        # Unlike get_source() of its loader, this decodes nothing.
+        with open(os.path.join(finder.path, f"{name}.py"), "rb", buffering=0) as file:
+            return _MARK in file.read()
+    except (AttributeError, OSError):
+        return True
 
 
 def _report_broken(app_label: str, name: str, exc: Exception) -> CheckMessage:
