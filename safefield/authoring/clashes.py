@@ -15,17 +15,13 @@ from django.db.migrations.operations import (
     RemoveField,
     RenameField,
 )
-from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ModelState
 from django.db.migrations.utils import resolve_relation
 from django.db.models import ForeignKey
 from django.db.models.fields.proxy import OrderWrt
 
 from safefield.authoring.columns import get_column
-from safefield.operations import BACKFILLS
-
-#: App label and lower-case name of a model.
-Key = tuple[str, str]
+from safefield.authoring.nodes import Key, Node
 
 #: In what two fields clash: the name within a model, its parents and its children;
 #: the column; the name by which a related object leads back.
@@ -132,53 +128,65 @@ class Models:
 
     # What operations take and give
 
-    def list_removed(self, app_label: str, operation: Operation) -> list[Spot]:
+    def list_removed(self, node: Node) -> list[Spot]:
         """Return the fields that an operation takes, or what it takes of them."""
-        if isinstance(operation, (RemoveField, AlterField)):
-            key = app_label, operation.model_name_lower
-            field = self.find_old_field(key, operation.name)
-            if field is None:
-                return []
-            old = self._make_spot(key, operation.name, field, self.before[key])
-            if isinstance(operation, RemoveField):
-                return [old]
-            if self._make_altered(key, operation) is None:
-                old = replace(old, target=None, accessor=None)
-            if self._find_new_column(key, operation) is None:
-                old = replace(old, column=None)
-            is_other = old.target or old.column
-            return [replace(old, names=frozenset())] if is_other else []
-        key = app_label, getattr(operation, "name_lower", "")
+        key, operation = node.key, node.operation
+        if isinstance(operation, AlterField):
+            old, _ = self._compare(node)
+            return [old] if old is not None and (old.target or old.column) else []
         if isinstance(operation, AlterOrderWithRespectTo):
             return [self._make_order(key)] if self._is_ordered(key) == (1, 0) else []
-        if isinstance(operation, DeleteModel) and key in self.before:
-            # Relations have a RemoveField of their own.
+        if not isinstance(operation, (RemoveField, DeleteModel)):
+            return []
+        if key not in self.before:
+            return []
+        is_removal = isinstance(operation, RemoveField)
+        return [
+            self._make_spot(key, name, field, self.before[key])
+            for name, field in self.before[key].fields.items()
+            # Relations of a deleted model have a RemoveField of their own.
+            if (name == operation.name if is_removal else not field.is_relation)
+        ]
+
+    def list_given(self, node: Node) -> list[Spot]:
+        """Return the fields for which an operation takes a name or a column."""
+        key, operation = node.key, node.operation
+        if isinstance(operation, AlterField):
+            _, new = self._compare(node)
+            return [new] if new is not None and (new.target or new.column) else []
+        if isinstance(operation, AlterOrderWithRespectTo):
+            return [self._make_order(key)] if self._is_ordered(key) == (0, 1) else []
+        if isinstance(operation, CreateModel):
             return [
-                self._make_spot(key, name, field, self.before[key])
-                for name, field in self.before[key].fields.items()
-                if not field.is_relation
+                self._make_spot(key, name, field, self.after[key])
+                for name, field in operation.fields
             ]
+        if isinstance(operation, AddField):
+            field: Any = operation.field
+            return [self._make_spot(key, operation.name, field, self.after[key])]
+        if isinstance(operation, RenameField) and key in self.after:
+            name, model = operation.new_name, self.after[key]
+            if name in model.fields:
+                new = self._make_spot(key, name, model.fields[name], model)
+                return [replace(new, target=None, accessor=None)]
         return []
 
-    def _make_altered(self, key: Key, operation: Any) -> Spot | None:
-        """Return an altered field; None if it leads back as before."""
-        old = self.find_old_field(key, operation.name)
-        if old is None or key not in self.after:
-            return None
-        before = self._make_spot(key, operation.name, old, self.before[key])
+    def _compare(self, node: Node) -> tuple[Spot | None, Spot | None]:
+        """Return an altered field before and after, without what stays as it is."""
+        key, operation = node.key, node.operation
+        field = self.find_old_field(key, operation.name)
+        if field is None or key not in self.after:
+            return None, None
+        old = self._make_spot(key, operation.name, field, self.before[key])
         new = self._make_spot(key, operation.name, operation.field, self.after[key])
-        is_same = (before.target, before.accessor) == (new.target, new.accessor)
-        return None if is_same else new
-
-    def _find_new_column(self, key: Key, operation: Any) -> str | None:
-        """Return the column that an altered field moves to; None if it has its own."""
-        column = get_column(operation.field, operation.name)
-        old_field = self.find_old_field(key, operation.name)
-        old_column = old_field and get_column(old_field, operation.name)
+        same: dict[str, Any] = {"names": frozenset()}
+        if (old.target, old.accessor) == (new.target, new.accessor):
+            same.update(target=None, accessor=None)
         # The column of a backfill has been moved already.
-        if not column or not old_column or isinstance(operation, BACKFILLS):
-            return None
-        return column.lower() if column.lower() != old_column.lower() else None
+        is_moved = old.column and new.column and not node.is_backfill
+        if not is_moved or old.column == new.column:
+            same["column"] = None
+        return replace(old, **same), replace(new, **same)
 
     def _is_ordered(self, key: Key) -> tuple[bool, bool]:
         """Return whether a model has _order, before and after."""
@@ -190,37 +198,6 @@ class Models:
 
     def _make_order(self, key: Key) -> Spot:
         return Spot(key, "_order", OrderWrt(), frozenset({"_order"}), "_order")
-
-    def list_given(self, app_label: str, operation: Operation) -> list[Spot]:
-        """Return the fields for which an operation takes a name or a column."""
-        if isinstance(operation, CreateModel):
-            key = app_label, operation.name_lower
-            return [
-                self._make_spot(key, name, field, self.after[key])
-                for name, field in operation.fields
-            ]
-        if isinstance(operation, AlterOrderWithRespectTo):
-            key = app_label, operation.name_lower
-            return [self._make_order(key)] if self._is_ordered(key) == (0, 1) else []
-        if not isinstance(operation, (AddField, AlterField, RenameField)):
-            return []
-        key = app_label, operation.model_name_lower
-        if isinstance(operation, AddField):
-            added: Any = operation.field
-            return [self._make_spot(key, operation.name, added, self.after[key])]
-        if isinstance(operation, RenameField):
-            model = self.after.get(key)
-            field = model.fields.get(operation.new_name) if model else None
-            if model is None or field is None:
-                return []
-            new = self._make_spot(key, operation.new_name, field, model)
-            return [replace(new, target=None, accessor=None)]
-        column = self._find_new_column(key, operation)
-        altered = self._make_altered(key, operation)
-        if column is None and altered is None:
-            return []
-        spot = altered or Spot(key, operation.name, operation.field)
-        return [replace(spot, names=frozenset(), column=column)]
 
     # What clashes
 

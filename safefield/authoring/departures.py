@@ -42,12 +42,10 @@ class Departures:
     def find(self) -> None:
         """Find them, and have what comes wait until they are gone."""
         given = [
-            (node, new)
-            for node in self.nodes
-            for new in self.models.list_given(node.app_label, node.operation)
+            (node, new) for node in self.nodes for new in self.models.list_given(node)
         ]
         for node in self.nodes:
-            for old in self.models.list_removed(node.app_label, node.operation):
+            for old in self.models.list_removed(node):
                 clashes: dict[Node, set[str]] = defaultdict(set)
                 for other, new in given:
                     if other is node:

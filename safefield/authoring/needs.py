@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 from django.apps.registry import Apps
@@ -22,7 +22,8 @@ from django.db.migrations.state import ModelState
 from django.db.migrations.utils import field_references
 from django.db.models import AutoField, Model
 
-from safefield.authoring.clashes import Key, Models
+from safefield.authoring.clashes import Models
+from safefield.authoring.nodes import Key, Node
 from safefield.authoring.tables import takes_table
 from safefield.operations import BACKFILLS
 
@@ -30,119 +31,83 @@ _TOGETHER = (AlterUniqueTogether, AlterIndexTogether)
 
 
 class Needs:
-    """
-    What the operations of a run need of each other.
-
-    Args:
-        autodetector (MigrationAutodetector): Has generated them.
-        models (Models): The models before and after.
-        operations (Iterable): All of them, each with its app.
-    """
+    """What the operations of a run need of each other."""
 
     def __init__(
-        self,
-        autodetector: Any,
-        models: Models,
-        operations: Iterable[tuple[str, Operation]],
+        self, autodetector: Any, models: Models, nodes: Sequence[Node]
     ) -> None:
         self.autodetector = autodetector
         self.models = models
+        self.nodes = nodes
         #: Names of new fields by model.
         self.added: dict[Key, set[str]] = defaultdict(set)
-        for app_label, operation in operations:
-            if isinstance(operation, AddField):
-                key = app_label, operation.model_name_lower
-                self.added[key].add(operation.name)
+        for node in nodes:
+            if isinstance(node.operation, AddField):
+                self.added[node.key].add(node.operation.name)
 
-    def has(
-        self, app_label: str, operation: Operation, other_label: str, other: Operation
-    ) -> bool:
-        """Return whether `operation` of one app needs `other` of another, or of it."""
+    def find(self) -> None:
+        """Find out what each operation needs."""
+        for node in self.nodes:
+            node.needs = {
+                other
+                for other in self.nodes
+                if other is not node and self._has(node, other)
+            }
+
+    def _has(self, node: Node, other: Node) -> bool:
+        """Return whether an operation needs another one."""
         return (
-            self._depends(operation, other_label, other)
-            or self._refers(app_label, operation, other_label, other)
-            or takes_table(self.models, app_label, operation, other_label, other)
+            self._depends(node, other)
+            or _refers(node, other)
+            or takes_table(self.models, node, other)
             or (
-                app_label == other_label
-                and _get_model(operation) == _get_model(other)
+                node.key == other.key
                 and (
-                    self._names(operation, other)
-                    or self._replaces(app_label, operation, other)
-                    or brings_field(operation, other)
+                    _names(node.operation, other.operation)
+                    or self._replaces(node, other)
+                    or brings_field(node.operation, other.operation)
                 )
             )
         )
 
-    def _depends(self, operation: Any, other_label: str, other: Operation) -> bool:
+    def _depends(self, node: Node, other: Node) -> bool:
         """Return whether Django says so."""
-        # Django takes unique_together out in one operation and puts it in again in
-        # another, and has the removal of a field wait for both.
-        if isinstance(operation, RemoveField) and self._names_added(other_label, other):
-            return False
-        # And it has the removal of each field wait until the order is by another one.
-        if isinstance(operation, RemoveField) and isinstance(
-            other, AlterOrderWithRespectTo
-        ):
-            model = self.models.before.get((other_label, other.name_lower))
-            ordered_by = model and model.options.get("order_with_respect_to")
-            if ordered_by != operation.name:
+        if isinstance(node.operation, RemoveField):
+            # Django takes unique_together out in one operation and puts it in again in
+            # another, and has the removal of a field wait for both.
+            if self._names_added(other):
                 return False
+            # And it has the removal of each field wait until the order is by another.
+            if isinstance(other.operation, AlterOrderWithRespectTo):
+                model = self.models.before.get(other.key)
+                ordered_by = model and model.options.get("order_with_respect_to")
+                if ordered_by != node.operation.name:
+                    return False
         return any(
-            dependency.app_label == other_label
-            and self.autodetector.check_dependency(other, dependency)
+            dependency.app_label == other.app_label
+            and self.autodetector.check_dependency(other.operation, dependency)
             for dependency, _ in map(
-                self.autodetector._resolve_dependency, operation._auto_deps
+                self.autodetector._resolve_dependency, node.operation._auto_deps
             )
         )
 
-    def _names_added(self, app_label: str, operation: Operation) -> bool:
-        return isinstance(operation, _TOGETHER) and any(
-            self.added[app_label, operation.name_lower].intersection(names)
-            for names in operation.option_value or ()
+    def _names_added(self, node: Node) -> bool:
+        return isinstance(node.operation, _TOGETHER) and any(
+            self.added[node.key].intersection(names)
+            for names in node.operation.option_value or ()
         )
 
-    def _refers(
-        self, app_label: str, operation: Any, other_label: str, other: Operation
-    ) -> bool:
-        """Return whether a foreign key refers to a field that is new or altered."""
-        if not isinstance(operation, (AddField, AlterField)) or not isinstance(
-            other, (AddField, AlterField)
-        ):
-            return False
-        return bool(
-            field_references(
-                (app_label, operation.model_name_lower),
-                operation.field,
-                (other_label, other.model_name_lower),
-                other.name,
-                other.field,
-            )
-        )
-
-    # Of one model
-
-    def _names(self, operation: Any, other: Operation) -> bool:
-        """Return whether an index or a constraint may name what the other one adds."""
-        if isinstance(operation, (AddConstraint, AddIndex)):
-            return isinstance(other, (AddField, AlterOrderWithRespectTo))
-        if not isinstance(operation, _TOGETHER):
-            return False
-        names = {name for fields in operation.option_value or () for name in fields}
-        if isinstance(other, AlterOrderWithRespectTo):
-            return "_order" in names
-        return isinstance(other, AddField) and other.name in names
-
-    def _replaces(self, app_label: str, operation: Any, other: Operation) -> bool:
+    def _replaces(self, node: Node, other: Node) -> bool:
         """Return whether a field cannot stand beside what another one was."""
-        if not isinstance(other, (AlterField, RemoveField)) or not isinstance(
+        operation, goes = node.operation, other.operation
+        if not isinstance(goes, (AlterField, RemoveField)) or not isinstance(
             operation, (AddField, AlterField)
         ):
             return False
-        key = app_label, other.model_name_lower
-        old = self.models.find_old_field(key, other.name)
+        old = self.models.find_old_field(other.key, goes.name)
         if old is None:
             return False
-        if isinstance(other, AlterField) and other.field.primary_key:
+        if isinstance(goes, AlterField) and goes.field.primary_key:
             return False
         if old.generated and isinstance(operation, AlterField):
             # A column that another is generated from cannot be altered.
@@ -151,22 +116,38 @@ class Needs:
         return bool(old.primary_key and operation.field.primary_key)
 
 
-def _get_model(operation: Any) -> str:
-    name = getattr(operation, "model_name", None) or getattr(operation, "name", "")
-    return str(name).lower()
+def _refers(node: Node, other: Node) -> bool:
+    """Return whether a foreign key refers to a field that is new or altered."""
+    fields = (AddField, AlterField)
+    operation, target = node.operation, other.operation
+    if not isinstance(operation, fields) or not isinstance(target, fields):
+        return False
+    return bool(
+        field_references(
+            node.key, operation.field, other.key, target.name, target.field
+        )
+    )
+
+
+def _names(operation: Operation, other: Operation) -> bool:
+    """Return whether an index or a constraint may name what the other one adds."""
+    if isinstance(operation, (AddConstraint, AddIndex)):
+        return isinstance(other, (AddField, AlterOrderWithRespectTo))
+    if not isinstance(operation, _TOGETHER):
+        return False
+    names = {name for fields in operation.option_value or () for name in fields}
+    if isinstance(other, AlterOrderWithRespectTo):
+        return "_order" in names
+    return isinstance(other, AddField) and other.name in names
 
 
 def brings_field(operation: Operation, addition: Operation) -> bool:
     """
-    Return whether the field of `operation` adds the other one to its model itself.
+    Return whether a field adds the other one of its model itself.
 
     As django-money's brings the currency, which it sets when it is assigned.
     """
-    if not (
-        isinstance(operation, BACKFILLS)
-        and isinstance(addition, AddField)
-        and operation.model_name_lower == addition.model_name_lower
-    ):
+    if not (isinstance(operation, BACKFILLS) and isinstance(addition, AddField)):
         return False
     field: Any = operation.field
     if str(type(field).contribute_to_class.__module__).startswith("django."):

@@ -6,8 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from safefield.authoring.clashes import Key
 from safefield.operations import BACKFILLS
+
+#: App label and lower-case name of a model.
+Key = tuple[str, str]
 
 
 @dataclass(eq=False)

@@ -55,7 +55,7 @@ def sort_operations(
         for app_label, operations in sorted(generated.items())
         for operation in operations
     ]
-    find_needs(autodetector, models, nodes)
+    Needs(autodetector, models, nodes).find()
     departures, ranks = Departures(models, nodes), Ranks(models, nodes)
     departures.find()
     departures.set_aside(ranks)
@@ -69,22 +69,6 @@ def sort_operations(
     for index, node in enumerate(ordered):
         depend_across_apps(node, ordered[:index], selected, ranks.takes_away(node))
     return [(node.app_label, node.operation) for node in ordered]
-
-
-def find_needs(autodetector: Any, models: Models, nodes: Sequence[Node]) -> None:
-    """Find out what each operation needs of the others."""
-    needs = Needs(
-        autodetector, models, [(node.app_label, node.operation) for node in nodes]
-    )
-    for node in nodes:
-        node.needs = {
-            other
-            for other in nodes
-            if other is not node
-            and needs.has(
-                node.app_label, node.operation, other.app_label, other.operation
-            )
-        }
 
 
 def sort_nodes(nodes: Iterable[Node]) -> list[Node]:
@@ -109,9 +93,7 @@ def refuse_taken_tables(models: Models, nodes: Iterable[Node]) -> None:
     """
     for new in find_needed_by_backfills(nodes):
         for old in new.needs:
-            if isinstance(old.operation, DeleteModel) and takes_table(
-                models, new.app_label, new.operation, old.app_label, old.operation
-            ):
+            if isinstance(old.operation, DeleteModel) and takes_table(models, new, old):
                 raise SafefieldError(
                     f"No migration was written. Model {new.operation.name} has the "
                     f"table of model {old.operation.name}, which is deleted, and a "

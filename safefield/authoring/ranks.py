@@ -76,7 +76,7 @@ class Ranks:
         # It only fills what is empty, if nothing but the null is another.
         new = new.clone()
         new.null = old.null
-        leads_elsewhere = self.models.list_removed(node.app_label, operation)
+        leads_elsewhere = self.models.list_removed(node)
         return bool(leads_elsewhere) or not keeps_values(old, new)
 
     def assign(self, nodes: Sequence[Node]) -> None:

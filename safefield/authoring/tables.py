@@ -15,37 +15,34 @@ from django.db.migrations.operations import (
 )
 from django.db.migrations.state import ModelState
 
-from safefield.authoring.clashes import Key, Models
+from safefield.authoring.clashes import Models
+from safefield.authoring.nodes import Key, Node
 
 
-def takes_table(
-    models: Models, app_label: str, operation: Any, other_label: str, other: Any
-) -> bool:
+def takes_table(models: Models, node: Node, other: Node) -> bool:
     """Return whether a table is to have a name that `other` frees."""
-    if not isinstance(operation, (CreateModel, AlterModelTable, AddField, AlterField)):
+    if not isinstance(
+        node.operation, (CreateModel, AlterModelTable, AddField, AlterField)
+    ):
         return False
-    freed = set(_list_freed(models, other_label, other))
-    return not freed.isdisjoint(_list_taken(models, app_label, operation))
+    return not set(_list_freed(models, other)).isdisjoint(_list_taken(models, node))
 
 
-def _list_freed(models: Models, app_label: str, operation: Any) -> Iterator[str]:
+def _list_freed(models: Models, node: Node) -> Iterator[str]:
+    operation, model = node.operation, models.before.get(node.key)
     if isinstance(operation, (DeleteModel, AlterModelTable)):
-        key = app_label, operation.name_lower
-        yield from _list_of_model(key, models.before.get(key))
+        yield from _list_of_model(node.key, model)
     elif isinstance(operation, (AlterField, RemoveField)):
-        key = app_label, operation.model_name_lower
-        field = models.find_old_field(key, operation.name)
-        yield from _list_of_relation(key, models.before.get(key), operation.name, field)
+        field = models.find_old_field(node.key, operation.name)
+        yield from _list_of_relation(node.key, model, operation.name, field)
 
 
-def _list_taken(models: Models, app_label: str, operation: Any) -> Iterator[str]:
+def _list_taken(models: Models, node: Node) -> Iterator[str]:
+    operation, model = node.operation, models.after.get(node.key)
     if isinstance(operation, (CreateModel, AlterModelTable)):
-        key = app_label, operation.name_lower
-        yield from _list_of_model(key, models.after.get(key))
+        yield from _list_of_model(node.key, model)
     else:
-        key = app_label, operation.model_name_lower
-        model = models.after.get(key)
-        yield from _list_of_relation(key, model, operation.name, operation.field)
+        yield from _list_of_relation(node.key, model, operation.name, operation.field)
 
 
 def _list_of_model(key: Key, model: ModelState | None) -> Iterator[str]:
