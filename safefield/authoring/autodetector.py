@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from django.db.migrations.autodetector import (
     MigrationAutodetector,
@@ -16,7 +16,7 @@ from django.db.migrations.operations.base import Operation
 from safefield.arguments import refusal
 from safefield.authoring.columns import get_column, move_column
 from safefield.authoring.dependencies import OnOperation
-from safefield.authoring.questions import VALUES, Listener, answer
+from safefield.authoring.questions import Listener, answer
 from safefield.authoring.stubs import ImportedStub, Stub
 from safefield.authoring.unasked import Values, find_addition, find_alteration
 from safefield.authoring.widening import holds_no_keys
@@ -26,28 +26,8 @@ from safefield.operations import (
     AlterFieldWithBackfill,
 )
 
-if TYPE_CHECKING:
-
-    class _Base(MigrationAutodetector):
-        """What django-stubs lacks: names private to Django's autodetector."""
-
-        generated_operations: dict[str, list[Operation]]
-        migrations: dict[str, list[Any]]
-        questioner: Any
-        renamed_models: dict[tuple[str, str], str]
-
-        def _generate_added_field(
-            self, app_label: str, model_name: str, field_name: str
-        ) -> None: ...
-
-        def _generate_removed_field(
-            self, app_label: str, model_name: str, field_name: str
-        ) -> None: ...
-
-        def _build_migration_list(self, graph: Any = None) -> None: ...
-
-else:
-    _Base = object
+# django-stubs lacks what is private to Django's autodetector.
+_Base: Any = object
 
 
 def wrap_autodetector(
@@ -67,7 +47,7 @@ def wrap_autodetector(
     )
 
 
-class BackfillAutodetector(_Base):
+class BackfillAutodetector(_Base):  # type: ignore[misc] # as above
     """
     Mixed in before an autodetector: writes backfills where Django would ask.
 
@@ -86,6 +66,9 @@ class BackfillAutodetector(_Base):
 
     two_phase: ClassVar[bool] = False
 
+    questioner: Any
+    generated_operations: dict[str, list[Operation]]
+
     _listener: Listener | None = None
     #: The apps that get migrations; None for all.
     _selected: set[str] | None = None
@@ -101,7 +84,7 @@ class BackfillAutodetector(_Base):
         saved = self._copy_operations()
         with self._listen() as listener:
             super()._generate_added_field(app_label, model_name, field_name)
-        values = VALUES.get(listener.question) or find_addition(model_state, field_name)
+        values = listener.values or find_addition(model_state, field_name)
         if values is None:
             return
         added = self._take_back(app_label, saved)
@@ -198,7 +181,7 @@ class BackfillAutodetector(_Base):
         if listener is None or not isinstance(operation, AlterField):
             super().add_operation(app_label, operation, dependencies, beginning)
             return
-        is_asked, listener.question = bool(listener.question), ""
+        is_asked, listener.values = listener.values is not None, None
         backfill = self._get_alteration(app_label, operation, is_asked=is_asked)
         if backfill is None:
             if is_asked:

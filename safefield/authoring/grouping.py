@@ -82,7 +82,7 @@ def describe_keys(changes: Iterable[Sequence[Migration]]) -> Iterator[str]:
     # The two phases of a field are two backfills.
     yield from dict.fromkeys(texts)
     keys = {_name(operation): operation for _, operation in pairs}
-    if keys and any(each.vendor == "postgresql" for each in connections.all()):
+    if keys and any(map(_builds_concurrently, connections.all())):
         yield _describe_locks(keys)
 
 
@@ -154,6 +154,11 @@ def _compare(backfill: Any, group: Sequence[str]) -> str:
     if backfill.unique_with and set(group).issuperset(backfill.unique_with):
         return ""
     return "has other fields than unique_with"
+
+
+def _builds_concurrently(connection: Any) -> bool:
+    """Return whether a database, as PostgreSQL, has another way to build an index."""
+    return hasattr(connection.SchemaEditorClass, "sql_create_index_concurrently")
 
 
 def _describe_locks(keys: Mapping[str, Operation]) -> str:

@@ -9,17 +9,8 @@ from django.db.models import NOT_PROVIDED
 
 from safefield.authoring.unasked import Values
 
-#: What Django's questions about existing rows are answered with. Nothing comes of
-#: it, for the operation that it gets into is replaced.
-ANSWERS = {
-    "ask_not_null_addition": None,
-    "ask_auto_now_add_addition": None,
-    "ask_unique_callable_default_addition": None,
-    "ask_not_null_alteration": NOT_PROVIDED,
-}
-
 #: How a backfill comes by its values, by what Django asks.
-VALUES = {
+_VALUES = {
     "ask_not_null_addition": Values.FUNCTION,
     "ask_auto_now_add_addition": Values.NOW,
     "ask_unique_callable_default_addition": Values.DEFAULT,
@@ -28,25 +19,21 @@ VALUES = {
 
 
 class Listener:
-    """
-    Takes note of the questions that Django has about existing rows.
-
-    Args:
-        questioner (MigrationQuestioner): Answers whatever else is asked.
-    """
+    """Takes note of the questions that Django has about existing rows."""
 
     def __init__(self, questioner: Any) -> None:
         self.questioner = questioner
-        #: The last question: the name of a method.
-        self.question = ""
+        #: What rows need, by the last question; None if there was none.
+        self.values: Values | None = None
 
     def __getattr__(self, name: str) -> Any:
-        if name not in ANSWERS:
+        if name not in _VALUES:
             return getattr(self.questioner, name)
 
         def take_note(field_name: str, model_name: str) -> Any:
-            self.question = name
-            return ANSWERS[name]
+            self.values = _VALUES[name]
+            # Nothing comes of it: the operation that it gets into is replaced.
+            return NOT_PROVIDED
 
         return take_note
 
