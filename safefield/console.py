@@ -104,16 +104,7 @@ def get_columns() -> int:
 
 
 def fit_bar(title: str, rows: int, total: int | None, rate: float, columns: int) -> str:
-    """
-    Return the line of a step that counts rows, as full as `columns` allow.
-
-    Args:
-        title (str): What is being done, such as "Filling films.Movie.slug".
-        rows (int): Rows so far.
-        total (int | None): Rows in all, about; None if nobody knows.
-        rate (float): Rows a second.
-        columns (int): Characters at the most.
-    """
+    """Return the line of a step that counts rows, as full as `columns` allow."""
     pace = f", {rate:,.0f} a second" if rows else ""
     if not total or rows > total:
         return fit(title, f": {rows:,} rows{pace}", columns)

@@ -70,12 +70,7 @@ def _terminate(number: int, frame: Any) -> None:
 
 @contextmanager
 def undisturbed(cause: BaseException) -> Iterator[None]:
-    """
-    Let none of SIGNALS interrupt the block; the run ends without it.
-
-    Args:
-        cause (BaseException): What the run fails of, and for which it clears up.
-    """
+    """Let none of SIGNALS interrupt the block; the run fails of `cause` anyway."""
     global _cause  # one process, one handler
     outer, _cause = _cause, cause
     try:

@@ -41,14 +41,7 @@ def begin_command(
     stderr: TextIO | None = None,
     **_: Any,
 ) -> None:
-    """
-    Take note of what migrate was asked for: a receiver of pre_migrate.
-
-    Args:
-        verbosity (int): As in `--verbosity`.
-        stdout (TextIO | None): What it prints on; None is sys.stdout.
-        stderr (TextIO | None): Where the lines go; None is sys.stderr.
-    """
+    """Take note of what migrate was asked for: a receiver of pre_migrate."""
     global _make_console  # one migrate, one terminal
     _make_console = partial(
         Console, stderr or sys.stderr, stdout or sys.stdout, verbosity=verbosity
@@ -66,12 +59,8 @@ def show_progress(verbosity: int | None = None) -> Iterator[None]:
     """
     Show progress until the end of the block, as migrate was asked to.
 
-    Where it was not migrate that called, as in a test of the project, only the log
-    is told.
-
-    Args:
-        verbosity (int | None): That of another command, which leaves no lines; None
-            is that of migrate.
+    Another command gives its verbosity, and leaves no lines. Where no command called,
+    as in a test of the project, only the log is told.
     """
     global _console
     outer = _console
@@ -91,12 +80,7 @@ def show_progress(verbosity: int | None = None) -> Iterator[None]:
 
 @contextmanager
 def step(title: str) -> Iterator[None]:
-    """
-    Say that a step without a count of rows begins, and how long it took.
-
-    Args:
-        title (str): What is being done, such as "Checking films.Movie.slug".
-    """
+    """Say that a step without a count of rows begins, and how long it took."""
     started = time.monotonic()
     _tell("%s.", title, is_drawn=True)
     if _console is not None:
@@ -110,10 +94,7 @@ def track(title: str, estimate: Callable[[], int | None]) -> Iterator[Counter]:
     """
     Yield what counts the rows of one pass over a table.
 
-    Args:
-        title (str): What is being done, such as "Filling films.Movie.slug".
-        estimate (Callable[[], int | None]): Says how many rows there are, about;
-            called only where somebody wants to know.
+    `estimate` says how many there are, about; called only where somebody wants to know.
     """
     counter = Counter(title, _get_total(estimate) if is_heard() else None)
     counter.begin()
@@ -130,10 +111,7 @@ def finish(title: str, done: str, started: float) -> None:
     """
     Say the last line of an operation, behind which migrate prints its OK.
 
-    Args:
-        title (str): Such as "films.Movie.slug".
-        done (str): What was done, such as "3 rows filled".
-        started (float): When it began, by time.monotonic().
+    `started` is by time.monotonic().
     """
     seconds = spell_seconds(time.monotonic() - started)
     _tell("%s: done, %s in %s.", title, done, seconds, is_last=True)
@@ -188,11 +166,8 @@ def _tell(
     """
     Say one line.
 
-    Args:
-        message (str): With a %s for each of `args`.
-        args (object): What goes into it.
-        is_drawn (bool): Whether a terminal shows it in another way.
-        is_last (bool): Whether migrate prints its OK behind it.
+    `is_drawn`: a terminal shows it in another way. `is_last`: migrate prints its OK
+    behind it.
     """
     args = _escape_all(args)
     is_logged = _is_logged_to_terminal()

@@ -54,21 +54,16 @@ NOT_DEPENDED_ON = "and the migration does not depend on it"
 
 
 class Finding(NamedTuple):
-    """
-    Rows that are bad for the same reason.
+    """Rows that are bad for the same reason."""
 
-    Args:
-        reason (str): A clause that says what is wrong with each row.
-        rows (int): How many rows there are.
-        keys (Sequence): Primary keys of the first of them.
-        detail (str): What was found in the first row, if it may be shown.
-        differs (bool): Whether something else was found in another row.
-    """
-
+    #: A clause that says what is wrong with each row.
     reason: str
     rows: int
+    #: Primary keys of the first of them.
     keys: Sequence[Any]
+    #: What was found in the first row, if it may be shown.
     detail: str = ""
+    #: Whether something else was found in another row.
     differs: bool = False
 
 
@@ -76,12 +71,7 @@ def make_bad_row(pk: Any, source: str, exc: Exception, value: Any) -> BadRow:
     """
     Return what to say of a row whose value is not to be had or not good.
 
-    Args:
-        pk (Any): Primary key of the row.
-        source (str): What the value comes from, such as a function's name.
-        exc (Exception): What was raised.
-        value (Any): The value that was refused; NOT_PROVIDED if it did not
-            come to one.
+    `value` is what was refused; NOT_PROVIDED where it did not come to one.
     """
     shows_values = get_configuration().SHOW_VALUES
     if isinstance(exc, ValidationError):
@@ -239,13 +229,7 @@ def _describe(finding: Finding) -> str:
 
 
 def list_keys(keys: Sequence[Any], rows: int) -> str:
-    """
-    Return, for example, "pk 1, 2, …", or why they are not shown.
-
-    Args:
-        keys (Sequence[Any]): The first primary keys.
-        rows (int): Rows in all.
-    """
+    """Return, for example, "pk 1, 2, …", or why they are not shown."""
     shown = keys[:SHOWN_KEYS]
     if not all(map(may_show_key, shown)):
         return "their primary keys are data, and SHOW_VALUES is False"

@@ -78,14 +78,10 @@ def forwards(plan: Plan, editor: BaseDatabaseSchemaEditor) -> None:
 
 def look(plan: Plan, schema: Schema) -> tuple[LiveColumn | None, Narrowing]:
     """
-    Look whether the rows of a table can be filled, before anything is changed.
+    Refuse rows that cannot be filled, before anything is changed.
 
-    Returns:
-        tuple[LiveColumn | None, Narrowing]: What the catalogue says of the column, and
-            what compares its values with the new type.
-
-    Raises:
-        BackfillError: They cannot.
+    Returns what the catalogue says of the column, and what compares its values with
+    the new type.
     """
     refuse_applied(plan, schema.connection)
     # Of a run that was killed: it need not stand until the rows are filled.
@@ -101,15 +97,7 @@ def look(plan: Plan, schema: Schema) -> tuple[LiveColumn | None, Narrowing]:
 def make_room(
     plan: Plan, schema: Schema, column: LiveColumn | None, narrowing: Narrowing
 ) -> int | None:
-    """
-    Add the column, or change its type.
-
-    Returns:
-        int | None: How many rows the table has, if they have been counted.
-
-    Raises:
-        BackfillError: The database refuses it.
-    """
+    """Add the column, or change its type; return how many rows there are, if known."""
     if column is None:
         schema.preflight.warn_of_locks()
         with step(f"Adding {plan.title}"):
@@ -138,9 +126,6 @@ def note_resuming(plan: Plan, schema: Schema) -> int | None:
 def enforce(plan: Plan, schema: Schema, fill: Fill) -> int:
     """
     Give the column its final definition; return how many rows were filled meanwhile.
-
-    Raises:
-        BackfillError: Rows are in the way.
     """
     swept: list[Walked] = []
 
@@ -233,12 +218,7 @@ def _backwards(plan: Plan, schema: Schema) -> int:
 
 
 def compare_back(schema: Schema) -> Narrowing:
-    """
-    Refuse a way back to a type that does not keep each value.
-
-    Raises:
-        BackfillError: There are such rows. Nothing was changed.
-    """
+    """Refuse a way back to a type that does not keep each value."""
     back = turn_round(schema.plan)
     narrowing = Narrowing(back, type(schema)(schema.editor, back))
     narrowing.begin()
@@ -247,13 +227,7 @@ def compare_back(schema: Schema) -> Narrowing:
 
 
 def restore(schema: Schema, narrowing: Narrowing) -> None:
-    """
-    Give an altered column back the definition from before.
-
-    Raises:
-        BackfillError: The database refuses it, or values have come that it would
-            change.
-    """
+    """Give an altered column back the definition from before."""
     try:
         narrowing.refuse_changed()
         schema.restore(narrowing.refuse_changed)

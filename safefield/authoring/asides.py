@@ -18,28 +18,19 @@ from safefield.authoring.tables import find_relation_table
 
 @dataclass(frozen=True)
 class Aside:
-    """
-    What is done with one field that goes.
+    """What is done with one field that goes."""
 
-    Args:
-        operations (list[Operation]): They give it another name, column or accessor.
-        name (str): Its name from then on.
-        sentence (str): What the author of a function has to know.
-    """
-
+    #: They give it another name, column or accessor.
     operations: list[Operation]
+    #: Its name from then on.
     name: str
+    #: What the author of a function has to know.
     sentence: str
 
 
 def set_aside(models: Models, spot: Spot, clashes: AbstractSet[str]) -> Aside | None:
     """
     Return how a field that goes can stay until it has been read; None if it cannot.
-
-    Args:
-        models (Models): The models before and after.
-        spot (Spot): The field.
-        clashes (Set[str]): In what it clashes with what comes.
     """
     field: Any = spot.field
     is_fixed = field.primary_key or field.generated or isinstance(field, OrderWrt)

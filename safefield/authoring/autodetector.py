@@ -33,13 +33,7 @@ _Base: Any = object
 def wrap_autodetector(
     autodetector: type[MigrationAutodetector], *, two_phase: bool = False
 ) -> type[MigrationAutodetector]:
-    """
-    Return a subclass of `autodetector` that writes backfills.
-
-    Args:
-        autodetector (type[MigrationAutodetector]): Finds what has changed.
-        two_phase (bool): Whether a new required field gets two migrations.
-    """
+    """Return a subclass of `autodetector` that writes backfills."""
     return type(
         "BackfillAutodetector",
         (BackfillAutodetector, autodetector),

@@ -30,36 +30,25 @@ NAME, COLUMN, REVERSE = "name", "column", "reverse"
 
 @dataclass(frozen=True)
 class Spot:
-    """
-    One field of one model.
+    """One field of one model."""
 
-    Args:
-        key (Key): The model, by the name that it ends with.
-        name (str): Name of the field.
-        field (Field): The field.
-        names (frozenset[str]): What it takes of the names of the model.
-        column (str | None): The column that it has or takes, in lower case.
-        target (Key | None): The model that it leads to; None if it leads nowhere.
-        accessor (str | None): The name by which a related object leads back, in
-            lower case; None if it does not.
-    """
-
+    #: The model, by the name that it ends with.
     key: Key
     name: str
     field: Any
+    #: What it takes of the names of the model.
     names: frozenset[str] = frozenset()
+    #: The column that it has or takes, in lower case.
     column: str | None = None
+    #: The model that it leads to; None if it leads nowhere.
     target: Key | None = None
+    #: The name by which a related object leads back, in lower case; None if it does
+    #: not.
     accessor: str | None = None
 
 
 class Models:
-    """
-    The models before and after, by the names that they end with.
-
-    Args:
-        autodetector (MigrationAutodetector): It has found what is renamed.
-    """
+    """The models before and after, by the names that they end with."""
 
     def __init__(self, autodetector: Any) -> None:
         self._new_names: dict[Key, str] = {

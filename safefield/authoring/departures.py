@@ -26,13 +26,7 @@ _BEFORE_REMOVAL: tuple[type[Operation], ...] = (RemoveConstraint, RemoveIndex)
 
 
 class Departures:
-    """
-    The fields that go, each with what wants its name or its column.
-
-    Args:
-        models (Models): The models before and after.
-        nodes (list[Node]): The operations, to which those are added that make room.
-    """
+    """The fields that go, each with what wants its name or its column."""
 
     def __init__(self, models: Models, nodes: list[Node]) -> None:
         self.models = models

@@ -9,13 +9,7 @@ from django.db.migrations.operations.base import Operation
 
 
 class OnOperation(NamedTuple):
-    """
-    A dependency on one operation, in the place of Django's OperationDependency.
-
-    Args:
-        app_label (str): App of the operation.
-        operation (Operation): It has to run before.
-    """
+    """A dependency on one operation, in the place of Django's OperationDependency."""
 
     app_label: str
     operation: Operation
@@ -31,13 +25,7 @@ def divide_dependencies(
     Have parts of migrations depend on parts, and not wholes on wholes.
 
     A first phase would have to wait for the second phase of another app, and so for
-    the new code.
-
-    Args:
-        parts_of (Mapping): The parts by app label and name of the whole.
-        autodetector (MigrationAutodetector): Has made the migrations.
-        operations (Sequence): All of them with their apps, as they are to run.
-        graph (MigrationGraph | None): The migrations that were there before.
+    the new code. The parts are by app label and name of the whole.
     """
     places = {id(operation): place for place, (_, operation) in enumerate(operations)}
     for parts in parts_of.values():

@@ -27,11 +27,6 @@ def find_unique_with(
     Return the fields that a new field is unique together with.
 
     Of several constraints, the first of the fewest fields: it may imply others.
-
-    Args:
-        model_state (ModelState): The model with its constraints.
-        name (str): Name of the field.
-        row_fields (Iterable[str]): The fields that a row has by then.
     """
     if model_state.get_field(name).unique:
         return ()
@@ -59,12 +54,7 @@ def is_plain(constraint: UniqueConstraint) -> bool:
 
 
 def describe_keys(changes: Iterable[Sequence[Migration]]) -> Iterator[str]:
-    """
-    Yield what to say of new constraints and indexes over backfilled fields.
-
-    Args:
-        changes (Iterable[Sequence[Migration]]): New migrations, those of each app.
-    """
+    """Yield what to say of new constraints and indexes over backfilled fields."""
     pairs = [pair for migrations in changes for pair in _find_keys(migrations)]
     # The backfill of one of its fields looks for all that would break a constraint.
     seen = {

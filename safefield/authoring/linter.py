@@ -21,9 +21,6 @@ def spare_from_linter(migrations: Iterable[Migration]) -> None:
     to be written, on which the next migration may depend. So all of them stay
     where one has a backfill. In memory only: the files do not need the linter,
     and `lintmigrations` reports on them as on any other.
-
-    Args:
-        migrations (Iterable[Migration]): Already written.
     """
     migrations = list(migrations)
     if not apps.is_installed("django_migration_linter"):

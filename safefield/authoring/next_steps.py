@@ -23,14 +23,7 @@ def describe_next_steps(
     *,
     two_phase: bool,
 ) -> Iterator[str]:
-    """
-    Yield what the developer is to do with new migrations, a line for each thing.
-
-    Args:
-        changes (dict[str, list[Migration]]): The migrations by app, in order.
-        get_relative_path (Callable): Returns how a path is shown.
-        two_phase (bool): Whether some are for the new code alone.
-    """
+    """Yield what the developer is to do with new migrations, a line for each thing."""
     deployment = list(describe_deployment(changes)) if two_phase else []
     ending = "." if deployment else ", then run migrate."
     for migrations in changes.values():

@@ -14,19 +14,12 @@ Key = tuple[str, str]
 
 @dataclass(eq=False)
 class Node:
-    """
-    One operation.
-
-    Args:
-        app_label (str): Its app.
-        operation (Operation): The operation.
-        needs (set[Node]): What has to run before it.
-        rank (int): When it should run, see ranks.py.
-    """
+    """One operation, what has to run before it, and when it should run."""
 
     app_label: str
     operation: Any
     needs: set[Node] = field(default_factory=set)
+    #: See ranks.py.
     rank: int = 0
 
     @property

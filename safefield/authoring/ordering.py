@@ -41,12 +41,8 @@ def sort_operations(
     """
     Put the operations of all apps into an order that suits the backfills.
 
-    Args:
-        autodetector (MigrationAutodetector): Has generated them.
-        selected (Set[str] | None): The apps that get migrations; None for all.
-
-    Returns:
-        The operations with their apps, as they are to run.
+    Only the apps that are selected get migrations; None is all. Returns the operations
+    with their apps, as they are to run.
     """
     generated = autodetector.generated_operations
     models = Models(autodetector)
@@ -85,12 +81,7 @@ def sort_nodes(nodes: Iterable[Node]) -> list[Node]:
 
 
 def refuse_taken_tables(models: Models, nodes: Iterable[Node]) -> None:
-    """
-    Refuse to delete the rows of a table before a function can read them.
-
-    Raises:
-        SafefieldError: A backfill needs a new model that has such a table.
-    """
+    """Refuse to delete the rows of a table before a function can read them."""
     for new in find_needed_by_backfills(nodes):
         for old in new.needs:
             if isinstance(old.operation, DeleteModel) and takes_table(models, new, old):

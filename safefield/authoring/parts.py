@@ -23,14 +23,7 @@ from safefield.operations import BACKFILLS, AlterFieldWithBackfill
 def split_migrations(
     autodetector: Any, operations: Sequence[tuple[str, Operation]], graph: Any
 ) -> None:
-    """
-    Give each backfill a migration of its own.
-
-    Args:
-        autodetector (MigrationAutodetector): Has made the migrations.
-        operations (Sequence): All of them with their apps, as they are to run.
-        graph (MigrationGraph | None): The migrations that were there before.
-    """
+    """Give each backfill a migration of its own."""
     parts_of = {
         (app_label, migration.name): split_migration(migration, autodetector.two_phase)
         for app_label, migrations in autodetector.migrations.items()
@@ -132,15 +125,7 @@ def describe_rows(
     operations: Sequence[tuple[str, Operation]],
     migrations: list[Migration],
 ) -> None:
-    """
-    Tell each backfill which fields a row has when it runs.
-
-    Args:
-        from_state (ProjectState): The models before all operations.
-        to_state (ProjectState): The models after them.
-        operations (Sequence): All of them with their apps, as they are to run.
-        migrations (list[Migration]): The migrations with the backfills.
-    """
+    """Tell each backfill which fields a row has when it runs."""
     for migration in migrations:
         for operation in get_backfills(migration):
             key = migration.app_label, operation.model_name_lower
@@ -158,16 +143,7 @@ def get_row_fields(
     app_label: str,
     backfill: Operation,
 ) -> tuple[str, ...]:
-    """
-    Return the names of the fields that a row has when `backfill` runs.
-
-    Args:
-        from_state (ProjectState): The models before all operations.
-        operations (Sequence): App and operation, in order; those before `backfill`
-            count.
-        app_label (str): App of the backfill.
-        backfill (Operation): One of the operations.
-    """
+    """Return the names of the fields that a row has when `backfill` runs."""
     assert isinstance(backfill, BACKFILLS)
     state = from_state.clone()
     for label, operation in operations:

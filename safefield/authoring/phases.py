@@ -15,12 +15,7 @@ Changes = Mapping[str, Sequence[Migration]]
 
 
 def describe_deployment(changes: Changes) -> Iterator[str]:
-    """
-    Yield in which order to deploy, if some migrations are for the new code alone.
-
-    Args:
-        changes (Mapping): New migrations by app, in order.
-    """
+    """Yield in which order to deploy, if some migrations are for the new code alone."""
     late = find_late(changes)
     if not late:
         return

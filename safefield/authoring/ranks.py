@@ -44,13 +44,7 @@ _NAMING: tuple[type[Operation], ...] = (
 
 
 class Ranks:
-    """
-    What goes, and when.
-
-    Args:
-        models (Models): The models before and after.
-        nodes (Sequence[Node]): The operations.
-    """
+    """What goes, and when."""
 
     def __init__(self, models: Models, nodes: Sequence[Node]) -> None:
         self.models = models

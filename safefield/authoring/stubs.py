@@ -37,26 +37,20 @@ class Stub:
     It stands in for the function until the migration file is written, where it
     becomes the function's bare name.
 
-    Args:
-        model_name (str): Name of the model as in models.py, such as "Movie".
-        field_name (str): Name of the field, such as "slug".
-        source_fields (tuple[str, ...]): The fields that a row has when the
-            function is called, the primary key first.
-        returns_now (bool): Whether the function is complete and returns
-            timezone.now().
-        is_null (bool): Whether it is called only for rows where the field is
-            NULL: the field exists already.
-        notes (tuple[str, ...]): What else its author has to know, in sentences.
-        number (int): 1, or more where the name is taken already: 2 gives
-            `populate_movie_slug_2`.
     """
 
+    #: As in models.py, such as "Movie".
     model_name: str
     field_name: str
+    #: The fields that a row has when the function is called, the primary key first.
     source_fields: tuple[str, ...] = ()
+    #: Whether the function is complete and returns timezone.now().
     returns_now: bool = False
+    #: Whether it is called only for rows where the field is NULL: it exists already.
     is_null: bool = False
+    #: What else its author has to know, in sentences.
     notes: tuple[str, ...] = ()
+    #: More than 1 where the name is taken already: 2 gives `populate_movie_slug_2`.
     number: int = 1
 
     def __call__(self, row: Any) -> Any:
@@ -108,14 +102,9 @@ class Stub:
 
 @dataclass(frozen=True)
 class ImportedStub(Stub):
-    """
-    A populate function that is written in another migration of the app.
+    """A populate function that is written in another migration of the app."""
 
-    Args:
-        home (Migration | None): That migration, which gets its name later than
-            the stub is made.
-    """
-
+    #: That migration, which gets its name later than the stub is made.
     home: Migration | None = None
 
     @property

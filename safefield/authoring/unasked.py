@@ -23,13 +23,7 @@ class Values(Enum):
 
 
 def find_addition(model_state: ModelState, name: str) -> Values | None:
-    """
-    Return what rows need for a new field, if AddField is not enough.
-
-    Args:
-        model_state (ModelState): The model with the field.
-        name (str): Name of the field, about which Django has no question.
-    """
+    """Return what rows need for a new field, if AddField is not enough."""
     field = model_state.get_field(name)
     if field.has_db_default():
         return None
@@ -51,14 +45,7 @@ def find_addition(model_state: ModelState, name: str) -> Values | None:
 def find_alteration(
     model_state: ModelState, name: str, old_field: Any
 ) -> Values | None:
-    """
-    Return what rows need for a changed field, if AlterField is not enough.
-
-    Args:
-        model_state (ModelState): The model with the field.
-        name (str): Name of the field, about which Django has no question.
-        old_field (Field): The field before the change.
-    """
+    """Return what rows need for a changed field, if AlterField is not enough."""
     field = model_state.get_field(name)
     is_unique_now = field.unique and not old_field.unique
     if field.null:

@@ -58,15 +58,7 @@ def keeps_values(old: Any, new: Any) -> bool:
 def holds_no_keys(
     state: ProjectState, key: tuple[str, str], old_field: Any, field: Any
 ) -> bool:
-    """
-    Return whether texts are to become a foreign key to rows with numbers.
-
-    Args:
-        state (ProjectState): The models with the foreign key.
-        key (tuple[str, str]): App label and name of its model.
-        old_field (Field): The field from before.
-        field (Field): The field.
-    """
+    """Return whether texts are to become a foreign key to rows with numbers."""
     is_text = isinstance(old_field, (CharField, TextField))
     if not is_text or not isinstance(field, ForeignKey):
         return False
