@@ -162,19 +162,13 @@ class BackfillOperation(_Base):
         old_state: ProjectState,
         new_state: ProjectState,
     ) -> Plan:
-        """
-        Return what is to be done between two states.
-
-        Args:
-            app_label (str): App of the migration.
-            old_state (ProjectState): Before the operation.
-            new_state (ProjectState): After it.
-        """
+        """Return what is to be done between two states."""
         # In this order: on SQLite the columns of a remade table are in the
         # order in which their fields were made.
         old_apps, new_apps = old_state.apps, new_state.apps
         return Plan(
-            operation=type(self).__name__,
+            origin=self,
+            old_state=old_state,
             migration_apps=old_apps,
             model=old_apps.get_model(app_label, self.model_name),
             new_model=new_apps.get_model(app_label, self.model_name),
@@ -187,8 +181,6 @@ class BackfillOperation(_Base):
             batch_size=self.batch_size,
             unique_with=self.unique_with,
             allow_blank=self.allow_blank,
-            origin=self,
-            old_state=old_state,
         )
 
     def database_forwards(

@@ -18,25 +18,20 @@ from safefield.populate import bind, function_name
 
 @dataclass(frozen=True)
 class Plan:
-    """
-    Everything that the steps need to know of one operation.
+    """Everything that the steps need to know of one operation."""
 
-    Args:
-        operation (str): Name of the operation's class, for messages.
-        migration_apps (Apps): Registry from before the operation.
-        model (type[Model]): Historical model from before the operation; the
-            rows that populate gets are its instances.
-        new_model (type[Model]): Historical model from after the operation.
-        field_name (str): Name of the field.
-
-    The rest are the operation's arguments.
-    """
-
-    operation: str
+    #: The operation itself, by which its migration is found.
+    origin: Any
+    #: The models from before it, and their registry.
+    old_state: ProjectState
     migration_apps: Apps
+    #: The one from before it, whose instances are the rows that populate gets.
     model: type[Model]
+    #: The one from after it.
     new_model: type[Model]
     field_name: str
+
+    # Its other arguments.
     populate: Any
     reverse: Callable[..., Any] | None
     deduplicate: Callable[..., Any] | None
@@ -45,10 +40,6 @@ class Plan:
     batch_size: int | None
     unique_with: tuple[str, ...]
     allow_blank: bool
-    #: The operation itself, by which its migration is found.
-    origin: Any = None
-    #: The state that `migration_apps` is of.
-    old_state: ProjectState | None = None
 
     def reloaded(self) -> Plan:
         """
@@ -57,7 +48,7 @@ class Plan:
         Django leaves some as they were before an operation that concerns them from
         afar, until somebody needs them: see RunPython.
         """
-        if self.old_state is None or not self.old_state.is_delayed:
+        if not self.old_state.is_delayed:
             return self
         self.old_state.clear_delayed_apps_cache()
         apps = self.old_state.apps

@@ -50,9 +50,7 @@ def is_unwritten(function: Any) -> bool:
     Reads the bytecode and calls nothing. A function that raises it only for
     some rows is taken as written.
     """
-    if isinstance(function, functools.partial):
-        function = function.func
-    code = getattr(inspect.unwrap(function), "__code__", None)
+    code = getattr(_unwrap(function), "__code__", None)
     if code is None or "NotImplementedError" not in code.co_names:
         return False
     return not any(
@@ -62,12 +60,17 @@ def is_unwritten(function: Any) -> bool:
 
 def unwritten_message(function: Callable[..., Any]) -> str:
     """Return the sentence that says which function is to be written, and where."""
-    if isinstance(function, functools.partial):
-        function = function.func
-    function = inspect.unwrap(function)
+    function = _unwrap(function)
     code = function.__code__
     name = function_name(function)
     return f"{name} in {code.co_filename}:{code.co_firstlineno} is not written yet."
+
+
+def _unwrap(function: Any) -> Any:
+    """Return the function within a partial or a decorator."""
+    if isinstance(function, functools.partial):
+        function = function.func
+    return inspect.unwrap(function)
 
 
 def get_arity(function: Callable[..., Any]) -> int | None:

@@ -84,7 +84,6 @@ class BackfillCommand(makemigrations.Command):
         self, changes: dict[str, list[Migration]], *args: Any, **kwargs: Any
     ) -> None:
         """Write the files and say what is to be done next."""
-        from safefield.authoring.linter import spare_from_linter
         from safefield.authoring.migration_file import write_stubs
         from safefield.authoring.next_steps import describe_next_steps
 
@@ -97,7 +96,28 @@ class BackfillCommand(makemigrations.Command):
             ):
                 self.log(self.style.WARNING(text))
         for migrations in changes.values():
-            spare_from_linter(migrations)
+            _spare_from_linter(migrations)
+
+
+def _spare_from_linter(migrations: list[Migration]) -> None:
+    """
+    Keep `makemigrations --lint` from deleting some of the new migrations of one app.
+
+    A backfill sets NOT NULL, which django-migration-linter reports, and with --noinput
+    it deletes each file that it reports: a file with a function to be written, on which
+    the next migration may depend. So all of them stay where one has a backfill. In
+    memory only: the files do not need the linter, and `lintmigrations` reports on them
+    as on any other.
+    """
+    from safefield.authoring.migration_file import get_backfills
+
+    if not apps.is_installed("django_migration_linter"):
+        return
+    if any(map(get_backfills, migrations)):
+        linter = import_module("django_migration_linter")
+        written: Any
+        for written in migrations:
+            written.operations = [*written.operations, linter.IgnoreMigration()]
 
 
 def build_command() -> type[BaseCommand]:
