@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 from django.db import connections
 from django.db.migrations import Migration
@@ -12,7 +12,6 @@ from django.db.migrations.operations import (
     AddIndex,
     AlterUniqueTogether,
 )
-from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ModelState
 from django.db.models import UniqueConstraint
 
@@ -36,7 +35,7 @@ def find_unique_with(
         *(
             constraint.fields
             for constraint in get_constraints(model_state)
-            if is_plain(constraint)
+            if not constraint.expressions and constraint.condition is None
         ),
     ]
     known = {name, *row_fields}
@@ -48,100 +47,91 @@ def find_unique_with(
     return min(found, key=len, default=())
 
 
-def is_plain(constraint: UniqueConstraint) -> bool:
-    """Return whether the constraint says as much as its fields."""
-    return not constraint.expressions and constraint.condition is None
+class _Key(NamedTuple):
+    """A constraint or an index that an operation adds."""
+
+    title: str
+    model_name: str
+    fields: Sequence[str]
+    is_unique: bool = True
+    #: Why it says another thing than that its fields are unique together.
+    oddity: str = ""
 
 
 def describe_keys(changes: Iterable[Sequence[Migration]]) -> Iterator[str]:
     """Yield what to say of new constraints and indexes over backfilled fields."""
-    pairs = [pair for migrations in changes for pair in _find_keys(migrations)]
-    # The backfill of one of its fields looks for all that would break a constraint.
-    seen = {
-        id(operation)
-        for backfill, operation in pairs
-        if isinstance(operation, AddConstraint)
-        and (backfill.field.unique or not _find_reason(backfill, operation.constraint))
-    }
-    texts = [
-        text
-        for backfill, operation in pairs
-        if id(operation) not in seen
-        for text in _describe_unseen(backfill, operation)
-    ]
-    # The two phases of a field are two backfills.
-    yield from dict.fromkeys(texts)
-    keys = {_name(operation): operation for _, operation in pairs}
+    keys = []
+    for migrations in changes:
+        backfills = [each for found in migrations for each in get_backfills(found)]
+        for operation in (each for found in migrations for each in found.operations):
+            for key in _list_keys(operation):
+                over = [
+                    backfill
+                    for backfill in backfills
+                    if backfill.model_name_lower == key.model_name
+                    and backfill.name in key.fields
+                ]
+                if over:
+                    keys.append(key)
+                    yield from _describe_unseen(key, over)
     if keys and any(map(_builds_concurrently, connections.all())):
         yield _describe_locks(keys)
 
 
-def _find_keys(migrations: Sequence[Migration]) -> Iterator[tuple[Any, Any]]:
-    """Yield each backfill with each operation that adds a key over its field."""
-    operations = [each for migration in migrations for each in migration.operations]
-    for migration in migrations:
-        for backfill in get_backfills(migration):
-            for operation in operations:
-                if backfill.name in _find_names(operation, backfill.model_name_lower):
-                    yield backfill, operation
-
-
-def _find_names(operation: Any, model_name: str) -> set[str]:
-    """Return the fields of the model that an operation adds a key over."""
+def _list_keys(operation: Any) -> Iterator[_Key]:
     if isinstance(operation, AlterUniqueTogether):
-        groups: Any = operation.option_value or ()
-        return set().union(*groups) if operation.name_lower == model_name else set()
-    if not isinstance(operation, AddConstraint | AddIndex):
-        return set()
-    if operation.model_name.lower() != model_name:
-        return set()
-    if isinstance(operation, AddIndex):
+        for group in sorted(map(tuple, operation.option_value or ())):
+            title = f"unique_together ({', '.join(group)})"
+            yield _Key(title, operation.name_lower, group)
+    elif isinstance(operation, AddIndex):
         # "-year" is descending.
-        return {name.lstrip("-") for name in get_names(operation.index)}
-    is_unique = isinstance(operation.constraint, UniqueConstraint)
-    return set(get_names(operation.constraint)) if is_unique else set()
-
-
-def _describe_unseen(backfill: Any, operation: Any) -> Iterator[str]:
-    """Yield what to say if rows that break a constraint are not looked for."""
-    # A default that is called for each row is not one value for all.
-    if backfill.populate is None or backfill.field.unique:
-        return
-    if isinstance(operation, AddIndex):
-        return
-    groups: list[tuple[str, str]]
-    if isinstance(operation, AlterUniqueTogether):
-        groups = [
-            (f"unique_together ({', '.join(group)})", _compare(backfill, group))
-            for group in sorted(map(tuple, operation.option_value or ()))
-            if backfill.name in group
-        ]
-    else:
+        names = [name.lstrip("-") for name in get_names(operation.index)]
+        title = f"index {operation.index.name}"
+        yield _Key(title, operation.model_name_lower, names, is_unique=False)
+    elif isinstance(operation, AddConstraint):
         constraint = operation.constraint
-        groups = [(f"Constraint {constraint.name}", _find_reason(backfill, constraint))]
-    for title, reason in groups:
-        if reason:
-            yield (
-                f"{title} {reason}, so migrate looks for no duplicates in it: rows "
-                f"that break it stop the migration that adds it."
+        if isinstance(constraint, UniqueConstraint):
+            yield _Key(
+                f"constraint {constraint.name}",
+                operation.model_name_lower,
+                get_names(constraint),
+                oddity=_find_oddity(constraint),
             )
 
 
-def _find_reason(backfill: Any, constraint: Any) -> str:
-    """Return why a constraint may be broken by what the backfill lets through."""
+def _find_oddity(constraint: Any) -> str:
     if constraint.condition is not None:
         return "has a condition"
     if constraint.expressions:
         return "has expressions"
-    if constraint.nulls_distinct is False:
-        return "takes NULL for equal to NULL"
-    return _compare(backfill, constraint.fields)
+    return "takes NULL for equal to NULL" * (constraint.nulls_distinct is False)
 
 
-def _compare(backfill: Any, group: Sequence[str]) -> str:
-    if len(group) == 1:
+def _describe_unseen(key: _Key, backfills: Sequence[Any]) -> Iterator[str]:
+    """Yield what to say if rows that break a constraint are not looked for."""
+    reasons = [_find_reason(key, backfill) for backfill in backfills]
+    # The backfill of one of its fields looks for all that would break it.
+    if not key.is_unique or "" in reasons:
+        return
+    # A default that is called for each row is not one value for all.
+    pairs = zip(backfills, reasons, strict=True)
+    found = [reason for backfill, reason in pairs if backfill.populate is not None]
+    for reason in dict.fromkeys(found):
+        yield (
+            f"Duplicates in {key.title} are not looked for, because it {reason}: rows "
+            f"that break it stop the migration that adds it."
+        )
+
+
+def _find_reason(key: _Key, backfill: Any) -> str:
+    """Return why a constraint may be broken by what the backfill lets through."""
+    if backfill.field.unique:
+        return ""
+    if key.oddity:
+        return key.oddity
+    if len(key.fields) == 1:
         return f"is over {backfill.name} alone, which has no unique=True"
-    if backfill.unique_with and set(group).issuperset(backfill.unique_with):
+    if backfill.unique_with and set(key.fields).issuperset(backfill.unique_with):
         return ""
     return "has other fields than unique_with"
 
@@ -151,24 +141,17 @@ def _builds_concurrently(connection: Any) -> bool:
     return hasattr(connection.SchemaEditorClass, "sql_create_index_concurrently")
 
 
-def _describe_locks(keys: Mapping[str, Operation]) -> str:
+def _describe_locks(keys: Iterable[_Key]) -> str:
     """Return what to say of that for which others wait while PostgreSQL builds it."""
     text = (
-        f"On PostgreSQL others wait while it builds {', '.join(sorted(keys))}, which "
-        f"takes long for a large table."
+        f"On PostgreSQL others wait while it builds "
+        f"{', '.join(sorted({key.title for key in keys}))}, which takes long for a "
+        f"large table."
     )
-    if any(isinstance(operation, AddIndex) for operation in keys.values()):
+    if not all(key.is_unique for key in keys):
         text += (
             " In place of AddIndex, AddIndexConcurrently of "
             "django.contrib.postgres.operations lets them go on, in a migration with "
             "atomic = False."
         )
     return text
-
-
-def _name(operation: Any) -> str:
-    if isinstance(operation, AddIndex):
-        return f"index {operation.index.name}"
-    if isinstance(operation, AddConstraint):
-        return f"constraint {operation.constraint.name}"
-    return f"unique_together of {operation.name}"

@@ -15,7 +15,7 @@ from django.db.migrations.state import ProjectState
 from safefield.authoring.columns import get_column
 from safefield.authoring.dependencies import OnOperation, divide_dependencies
 from safefield.authoring.grouping import find_unique_with
-from safefield.authoring.migration_file import get_backfills, is_first_phase
+from safefield.authoring.migration_file import Backfill, get_backfills, is_first_phase
 from safefield.authoring.stubs import ImportedStub, Stub
 from safefield.operations import BACKFILLS, AlterFieldWithBackfill
 
@@ -39,9 +39,7 @@ def split_migrations(
             part.name = f"auto_{number}"
     divide_dependencies(parts_of, autodetector, operations, graph)
     for migrations in autodetector.migrations.values():
-        describe_rows(
-            autodetector.from_state, autodetector.to_state, operations, migrations
-        )
+        describe_rows(autodetector, operations, migrations)
         link_phases(migrations)
 
 
@@ -120,32 +118,30 @@ def link_phases(migrations: list[Migration]) -> None:
 
 
 def describe_rows(
-    from_state: ProjectState,
-    to_state: ProjectState,
+    autodetector: Any,
     operations: Sequence[tuple[str, Operation]],
-    migrations: list[Migration],
+    migrations: Sequence[Migration],
 ) -> None:
     """Tell each backfill which fields a row has when it runs."""
     for migration in migrations:
         for operation in get_backfills(migration):
             key = migration.app_label, operation.model_name_lower
-            names = get_row_fields(from_state, operations, key[0], operation)
+            state = autodetector.from_state.clone()
+            names = get_row_fields(state, operations, key[0], operation)
             operation.unique_with = find_unique_with(
-                to_state.models[key], operation.name, names
+                autodetector.to_state.models[key], operation.name, names
             )
             if isinstance(operation.populate, Stub):
                 operation.populate = replace(operation.populate, source_fields=names)
 
 
 def get_row_fields(
-    from_state: ProjectState,
+    state: ProjectState,
     operations: Sequence[tuple[str, Operation]],
     app_label: str,
-    backfill: Operation,
+    backfill: Backfill,
 ) -> tuple[str, ...]:
     """Return the names of the fields that a row has when `backfill` runs."""
-    assert isinstance(backfill, BACKFILLS)
-    state = from_state.clone()
     for label, operation in operations:
         if operation is backfill:
             break

@@ -8,7 +8,6 @@ from django.db.migrations import Migration
 from django.db.migrations.operations import AddField
 
 from safefield.authoring.columns import get_column
-from safefield.authoring.migration_file import get_backfills
 from safefield.operations import BACKFILLS, AlterFieldWithBackfill
 
 Changes = Mapping[str, Sequence[Migration]]
@@ -26,11 +25,9 @@ def describe_deployment(changes: Changes) -> Iterator[str]:
     for migrations in early.values():
         yield from _describe_defaults(migrations)
     steps = [
-        *(
-            f"  1. manage.py migrate {migrations[-1].app_label} {migrations[-1].name}"
-            for migrations in early.values()
-            if migrations
-        )
+        f"  1. manage.py migrate {migrations[-1].app_label} {migrations[-1].name}"
+        for migrations in early.values()
+        if migrations
     ]
     number = 2 if steps else 1
     steps += [
@@ -50,21 +47,18 @@ def find_late(changes: Changes) -> set[Migration]:
     late: set[Migration] = set()
     names: set[tuple[str, str]] = set()
     waiting = [each for migrations in changes.values() for each in migrations]
-    found = [each for each in waiting if _refuses(each)]
+    found = [
+        each
+        for each in waiting
+        # It refuses what the old code may write.
+        if any(isinstance(o, AlterFieldWithBackfill) for o in each.operations)
+    ]
     while found:
         late.update(found)
         names |= {(each.app_label, each.name) for each in found}
         waiting = [each for each in waiting if each not in late]
         found = [each for each in waiting if not names.isdisjoint(each.dependencies)]
     return late
-
-
-def _refuses(migration: Migration) -> bool:
-    """Return whether the old code may write what is refused from then on."""
-    return any(
-        isinstance(operation, AlterFieldWithBackfill)
-        for operation in get_backfills(migration)
-    )
 
 
 def _describe_defaults(migrations: Sequence[Migration]) -> Iterator[str]:

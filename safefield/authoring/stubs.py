@@ -91,12 +91,13 @@ class Stub:
             names = ", ".join(self.source_fields)
             docstring += ["", f"Fields to build it from: {names}."]
         docstring += self.notes
-        lines = _render_signature(self.__name__, self._argument)
+        lines = _fold(f"def {self.__name__}(", self._argument, "):", comma=",")
         lines += [f'{_INDENT}"""', *_wrap(docstring), f'{_INDENT}"""']
         if self.returns_now:
             lines.append(f"{_INDENT}return timezone.now()")
         else:
-            lines += _render_raise(self._reminder)
+            start = f"{_INDENT}raise NotImplementedError("
+            lines += _fold(start, f'"{self._reminder}"', ")")
         return "\n".join(lines)
 
 
@@ -118,11 +119,8 @@ class ImportedStub(Stub):
         # `import` takes no name that starts with a digit. The file goes when it is
         # squashed; each row has its value by then.
         module = f'".{self.home.name}", __package__'
-        function = f"{self.__name__} = importlib.import_module("
-        lines = [f"{_INDENT}{function}{module}).{self.__name__}"]
-        if len(lines[0]) > CODE_COLUMNS:
-            lines = [f"{_INDENT}{function}", f"{_INDENT * 2}{module}"]
-            lines.append(f"{_INDENT}).{self.__name__}")
+        start = f"{_INDENT}{self.__name__} = importlib.import_module("
+        lines = _fold(start, module, f").{self.__name__}")
         comment = f"except ModuleNotFoundError:  # {self.home.name} is squashed."
         if len(comment) > CODE_COLUMNS:
             comment = "except ModuleNotFoundError:  # It is squashed."
@@ -148,22 +146,12 @@ def _identifier(name: str) -> str:
     return re.sub(r"\W", "_", name)
 
 
-def _render_signature(name: str, argument: str) -> list[str]:
-    line = f"def {name}({argument}):"
-    if len(line) <= CODE_COLUMNS:
-        return [line]
-    return [f"def {name}(", f"{_INDENT}{argument},", "):"]
-
-
-def _render_raise(reminder: str) -> list[str]:
-    line = f'{_INDENT}raise NotImplementedError("{reminder}")'
-    if len(line) <= CODE_COLUMNS:
-        return [line]
-    return [
-        f"{_INDENT}raise NotImplementedError(",
-        f'{_INDENT * 2}"{reminder}"',
-        f"{_INDENT})",
-    ]
+def _fold(start: str, middle: str, end: str, *, comma: str = "") -> list[str]:
+    """Return one line, or three where that is too long, as black does."""
+    if len(start + middle + end) <= CODE_COLUMNS:
+        return [start + middle + end]
+    indent = start[: len(start) - len(start.lstrip())]
+    return [start, f"{indent}{_INDENT}{middle}{comma}", f"{indent}{end}"]
 
 
 def _wrap(paragraphs: list[str]) -> list[str]:

@@ -632,20 +632,20 @@ SLUG = """\
 REPORT = """\
 Next: write populate_movie_slug() in films/migrations/0002_movie_slug.py, then run \
 migrate.
-Constraint one has a condition, so migrate looks for no duplicates in it: rows that \
+Duplicates in constraint one are not looked for, because it has a condition: rows that \
 break it stop the migration that adds it.
-Constraint two has expressions, so migrate looks for no duplicates in it: rows that \
+Duplicates in constraint two are not looked for, because it has expressions: rows that \
 break it stop the migration that adds it.
-Constraint three has other fields than unique_with, so migrate looks for no duplicates \
-in it: rows that break it stop the migration that adds it.
-Constraint four takes NULL for equal to NULL, so migrate looks for no duplicates in \
-it: rows that break it stop the migration that adds it.
+Duplicates in constraint three are not looked for, because it has other fields than \
+unique_with: rows that break it stop the migration that adds it.
+Duplicates in constraint four are not looked for, because it takes NULL for equal to \
+NULL: rows that break it stop the migration that adds it.
 """
 
 LOCKS = """\
 On PostgreSQL others wait while it builds constraint four, constraint one, constraint \
-three, constraint two, index five, unique_together of movie, which takes long for a \
-large table. In place of AddIndex, AddIndexConcurrently of \
+three, constraint two, index five, unique_together (slug, year), which takes long for \
+a large table. In place of AddIndex, AddIndexConcurrently of \
 django.contrib.postgres.operations lets them go on, in a migration with atomic = False.
 """
 
