@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 
 from tests.support import rooms
 
@@ -30,6 +31,33 @@ def test_contributing_has_the_picture() -> None:
     text = (rooms.ROOT / "CONTRIBUTING.md").read_text()
 
     assert f"```text\n{rooms.draw()}\n```" in text
+
+
+def test_contributing_names_what_is_there() -> None:
+    """Fails if a file or a function of the package has another name by now."""
+    text = (rooms.ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    section = text.partition("## The rooms")[2].partition("## The databases")[0]
+    sources = {
+        f"/{path.relative_to(rooms.ROOT).as_posix()}": path.read_text(encoding="utf-8")
+        for folder in ("safefield", "tests")
+        for path in (rooms.ROOT / folder).rglob("*.py")
+    }
+    # Such as `TableWalk.run()` in `filling/table_walk.py`.
+    functions = re.findall(r"`(?:(\w+)\.)?(\w+)\(\)` in `([\w/]+\.py)`", section)
+
+    missing = [
+        name
+        for name in set(re.findall(r"`([\w/]+\.py)`", section))
+        if not any(path.endswith(f"/{name}") for path in sources)
+    ]
+    wrong = [
+        (owner, name, file)
+        for owner, name, file in functions
+        if f"def {name}(" not in (source := sources[f"/safefield/{file}"])
+        or (owner and f"class {owner}" not in source)
+    ]
+
+    assert (missing, wrong, len(functions)) == ([], [], 10)
 
 
 def test_few_frames_lie_between_an_operation_and_populate() -> None:
