@@ -1,12 +1,4 @@
-"""
-The settings of safefield: one optional dict, SAFEFIELD.
-
-| key | unit | default | what it does, and why |
-|---|---|---|---|
-| PAUSE_RATIO | seconds of pause per second of work | 0.0 | After each committed batch, sleep for this many times as long as the batch took. For those who must spare replicas or a loaded server; 0 is fastest. |
-| SHOW_VALUES | – | True | Show values, shortened, and the SQL of blocking sessions in messages. False where logs must not hold data. |
-| TWO_PHASE | – | False | `makemigrations` writes two migrations for a new required field, as with `--two-phase`: the first adds and fills the column, the second, to run when the new code is live, makes it required. For sites where old code goes on inserting while the new one is deployed. |
-"""  # noqa: E501 - a table row is one line
+"""The settings of safefield: one optional dict, SAFEFIELD."""
 
 from __future__ import annotations
 
@@ -20,17 +12,18 @@ from django.core.exceptions import ImproperlyConfigured
 
 @dataclass(frozen=True)
 class Configuration:
-    """
-    The settings, checked, each with its default.
+    """The settings, checked, each with its default."""
 
-    Args:
-        PAUSE_RATIO (float): Seconds of pause per second of work, at least 0.
-        SHOW_VALUES (bool): Whether messages show values.
-        TWO_PHASE (bool): Whether makemigrations writes two migrations.
-    """
-
+    #: Seconds of pause per second of work: after each committed batch, sleep for this
+    #: many times as long as the batch took. For those who must spare replicas or a
+    #: loaded server; 0 is fastest.
     PAUSE_RATIO: float = 0.0
+    #: Whether messages show values, shortened, and the SQL of blocking sessions. False
+    #: where logs must not hold data.
     SHOW_VALUES: bool = True
+    #: Whether makemigrations writes two migrations for a new required field, as with
+    #: --two-phase. For sites where old code goes on inserting while the new one is
+    #: deployed.
     TWO_PHASE: bool = False
 
     def __post_init__(self) -> None:

@@ -65,14 +65,17 @@ def _find_needed(
 
 
 def _needs(part: Any, other: Any, autodetector: Any) -> bool:
-    dependencies = [
-        autodetector._resolve_dependency(dependency)[0]
-        for operation in part.operations
-        for dependency in operation._auto_deps
-    ]
     return any(
-        autodetector.check_dependency(operation, dependency)
-        for dependency in dependencies
-        if dependency.app_label == other.app_label
-        for operation in other.operations
+        depends(autodetector, operation, other.app_label, needed)
+        for operation in part.operations
+        for needed in other.operations
+    )
+
+
+def depends(autodetector: Any, operation: Any, app_label: str, other: Any) -> bool:
+    """Return whether Django says that an operation needs one of an app."""
+    return any(
+        dependency.app_label == app_label
+        and autodetector.check_dependency(other, dependency)
+        for dependency, _ in map(autodetector._resolve_dependency, operation._auto_deps)
     )

@@ -23,6 +23,7 @@ from django.db.migrations.utils import field_references
 from django.db.models import AutoField, Model
 
 from safefield.authoring.clashes import Models
+from safefield.authoring.dependencies import depends
 from safefield.authoring.nodes import Key, Node
 from safefield.authoring.tables import takes_table
 from safefield.operations import BACKFILLS
@@ -83,12 +84,8 @@ class Needs:
                 ordered_by = model and model.options.get("order_with_respect_to")
                 if ordered_by != node.operation.name:
                     return False
-        return any(
-            dependency.app_label == other.app_label
-            and self.autodetector.check_dependency(other.operation, dependency)
-            for dependency, _ in map(
-                self.autodetector._resolve_dependency, node.operation._auto_deps
-            )
+        return depends(
+            self.autodetector, node.operation, other.app_label, other.operation
         )
 
     def _names_added(self, node: Node) -> bool:
