@@ -223,7 +223,8 @@ def _describe(finding: Finding) -> str:
         if finding.differs:
             example = "; the text is that of the first"
     elif finding.detail:
-        example = f"; for example {finding.detail}"
+        example = ": " if finding.rows == 1 else "; for example "
+        example += finding.detail
     rows = count_rows(finding.rows)
     return f"  {rows}: {reason} ({list_keys(finding.keys, finding.rows)}{example})"
 

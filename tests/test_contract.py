@@ -284,12 +284,12 @@ def test_bad_reverse_then_fixed(history: History) -> None:
         (
             {"select_related": ["studio"]},
             "select_related=('studio',) and prefetch_related=(): Invalid field name(s) "
-            "given in select_related: 'studio'. Choices are: (none)",
+            "given in select_related: 'studio'. Choices are: (none).",
         ),
         (
             {"prefetch_related": ["studio"]},
             "select_related=() and prefetch_related=('studio',): Cannot find 'studio' "
-            "on Movie object, 'studio' is an invalid parameter to prefetch_related()",
+            "on Movie object, 'studio' is an invalid parameter to prefetch_related().",
         ),
     ],
 )
@@ -303,7 +303,7 @@ def test_unknown_relations_change_nothing(
         history.apply(add_slug(**options))
 
     assert str(caught.value) == (
-        f"films.Movie.slug: the rows cannot be read with {reason} Fix these arguments "
-        f"and run migrate again. Nothing was changed."
+        f"films.Movie.slug: the rows cannot be read with {reason} Fix these "
+        f"arguments, then run migrate again. Nothing was changed."
     )
     assert history.describe("Movie") == before

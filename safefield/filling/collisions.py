@@ -113,7 +113,7 @@ class Collisions:
                 bad_rows,
                 f" is to be unique{tell_group(self.plan)}, and some rows could not be "
                 f"given a value of their own",
-                f"{self._tell_rest(bad_rows)} {self.advise()} and run migrate again.",
+                f"{self._tell_rest(bad_rows)} {self.advise()}, then run migrate again.",
             )
 
     def _empty_rows(

@@ -123,15 +123,15 @@ class ExpressionValues:
         return bad_rows if len(bad_rows) == len(keys) else []
 
     def _cannot_compute(self, exc: Exception) -> BackfillError:
-        text = str(exc)
+        text = str(exc).rstrip(".")
         if isinstance(exc, DatabaseError) and not get_configuration().SHOW_VALUES:
             # What it computed from may be in it.
-            text = f"the database raised {type(exc).__name__}."
+            text = f"the database raised {type(exc).__name__}"
         elif not isinstance(exc, (DatabaseError, FieldError)):
             text = f"{type(exc).__name__}: {exc}"
         return self.plan.error(
-            f"{self.plan.title}: {self.plan.source_name} cannot be computed: {text} "
-            f"Fix the expression and run migrate again. Nothing was changed."
+            f"{self.plan.title}: {self.plan.source_name} cannot be computed: {text}. "
+            f"Fix the expression, then run migrate again. Nothing was changed."
         )
 
     def _find_nulls(

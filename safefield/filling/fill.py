@@ -13,7 +13,7 @@ from safefield.filling.collisions import Collisions
 from safefield.filling.expression_values import ExpressionValues
 from safefield.filling.filled import FilledKeys
 from safefield.filling.function_values import FunctionValues
-from safefield.filling.nonvalues import EXPRESSION
+from safefield.filling.nonvalues import EXPRESSION, NONE
 from safefield.filling.preparation import Preparation
 from safefield.filling.problems import find_problems
 from safefield.filling.pursuit import pursue
@@ -166,13 +166,13 @@ class Fill:
     # Rows that go wrong
 
     def _make_useless_error(self, bad_rows: Sequence[BadRow]) -> BackfillError:
-        source = self.plan.source_name
+        source, rows = self.plan.source_name, len(bad_rows)
+        tried = {1: "the row", 2: "both rows"}.get(rows, f"all {rows} rows")
         return make_bad_rows_error(
             self.plan,
             bad_rows,
-            f" cannot be filled. {source} failed for each of the first rows, on which "
-            f"it was tried",
-            f"Nothing was changed. {self._advise(bad_rows)} and run migrate again.",
+            f" cannot be filled. {source} failed for {tried} it was tried on",
+            f"Nothing was changed. {self._advise(bad_rows)}, then run migrate again.",
         )
 
     def _refuse(self, walked: Walked) -> None:
@@ -189,25 +189,33 @@ class Fill:
             if self.schema.commits
             else "Nothing was changed."
         )
+        others, advice_on_others = self._find_others()
+        # Each piece of advice once: all may be about the same function.
+        pieces = dict.fromkeys([self._advise(walked.bad_rows), *advice_on_others])
+        advice = ". ".join(pieces)
         raise make_bad_rows_error(
             self.plan,
             walked.bad_rows,
             " could not be filled in some rows",
-            f"{kept} {self._advise(walked.bad_rows)} and run migrate again.",
-            self._find_others(),
+            f"{kept} {advice}, then run migrate again.",
+            others,
         )
 
-    def _find_others(self) -> list[Finding]:
+    def _find_others(self) -> tuple[list[Finding], list[str]]:
         """
         Return what the constraints will say of the rows that were filled.
 
         These are empty again, so that they are not in the way of the next run.
+
+        Returns:
+            tuple[list[Finding], list[str]]: The rows, and what to do about them.
         """
         if self.collisions is not None:
             # Rows that collide are not told, but renumbered.
-            return []
+            return [], []
         problems = find_problems(self.plan, self.schema, self.filled, is_filled=False)
-        return tell(self.plan, self.schema, problems, self.filled)[0]
+        findings, _, advice = tell(self.plan, self.schema, problems, self.filled)
+        return findings, advice
 
     def _advise(self, bad_rows: Sequence[BadRow]) -> str:
         """Return what to do about the bad rows."""
@@ -227,7 +235,9 @@ def advise(source: str, bad_rows: Sequence[BadRow]) -> str:
     if all(row.reason.startswith(BY_THE_DATABASE) for row in bad_rows):
         return "Remove the cause"
     if all(row.reason.endswith(EXPRESSION) for row in bad_rows):
-        return f"Give the expression itself as populate, in place of {source},"
+        return f"Give the expression itself as populate, in place of {source}"
     if all(row.reason.endswith(NOT_DEPENDED_ON) for row in bad_rows):
         return "Add a migration of that app to the dependencies of this migration"
+    if source.endswith("()") and all(row.reason.endswith(NONE) for row in bad_rows):
+        return f"Fix {source} (is a return missing?)"
     return f"Fix {source}"

@@ -119,8 +119,8 @@ class FunctionValues:
             raise self.plan.error(
                 f"{self.plan.title}: the rows cannot be read with select_related="
                 f"{self.plan.select_related!r} and prefetch_related="
-                f"{self.plan.prefetch_related!r}: {exc} Fix these arguments and run "
-                f"migrate again. Nothing was changed."
+                f"{self.plan.prefetch_related!r}: {str(exc).rstrip('.')}. Fix these "
+                f"arguments, then run migrate again. Nothing was changed."
             ) from exc
 
     @contextmanager

@@ -251,7 +251,7 @@ def make_refusal(plan: Plan, exc: DatabaseError) -> BackfillError:
         text += f" ({detail})" if detail else ""
         advice = (
             "Drop what needs the column in a migration before this one, create it "
-            "again in one behind it, then run migrate again."
+            "again in one after it, then run migrate again."
         )
     elif not get_configuration().SHOW_VALUES:
         # It may have a value in it.

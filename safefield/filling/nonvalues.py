@@ -18,6 +18,9 @@ from django.db.models.manager import BaseManager
 #: What is said of an expression: whatever function gave it, it is no value.
 EXPRESSION = "it is an expression, which only the database can compute"
 
+#: What is said of None in a required field.
+NONE = "it is None, and the field is required"
+
 #: Types whose objects are values and nothing else, the subclasses left out.
 PLAIN_TYPES = {
     *(bool, bytes, dict, float, int, list, set, str, tuple),

@@ -97,7 +97,7 @@ class Reversal:
             self.plan,
             walked.bad_rows,
             " could not be reversed in some rows",
-            f"{kept} Fix {self.source} and run migrate again.",
+            f"{kept} Fix {self.source}, then run migrate again.",
         )
 
     @contextmanager

@@ -26,6 +26,7 @@ from safefield.backends import get_backend
 from safefield.exceptions import BadValue
 from safefield.fields import AnyField
 from safefield.filling.acceptance import get_acceptor
+from safefield.filling.nonvalues import NONE
 from safefield.filling.strictness import get_type_check, get_value_check, is_djangos
 
 
@@ -104,7 +105,7 @@ class Values:
         if value is None:
             if field.null:
                 return None
-            raise BadValue("it is None, and the field is required")
+            raise BadValue(NONE)
         if isinstance(field, JSONField) and is_json(value):
             # JSON null, which Field.clean() would take for NULL.
             return value

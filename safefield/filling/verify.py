@@ -10,11 +10,12 @@ from django.db.models import QuerySet
 
 from safefield.backends import get_backend
 from safefield.backends.base.schema import Schema
+from safefield.conf import get_configuration
 from safefield.fields import NULL
 from safefield.filling.problems import Problem, find_problems
 from safefield.filling.rows import Found, lock_rows, read_values
 from safefield.plan import Plan
-from safefield.reports import MAX_BAD_ROWS, Finding, make_error
+from safefield.reports import MAX_BAD_ROWS, Finding, make_error, shorten
 
 #: Internal types of fields whose texts safefield.numbered can number.
 NUMBERED_TYPES = {"CharField", "SlugField", "TextField"}
@@ -56,22 +57,26 @@ def verify(
     if plan.unique_with and schema.commits and (plan.old_field is None or filled):
         # Rows that came behind the last look may be found when it is required.
         schema.relax()
-    findings, advice = tell(plan, schema, problems, filled)
+    findings, kept, advice = tell(plan, schema, problems, filled)
     # None if others have changed the rows since.
     if findings:
         raise make_error(
-            plan, " has values that its constraints would refuse", findings, advice
+            plan,
+            " has values that its constraints would refuse",
+            findings,
+            f"{kept} {'. '.join(advice)}, then run migrate again.",
         )
 
 
 def tell(
     plan: Plan, schema: Schema, problems: Sequence[Problem], filled: Collection[Any]
-) -> tuple[list[Finding], str]:
+) -> tuple[list[Finding], str, list[str]]:
     """
     Return what to say of rows that would be refused, and empty those that were filled.
 
     Returns:
-        tuple[list[Finding], str]: The rows, and what to do next.
+        tuple[list[Finding], str, list[str]]: The rows, what became of them, and
+            what to do about them.
     """
     findings: list[Finding] = []
     is_new = plan.old_field is None
@@ -83,7 +88,7 @@ def tell(
         emptied: list[Found] = []
         for found in problem.read():
             is_ours = is_new or found[0] in filled
-            (ours if is_ours else theirs).add(found[0])
+            (ours if is_ours else theirs).add(*found)
             if is_ours and schema.commits:
                 emptied.append(found)
             if len(emptied) == EMPTIED_ROWS:
@@ -102,7 +107,7 @@ def tell(
         )
     advice = [_advice(plan, is_ours=True)] if has_ours else []
     advice += [_advice(plan, is_ours=False)] if has_theirs else []
-    return findings, f"{kept} {'. '.join(advice)}, then run migrate again."
+    return findings, kept, advice
 
 
 class _Tally:
@@ -112,14 +117,18 @@ class _Tally:
         self.reason = reason
         self.rows = 0
         self.keys: list[Any] = []
+        self.detail = ""
 
-    def add(self, key: Any) -> None:
+    def add(self, key: Any, value: Any) -> None:
+        # The reason itself says of no value, and of an empty text, what was found.
+        if not self.rows and not (value is None or value == ""):
+            self.detail = shorten(value) if get_configuration().SHOW_VALUES else ""
         self.rows += 1
         if len(self.keys) < MAX_BAD_ROWS:
             self.keys.append(key)
 
     def finding(self) -> Finding:
-        return Finding(self.reason, self.rows, self.keys)
+        return Finding(self.reason, self.rows, self.keys, self.detail)
 
 
 def empty_rows(plan: Plan, schema: Schema, found: Sequence[Found]) -> None:

@@ -218,7 +218,7 @@ class Supply:
             raise SafefieldError(
                 f"{self.plan.title} cannot be rehearsed: {change.migration} runs "
                 f"before it and takes away a key: {operation.describe()}. If {source} "
-                f"reads rows by it, move that operation behind the backfill. If not, "
+                f"reads rows by it, move that operation after the backfill. If not, "
                 f"apply it first."
             )
 

@@ -1468,7 +1468,7 @@ def test_app_that_the_migration_does_not_depend_on(tmp_path: Path) -> None:
     site.succeed("makemigrations")
     head = (
         "BackfillError: films.Movie.code cannot be filled. populate_movie_code() "
-        "failed for each of the first rows, on which it was tried:\n  1 row: "
+        "failed for the row it was tried on:\n  1 row: "
         "populate_movie_code() "
     )
     name = "films/migrations/0002_movie_code.py"
@@ -1492,7 +1492,9 @@ def test_app_that_the_migration_does_not_depend_on(tmp_path: Path) -> None:
 
         result = site.manage("migrate", "films")
 
-        text = f"{head}{reason}\nNothing was changed. {advice} and run migrate again.\n"
+        text = (
+            f"{head}{reason}\nNothing was changed. {advice}, then run migrate again.\n"
+        )
         assert (result.code, result.err) == (1, text)
 
 

@@ -528,8 +528,8 @@ def test_second_phase_survives_a_squash_of_the_first(site: Site) -> None:
         "BackfillError: films.Movie.slug could not be filled in some rows:\n"
         "  1 row: the missing populate of films.Movie.slug gave a bad value: it is "
         "None, and the field is required (pk 1)\n"
-        "Nothing was changed. Fix the missing populate of films.Movie.slug and run "
-        "migrate again.\n"
+        "Nothing was changed. Fix the missing populate of films.Movie.slug, then "
+        "run migrate again.\n"
     )
     assert done == ("", "", 0)
     assert site.manage("makemigrations", "--check").out == "No changes detected\n"

@@ -397,8 +397,8 @@ def test_expression_that_cannot_become_sql(history: History) -> None:
         history.apply(add(number(), Broken("shelf")))
 
     assert str(caught.value) == (
-        "films.Book.extra: Broken(F(shelf)) cannot be computed: KeyError: 'template' "
-        "Fix the expression and run migrate again. Nothing was changed."
+        "films.Book.extra: Broken(F(shelf)) cannot be computed: KeyError: 'template'. "
+        "Fix the expression, then run migrate again. Nothing was changed."
     )
     assert history.describe("Book") == before
 

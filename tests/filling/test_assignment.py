@@ -338,13 +338,13 @@ def test_a_key_beside_it_points_nowhere(alias: str, atomic: bool) -> None:
             "films.Item.label cannot be changed: keys of table films_item point "
             "nowhere:\n  1 row: there is no row in films_studio with the key in "
             "studio_id (pk 4)\nNothing was changed. Fix these keys, or what "
-            "sets them, and run migrate again."
+            "sets them, then run migrate again."
         )
     elif history.connection.vendor == "mysql" or not atomic:
         assert str(caught.value) == (
             "films.Item.label could not be filled in some rows:\n  1 row: the "
             "database refused it: a key points nowhere (FOREIGN KEY) (pk 4)\n"
-            "The other rows keep their values. Fix <lambda>() and run migrate again."
+            "The other rows keep their values. Fix <lambda>(), then run migrate again."
         )
         assert read(history, "studio_id") == [(2,), (2,), (2,), (1,), (2,)]
         return
@@ -352,7 +352,7 @@ def test_a_key_beside_it_points_nowhere(alias: str, atomic: bool) -> None:
         assert str(caught.value) == (
             "films.Item.label could not be filled in some rows:\n  1 row: the "
             "database refused it: a key points nowhere (FOREIGN KEY) (pk 4)\n"
-            "Nothing was changed. Fix <lambda>() and run migrate again."
+            "Nothing was changed. Fix <lambda>(), then run migrate again."
         )
     assert read(history, "studio_id") == [(1,)] * 5
     assert history.describe("Item") == before
@@ -481,10 +481,10 @@ def test_error_of_an_attribute_without_values(sqlite_alias: str) -> None:
         )
 
     assert str(caught.value) == (
-        "films.Item.label cannot be filled. <lambda>() failed for each of the first "
-        "rows, on which it was tried:\n  1 row: <lambda>() gave a bad value: "
+        "films.Item.label cannot be filled. <lambda>() failed for the row "
+        "it was tried on:\n  1 row: <lambda>() gave a bad value: "
         "assigning it raised ValueError (pk 1)\n"
-        "Nothing was changed. Fix <lambda>() and run migrate again."
+        "Nothing was changed. Fix <lambda>(), then run migrate again."
     )
 
 
@@ -492,23 +492,23 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "key": (
         lambda item, value: setattr(item, "id", 77),
         "populate() gave a bad value: assigning it also changes id, which cannot be "
-        "written: it is the primary key (pk 2; for example 'Item 1')",
+        "written: it is the primary key (pk 2: 'Item 1')",
     ),
     "column of a parent": (
         lambda item, value: setattr(item, "base", 7),
         "populate() gave a bad value: assigning it also changes base, which cannot be "
-        "written: it is a column of another table, films_base (pk 2; for example "
+        "written: it is a column of another table, films_base (pk 2: "
         "'Item 1')",
     ),
     "NULL for a required column": (
         lambda item, value: setattr(item, "title", None),
         "populate() gave a bad value: assigning it also sets title: it is None, and "
-        "the field is required (pk 2; for example 'Item 1')",
+        "the field is required (pk 2: 'Item 1')",
     ),
     "too long for another column": (
         lambda item, value: setattr(item, "title", "x" * 30),
         "populate() gave a bad value: assigning it also sets title: Ensure this value "
-        "has at most 20 characters. (pk 2; for example 'Item 1')",
+        "has at most 20 characters. (pk 2: 'Item 1')",
     ),
     "an error": (
         lambda item, value: {}["unit"],
@@ -566,7 +566,7 @@ def test_names_the_row_and_the_column(alias: str, name: str) -> None:
     )
     assert str(caught.value) == (
         f"films.Item.label could not be filled in some rows:\n  1 row: {reason}\n"
-        f"{kept} Fix populate() and run migrate again."
+        f"{kept} Fix populate(), then run migrate again."
     )
     act = lambda item, value: None  # noqa: E731
     history.apply(operation)

@@ -591,15 +591,17 @@ def test_bad_value(history: History, case: str) -> None:
         history.apply(operation)
 
     commits = history.connection.vendor != "sqlite"
-    found = f"; for example {shown}" if shown else ""
+    found = f": {shown}" if shown else ""
     kept = "The other rows keep their values." if commits else "Nothing was changed."
     advice = "Fix value_of()"
     if reason.startswith("it is an expression"):
-        advice = "Give the expression itself as populate, in place of value_of(),"
+        advice = "Give the expression itself as populate, in place of value_of()"
+    elif reason.endswith("it is None, and the field is required"):
+        advice += " (is a return missing?)"
     assert str(caught.value) == (
         f"films.Movie.extra could not be filled in some rows:\n"
         f"  1 row: value_of() gave a bad value: {reason} (pk 2{found})\n"
-        f"{kept} {advice} and run migrate again."
+        f"{kept} {advice}, then run migrate again."
     )
     assert caught.value.rows == [
         BadRow(2, f"value_of() gave a bad value: {reason}", shown)

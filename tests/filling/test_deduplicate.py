@@ -542,7 +542,7 @@ def test_row_without_a_good_answer_is_asked_again(alias: str, kept: bool) -> Non
         "their own:\n"
         "  2 rows: refuse() gave a bad value: Enter a valid “slug” consisting of "
         "letters, numbers, underscores or hyphens. (pk 3, 5)\n"
-        f"{rest} Fix refuse() and run migrate again."
+        f"{rest} Fix refuse(), then run migrate again."
     )
     asked.clear()
     run("fixed", safefield.numbered)
@@ -602,7 +602,7 @@ def test_number_that_does_not_fit(history: History) -> None:
         "their own:\n"
         "  1 row: numbered() gave a bad value: -2 alone is longer than the field's "
         "max_length of 1 (pk 3)\n"
-        f"{kept} Write a function of your own as deduplicate and run migrate again."
+        f"{kept} Write a function of your own as deduplicate, then run migrate again."
     )
 
 
@@ -666,7 +666,7 @@ def test_expression_is_no_answer(history: History) -> None:
         "their own:\n"
         "  1 row: <lambda>() gave a bad value: it is an expression, which only the "
         "database can compute (pk 3)\n"
-        f"{kept} Fix <lambda>() and run migrate again."
+        f"{kept} Fix <lambda>(), then run migrate again."
     )
 
 

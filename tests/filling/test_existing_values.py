@@ -152,7 +152,7 @@ def test_rows_that_shared_a_value_before(history: History) -> None:
     assert str(error) == (
         "films.Movie.genre has values that its constraints would refuse:\n"
         "  1 row: an earlier row has the same value, and the field is unique, and this "
-        "value was there before (pk 2)\n"
+        "value was there before (pk 2: 'drama')\n"
         f"{kept} Correct the values that were there before, or add "
         "deduplicate=safefield.numbered to the operation, then run migrate again."
     )
@@ -311,7 +311,7 @@ def test_dangling_keys_that_were_there_before(history: History) -> None:
     assert str(error) == (
         "films.Movie.sequel has values that its constraints would refuse:\n"
         "  1 row: there is no films.Movie with this key, and this value was there "
-        "before (pk 1)\n"
+        "before (pk 1: 99)\n"
         f"{kept} Correct the values that were there before, then run migrate again."
     )
 

@@ -182,10 +182,10 @@ def test_null_in_all_rows_is_refused_before_any_change(history: History) -> None
 
     assert str(error) == (
         "films.Book.extra cannot be filled. NullIf(F(title), F(title)) failed for "
-        "each of the first rows, on which it was tried:\n"
+        "all 5 rows it was tried on:\n"
         "  5 rows: NullIf(F(title), F(title)) gave no value (NULL) (pk "
         f"{', '.join(map(str, get_keys(history)[:5]))})\n"
-        "Nothing was changed. Fix NullIf(F(title), F(title)) and run migrate again."
+        "Nothing was changed. Fix NullIf(F(title), F(title)), then run migrate again."
     )
     assert not is_filled_in_part(history)
 

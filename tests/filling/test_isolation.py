@@ -136,11 +136,11 @@ def test_statement_that_commits(mysql_alias: str) -> None:
         history.apply(adding(populate))
 
     message = (
-        "films.Movie.label cannot be filled. populate() failed for each of the first "
-        "rows, on which it was tried:\n"
+        "films.Movie.label cannot be filled. populate() failed for both rows it "
+        "was tried on:\n"
         "  2 rows: populate() raised NotSupportedError: CREATE TABLE ends the "
         "transaction and cannot be undone (pk 1, 2)\n"
-        "Nothing was changed. Fix populate() and run migrate again."
+        "Nothing was changed. Fix populate(), then run migrate again."
     )
     assert str(rehearsal.error) == message
     assert str(caught.value) == message

@@ -389,7 +389,7 @@ def test_something_needs_the_column(
     assert str(caught.value) == (
         "films.Movie.code cannot be altered: the database refused the new definition "
         f"of column code. It said: {named}. Drop what needs the column in a migration "
-        "before this one, create it again in one behind it, then run migrate again. No "
+        "before this one, create it again in one after it, then run migrate again. No "
         "value was changed."
     )
     assert (history.describe("Movie"), read(history)) == before

@@ -18,7 +18,7 @@ ID = ("id", models.BigAutoField(primary_key=True))
 MESSAGE = (
     "films.Movie.code cannot be altered: in its new type, varchar(5), values would not "
     "be the same:\n"
-    "  1 row: the value would be another (pk 2; for example 'far too long' would "
+    "  1 row: the value would be another (pk 2: 'far too long' would "
     "become 'far t')\n"
     "Nothing was changed. Change these values or the type of the field, then run "
     "migrate again."

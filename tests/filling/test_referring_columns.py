@@ -201,7 +201,7 @@ def test_key_that_no_model_has(mysql_alias: str) -> None:
     assert str(caught.value) == (
         "films.Studio.code cannot be altered: foreign keys that no model has refer to "
         "column code: stranger.code (theirs). Drop them in a migration before this "
-        "one, and make them again in one behind it, then run migrate again. Nothing "
+        "one, and make them again in one after it, then run migrate again. Nothing "
         "was changed."
     )
     assert (describe(history), list_keys(history)) == before

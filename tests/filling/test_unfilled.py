@@ -108,7 +108,7 @@ def test_trigger_or_rule(history: History, way: int, key: int, null: bool) -> No
     )
     if commits or null or key == 1 or (history.connection.vendor, way) in COUNTED:
         assert {row.reason for row in caught.value.rows} == {UNKEPT}
-        assert str(caught.value).endswith("Remove the cause and run migrate again.")
+        assert str(caught.value).endswith("Remove the cause, then run migrate again.")
     else:
         assert {row.reason for row in caught.value.rows} == {"there is no value"}
 

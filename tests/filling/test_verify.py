@@ -50,7 +50,7 @@ def test_duplicates_then_fixed(history: History) -> None:
     assert str(caught.value) == (
         "films.Movie.slug has values that its constraints would refuse:\n"
         "  5 rows: an earlier row has the same value, and the field is unique "
-        "(pk 2, 3, 5, 6, 7)\n"
+        "(pk 2, 3, 5, 6, 7; for example 'd0')\n"
         f"{kept} Make populate_by_decade() give each row its own value, or add "
         "deduplicate=safefield.numbered to the operation, then run migrate again."
     )
@@ -105,7 +105,8 @@ def test_all_reasons_are_in_one_error(history: History) -> None:
     assert str(caught.value).splitlines()[1:-1] == [
         "  1 row: the value is an empty text, and the field is required: if it is "
         "meant, add allow_blank=True to the operation (pk 3)",
-        "  1 row: an earlier row has the same value, and the field is unique (pk 2)",
+        "  1 row: an earlier row has the same value, and the field is unique "
+        "(pk 2: 'same')",
     ]
 
 
@@ -135,7 +136,7 @@ def test_key_that_points_nowhere(history: History) -> None:
     assert [row.pk for row in caught.value.rows] == [7]
     if not is_checked_at_once:
         assert (
-            "  1 row: there is no films.Studio with this key (pk 7)"
+            "  1 row: there is no films.Studio with this key (pk 7: 99)"
             in str(caught.value).splitlines()
         )
 
@@ -179,8 +180,9 @@ def test_check_constraint_that_names_the_field(history: History) -> None:
         )
 
     assert str(caught.value).split("\n")[1:-1] == [
-        "  3 rows: the check constraint rank_from_3 is broken (pk 1, 2, 3)",
-        "  1 row: the check constraint rank_up_to_most is broken (pk 7)",
+        "  3 rows: the check constraint rank_from_3 is broken "
+        "(pk 1, 2, 3; for example 0)",
+        "  1 row: the check constraint rank_up_to_most is broken (pk 7: 6)",
     ]
     assert [row.pk for row in caught.value.rows] == [1, 2, 3, 7]
     ranks = values(history, "rank")
@@ -240,7 +242,10 @@ def test_films_with_short_slugs_are_told_in_one_error(alias: str) -> None:
         "characters.",
         "  3,182 rows: an earlier row has the same value, and the field is unique",
     ]
-    assert advice.endswith("Fix slug_of_title() and run migrate again.")
+    assert advice.endswith(
+        " Fix slug_of_title(). Make slug_of_title() give each row its own value, or "
+        "add deduplicate=safefield.numbered to the operation, then run migrate again."
+    )
     assert len(caught.value.rows) == 1_000
     assert read_films(history) == before[1]
 

@@ -308,7 +308,7 @@ def test_command_that_fails(site: Site) -> None:
         "migrate would report:\n"
         "  films.Movie.slug has values that its constraints would refuse:\n"
         "    1 row: an earlier row has the same value, and the field is unique "
-        "(pk 3)\n"
+        "(pk 3: 'dune')\n"
         "  Nothing was changed. Make populate_movie_slug() give each row its own "
         "value, or add deduplicate=safefield.numbered to the operation, then run "
         "migrate again.\n"

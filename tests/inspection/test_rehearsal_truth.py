@@ -116,7 +116,7 @@ def test_constraint_that_django_does_not_know(history: History) -> None:
         "films.Movie.slug could not be filled in some rows:\n"
         "  1 row: the database refused it: a value is there twice (UNIQUE) "
         "(pk 3)\n"
-        "Nothing was changed. Fix title_of() and run migrate again."
+        "Nothing was changed. Fix title_of(), then run migrate again."
     )
 
 
@@ -326,7 +326,7 @@ def test_character_set(mysql_alias: str, is_there: bool) -> None:
         "films.Movie.label could not be filled in some rows:\n"
         "  2 rows: the database refused it: a value is not of the column's type "
         "(pk 1, 2)\n"
-        "Nothing was changed. Fix <lambda>() and run migrate again."
+        "Nothing was changed. Fix <lambda>(), then run migrate again."
     )
 
 
@@ -554,7 +554,7 @@ def test_a_key_that_goes_before(history: History) -> None:
     assert str(caught.value) == (
         "films.Place.food cannot be rehearsed: films.0002_test runs before it and "
         "takes away a key: Remove field place_ptr from restaurant. If food_of() reads "
-        "rows by it, move that operation behind the backfill. If not, apply it first."
+        "rows by it, move that operation after the backfill. If not, apply it first."
     )
 
 

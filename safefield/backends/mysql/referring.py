@@ -95,7 +95,7 @@ class Referring:
         raise self.plan.error(
             f"{self.plan.title} cannot be altered: foreign keys that no model has "
             f"refer to column {self.plan.field.column}: {names}. Drop them in a "
-            f"migration before this one, and make them again in one behind it, then "
+            f"migration before this one, and make them again in one after it, then "
             f"run migrate again. Nothing was changed."
         )
 

@@ -124,8 +124,8 @@ def refuse_dangling_keys(connection: Any, plan: Plan) -> None:
             plan,
             f" cannot be changed: keys of table {name} point nowhere",
             group_rows(bad_rows),
-            "Nothing was changed. Fix these keys, or what sets them, and run migrate "
-            "again.",
+            "Nothing was changed. Fix these keys, or what sets them, then run "
+            "migrate again.",
             bad_rows[:MAX_BAD_ROWS],
         )
 
