@@ -234,7 +234,10 @@ class _Watch:
         fetch_mode: Any = None,
     ) -> Model:
         if self._is_plain:
-            row, _ = make_instance(self.model, alias, fetch_mode, names, values, True)
+            has_setters = not self._looking.isdisjoint(names)
+            row, _ = make_instance(
+                self.model, alias, fetch_mode, names, values, has_setters
+            )
         else:
             options = {} if fetch_mode is None else {"fetch_mode": fetch_mode}
             row = Model.from_db.__func__(self.model, alias, names, values, **options)  # type: ignore[attr-defined] # a classmethod
