@@ -16,6 +16,7 @@ from django.core import serializers
 from django.core.management.color import no_style
 from django.db import connections, migrations, models, transaction
 from django.db.models import QuerySet
+from django.db.models.functions import Upper
 from django.db.models.signals import post_init
 from django.forms.models import model_to_dict
 from django.test.utils import CaptureQueriesContext
@@ -267,12 +268,15 @@ WHOLE: dict[str, Callable[[Any], str]] = {
 }
 
 
+ON_EVERY_DATABASE = ("vars", "fields", "model_to_dict", "copy", "save", "refresh")
+
+
 @pytest.mark.parametrize("begins", [1, LATE])
 @pytest.mark.parametrize("name", WHOLE)
 def test_who_looks_at_a_row_as_a_whole_finds_it_whole(
     alias: str, name: str, begins: int
 ) -> None:
-    if alias != "default" and name not in ("vars", "save", "copy"):
+    if alias != "default" and name not in ON_EVERY_DATABASE:
         pytest.skip("no database has a part in it")
     history = History(alias)
     history.apply(STUDIO, MOVIE)
@@ -300,6 +304,22 @@ def test_who_looks_at_a_row_as_a_whole_finds_it_whole(
         assert found.keys() == expected.keys()
     else:
         assert found == expected
+
+
+@pytest.mark.parametrize(
+    "name", ["vars", "getattr", "fields", "model_to_dict", "serialize", "copy"]
+)
+def test_who_looks_at_rows_as_a_whole_late_loads_each_column_once(
+    history: History, name: str
+) -> None:
+    with record_reads(history) as reads:
+        fill(history, lambda row: WHOLE[name](row) if row.id >= LATE else row.title)
+
+    loads = [names for names in reads if not {"id", "title"} <= set(names)]
+    columns = [column for names in loads for column in names]
+    assert len(columns) == len(set(columns))
+    # auto_now is not editable.
+    assert {*reads[-1], "seen"} == set(COLUMNS)
 
 
 def test_joined_rows_have_what_the_function_looks_at(history: History) -> None:
@@ -495,6 +515,31 @@ def test_reverse_reads_what_it_looks_at(history: History) -> None:
     assert ["id", "studio_id", "slug"] in reads
 
 
+@pytest.mark.parametrize(
+    "name", ["vars", "fields", "model_to_dict", "copy", "refresh", "serialize"]
+)
+def test_reverse_that_looks_at_a_row_as_a_whole_finds_it_whole(
+    history: History, name: str
+) -> None:
+    def look(row: Any) -> str:
+        return WHOLE[name](row) if row.id >= LATE else str(row.slug)
+
+    history.apply(
+        AddFieldWithBackfill(
+            "Movie",
+            "slug",
+            models.TextField(),
+            lambda row: f"Slug {row.id}",
+            lambda row: {"body": look(row)},
+        )
+    )
+    expected = compute_all(history, look)
+
+    history.unapply()
+
+    assert dict(history.rows("Movie").values_list("pk", "body")) == expected
+
+
 def test_deduplicate_may_look_at_other_columns(history: History) -> None:
     def number(row: Any, value: str, n: int) -> str:
         return f"{value} {row.body} {n}"
@@ -679,3 +724,107 @@ def test_json_of_all_columns_is_the_same_text(history: History) -> None:
     expected = compute_all(history, populate)
 
     assert fill(history, populate) == expected
+
+
+#: Columns that are more than their value, and what a function makes of them.
+SPECIAL: dict[str, tuple[Callable[[], Any], Callable[[Any], str]]] = {
+    "file": (
+        lambda: models.FileField(upload_to="posters"),
+        lambda row: f"{row.extra.name} {row.extra.url} {row.extra.instance is row}",
+    ),
+    "image": (
+        lambda: models.ImageField(upload_to="posters"),
+        lambda row: f"{row.extra!r} {bool(row.extra)}",
+    ),
+    "generated": (
+        lambda: models.GeneratedField(
+            expression=Upper("title"),
+            output_field=models.CharField(max_length=20),
+            db_persist=True,
+        ),
+        lambda row: f"{row.extra} {row.title}",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", SPECIAL)
+def test_columns_that_are_more_than_their_value(alias: str, kind: str) -> None:
+    make_field, look = SPECIAL[kind]
+    history = History(alias)
+    history.apply(
+        migrations.CreateModel(
+            "Movie",
+            [
+                ("id", models.BigAutoField(primary_key=True)),
+                ("title", models.CharField(max_length=20)),
+                ("body", models.TextField()),
+                ("extra", make_field()),
+            ],
+        )
+    )
+    given = {} if kind == "generated" else {"extra": "posters/one.png"}
+    history.rows("Movie").bulk_create(
+        history.model("Movie")(title=f"Film {number}", body="long", **given)
+        for number in range(ROWS)
+    )
+
+    def populate(row: Any) -> str:
+        return look(row) if row.id >= LATE else str(row.title)
+
+    expected = compute_all(history, populate)
+
+    with record_reads(history) as reads:
+        found = fill(history, populate)
+
+    assert found == expected
+    assert sum("id" not in names for names in reads) <= 1
+    if kind == "generated":
+        assert reads[-1] == ["id", "title", "extra"]
+
+
+def test_a_generic_relation_is_followed_by_hand(history: History) -> None:
+    history.apply(
+        migrations.CreateModel(
+            "Kind",
+            [
+                ("id", models.BigAutoField(primary_key=True)),
+                ("model", models.CharField(max_length=20)),
+            ],
+        ),
+        migrations.CreateModel(
+            "Tag",
+            [
+                ("id", models.BigAutoField(primary_key=True)),
+                ("text", models.TextField()),
+                ("kind", models.ForeignKey("films.Kind", models.CASCADE)),
+                ("object_id", models.PositiveBigIntegerField()),
+            ],
+        ),
+    )
+    for number, name in enumerate(["Movie", "Studio"], 1):
+        history.rows("Kind").create(id=number, model=name)
+    history.rows("Tag").bulk_create(
+        history.model("Tag")(text="long", kind_id=1 + n % 2, object_id=1 + n % 5)
+        for n in range(ROWS)
+    )
+
+    def populate(row: Any, apps: Any) -> str:
+        if row.id < LATE:
+            return "none"
+        model = apps.get_model("films", row.kind.model)
+        target = QuerySet(model, using=row._state.db).get(pk=row.object_id)
+        return f"{row.kind.model} {getattr(target, 'title', '')} {vars(target)['id']}"
+
+    apps = history.state.apps
+    expected = {row.pk: populate(row, apps) for row in history.rows("Tag")}
+
+    with CaptureQueriesContext(history.connection) as queries:
+        history.apply(AddFieldWithBackfill("Tag", "slug", models.TextField(), populate))
+
+    assert dict(history.rows("Tag").values_list("pk", "slug")) == expected
+    loads = [
+        query["sql"]
+        for query in queries.captured_queries
+        if query["sql"].replace("`", '"').startswith('SELECT "films_tag"."object_id"')
+    ]
+    assert len(loads) == 1
