@@ -111,7 +111,7 @@ CONTRACT: list[tuple[Any, str, list[str] | None]] = [
     (type(format_lazy("")), "_proxy____cast", ["self"]),
     # safefield/backends/mysql/writer.py
     (QuerySet, "_update", None),
-    # safefield/backends/mysql/referring.py
+    # safefield/backends/base/preflight.py
     (schema, "_related_non_m2m_objects", ["old_field", "new_field"]),
     # safefield/backends/sqlite/remake.py
     (

@@ -32,10 +32,9 @@ CORE = {
     *("postgresql-writer", "writer"),
     *("catalogue", "guard", "keys", "preflight", "schema", "wanted"),
     *("mysql-catalogue", "mysql-definition", "mysql-guard", "mysql-online"),
-    *("mysql-referring", "mysql-schema"),
+    "mysql-schema",
     *("postgresql-online", "postgresql-preflight", "postgresql-schema"),
-    *("sqlite-catalogue", "sqlite-preflight", "sqlite-referring", "sqlite-remake"),
-    "sqlite-schema",
+    *("sqlite-catalogue", "sqlite-preflight", "sqlite-remake", "sqlite-schema"),
     *("locks", "retries", "session", "mysql-locks", "mysql-session"),
     *("postgresql-claims", "postgresql-locks"),
 }

@@ -8,7 +8,7 @@ import pytest
 from django.db import migrations, models
 
 from safefield import BackfillError
-from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
+from safefield.operations import AddFieldWithBackfill
 from tests.support.history import History
 from tests.surroundings.witness import Snapshot, take_snapshot
 
@@ -114,51 +114,6 @@ def test_index_by_hand_on_the_column(history: History) -> None:
         "sqlite_master index of_title on films_movie: "
         "CREATE INDEX of_title ON films_movie (title)"
     }
-
-
-def test_table_that_points_to_a_column_with_another_type(history: History) -> None:
-    """Fails if the other table is made from its model, without its trigger."""
-    history.apply(
-        migrations.CreateModel(
-            "Movie",
-            [
-                ("id", models.BigAutoField(primary_key=True)),
-                ("code", models.IntegerField(unique=True, null=True)),
-            ],
-        ),
-        migrations.CreateModel(
-            "Ticket",
-            [
-                ("id", models.BigAutoField(primary_key=True)),
-                (
-                    "movie",
-                    models.ForeignKey("films.Movie", models.CASCADE, to_field="code"),
-                ),
-            ],
-        ),
-    )
-    with history.connection.cursor() as cursor:
-        cursor.execute(
-            "CREATE TRIGGER sold AFTER INSERT ON films_ticket BEGIN "
-            "DELETE FROM films_movie WHERE id = 99; END"
-        )
-        cursor.execute("CREATE INDEX by_hand ON films_ticket (movie_id) WHERE id > 7")
-        cursor.execute("ALTER TABLE films_ticket ADD extra text COLLATE NOCASE")
-        cursor.execute("INSERT INTO films_movie (code) VALUES (7), (NULL)")
-        cursor.execute("INSERT INTO films_ticket (movie_id, extra) VALUES (7, 'x')")
-    before = history.describe("Ticket")
-
-    history.apply(
-        AlterFieldWithBackfill(
-            "Movie", "code", models.BigIntegerField(unique=True), lambda movie: 8
-        )
-    )
-
-    after = history.describe("Ticket")
-    assert after.pop("columns")["movie_id"]["type"] == "bigint"
-    before.pop("columns")
-    assert after == before
-    assert [list(row) for row in history.rows("Ticket").values_list()] == [[1, 7]]
 
 
 def test_strict_table_does_not_take_the_type(history: History) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db.backends.base import schema
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 
 from safefield.backends.base.catalogue import Catalogue
 from safefield.backends.base.column import LiveColumn
 from safefield.backends.base.names import find_wanted_names, refuse_taken_names
+from safefield.fields import AnyField
 from safefield.plan import Plan
 
 
@@ -59,6 +61,31 @@ class Preflight:
         """
         wanted = find_wanted_names(self.editor, self.plan)
         refuse_taken_names(self.plan, self.catalogue.find_taken_names(wanted))
+        self._refuse_referring()
+
+    def _refuse_referring(self) -> None:
+        """
+        Refuse another type for a column to which the models have foreign keys.
+
+        Raises:
+            BackfillError: It names them; Django's AlterField changes their columns too.
+        """
+        old, interim = self.plan.old_field, self.plan.interim_field
+        if old is None or self._get_type(old) == self._get_type(interim):
+            return
+        related = schema._related_non_m2m_objects(old, interim)  # type: ignore[attr-defined]  # private, see test_django_contract.py
+        names = sorted({str(after.field) for _, after in related})
+        if names:
+            raise self.plan.error(
+                f"{self.plan.title} cannot be altered: its type changes, and that of "
+                f"the foreign keys to it would have to ({', '.join(names)}). Change "
+                f"the type by migrations.AlterField in a migration before this one, "
+                f"then run migrate again. Nothing was changed."
+            )
+
+    def _get_type(self, field: AnyField) -> tuple[Any, Any]:
+        parameters = field.db_parameters(self.connection)
+        return parameters["type"], parameters.get("collation")
 
     def check_rights(self, *, goes_back: bool = False) -> None:
         """

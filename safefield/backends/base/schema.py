@@ -208,17 +208,6 @@ class Schema:
 
         self.change_alone(change)
 
-    def change_temporary_type(self) -> None:
-        """Do the same to a temporary table, to whose column no other one refers."""
-        old = copy_field(self.plan.old_field)
-        interim = copy_field(self.plan.interim_field)
-        if old.unique and interim.unique:
-            # Of a unique column, alter_field() changes those that the models have.
-            for field in (old, interim):
-                field.__dict__.pop("unique", None)
-                field._unique = False
-        self.alter_field(self.plan.model, old, interim)
-
     def enforce(self, sweep: Callable[[], None], check: Callable[[], None]) -> None:
         """
         Give the filled column all that the final field asks for.

@@ -1,4 +1,4 @@
-"""MySQL and MariaDB: what is too long, and foreign keys that nobody knows."""
+"""MySQL and MariaDB: what is too long."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from django.db import DatabaseError
 
 from safefield.backends.base.preflight import Preflight
 from safefield.backends.base.wanted import Wanted
-from safefield.backends.mysql.referring import Referring
 
 #: Error numbers: "Specified key was too long", "Column length too big", "Row size too
 #: large", "BLOB/TEXT column used in key specification without a key length". Source:
@@ -22,9 +21,6 @@ class MySQLPreflight(Preflight):
     def check_table(self) -> None:
         super().check_table()
         self._check_lengths()
-        old, interim = self.plan.old_field, self.plan.interim_field
-        if old is not None:
-            Referring(self.editor, self.plan, old, interim).refuse_strangers()
 
     def _check_lengths(self) -> None:
         """

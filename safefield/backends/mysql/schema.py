@@ -22,7 +22,6 @@ from safefield.backends.mysql.guard import NullGuard
 from safefield.backends.mysql.locks import MySQLLocks
 from safefield.backends.mysql.online import beside_writers
 from safefield.backends.mysql.preflight import MySQLPreflight
-from safefield.backends.mysql.referring import Referring
 from safefield.backends.mysql.rights import MySQLRights
 from safefield.backends.mysql.session import strict_mode, without_foreign_key_checks
 from safefield.fields import copy_field
@@ -119,17 +118,6 @@ class MySQLSchema(Schema):
     def change_type(self, recheck: object = None) -> None:
         # Not rechecked: LOCK TABLES would keep readers away as well, for as long as
         # all rows take.
-        referring = Referring(
-            self.editor, self.plan, self.plan.old_field, self.plan.interim_field
-        )
-        self._change_type(lambda: referring.following(self.locks))
-
-    def change_temporary_type(self) -> None:
-        self._change_type(nullcontext)
-
-    def _change_type(
-        self, following: Callable[[], AbstractContextManager[None]]
-    ) -> None:
         model = self.plan.model
         old, interim = self.plan.old_field, self.plan.interim_field
         definition = self.spelling.modify(interim)
@@ -139,8 +127,7 @@ class MySQLSchema(Schema):
             self.alter_field(model, old, take_keys(old, interim))
             checks = spell_check_changes(self.editor, model, old, interim)
             if definition != self.spelling.modify(old):
-                with following():
-                    self._alter([definition, *checks])
+                self._alter([definition, *checks])
 
         self.change(change)
 
@@ -270,8 +257,6 @@ class MySQLSchema(Schema):
         model, old = self.plan.new_model, self.plan.old_field
         assert old is not None
         definition = self.spelling.modify(old)
-        referring = Referring(self.editor, self.plan, self.plan.field, old)
-        referring.refuse_strangers()
         has_index = getattr(old, "spatial_index", False) and not old.null
 
         def change() -> None:
@@ -279,8 +264,7 @@ class MySQLSchema(Schema):
             self.alter_field(model, altered, take_keys(altered, old))
             drops = [] if has_index else self._drop_spatial_index()
             checks = spell_check_changes(self.editor, model, altered, old)
-            with referring.following(self.locks):
-                self._alter([*drops, definition, *checks])
+            self._alter([*drops, definition, *checks])
 
         self.change(change)
 

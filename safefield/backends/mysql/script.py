@@ -7,7 +7,6 @@ from typing import Any
 from safefield.backends.base.script import Script
 from safefield.backends.mysql.checks import spell_check_changes
 from safefield.backends.mysql.definition import Spelling, take_keys
-from safefield.backends.mysql.referring import Referring
 from safefield.fields import AnyField, copy_field
 from safefield.plan import Plan
 
@@ -59,14 +58,7 @@ class MySQLScript(Script):
 
     def _alter_type(self, model: Any, old: AnyField, new: AnyField) -> None:
         checks = spell_check_changes(self.editor, model, old, new)
-        referring = Referring(self.editor, self.plan, old, new)
-        if referring.fields:
-            self.comment("Drop the foreign keys to it")
-        for _, after in referring.fields:
-            referring.change(after)
         self._execute(self.spelling.alter([self.spelling.modify(new), *checks]))
-        if referring.fields:
-            self.comment("Make the foreign keys again")
 
     def _execute(self, sql: Any) -> None:
         self.editor.execute(sql, None)

@@ -69,7 +69,7 @@ class MySQLShadow(Shadow):
         return COMMITTING.match(sql) is not None
 
     def change_type(self, schema: Schema) -> None:
-        schema.change_temporary_type()
+        schema.change_type()
 
     def try_definition(self, schema: Any) -> None:
         # As long as it has no rows, for ALTER TABLE ends the transaction.

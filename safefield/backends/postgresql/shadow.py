@@ -42,7 +42,7 @@ class PostgreSQLShadow(Shadow):
             self.connection
         ):
             self._refuse_dependents(old.column)
-        schema.change_temporary_type()
+        schema.change_type()
 
     def _refuse_dependents(self, column: str) -> None:
         """

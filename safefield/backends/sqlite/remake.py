@@ -15,16 +15,13 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
-from django.db.backends.sqlite3.schema import DatabaseSchemaEditor
 from django.db.backends.utils import strip_quotes
 
 from safefield.backends.sqlite.definition import Definition, name_of, quote
-from safefield.backends.sqlite.referring import (
-    Alterations,
-    find_keys_to,
-    find_own_keys,
-)
 from safefield.fields import AnyField, strip_default
+
+#: Fields as they are, and as they are to be.
+Alterations = Sequence[tuple[AnyField, AnyField]]
 
 #: Tables in which SQLite keeps what it knows of others, by the column with their
 #: name. What it knows of a table is dropped with it.
@@ -36,21 +33,15 @@ ROW_NUMBERS = ("rowid", "_rowid_", "oid")
 
 @contextmanager
 def remake_from_definition(
-    editor: Any, table: str, leftover_indexes: Callable[[], Collection[str]]
+    editor: Any, leftover_indexes: Callable[[], Collection[str]]
 ) -> Iterator[None]:
     """
-    Let the schema editor remake tables as they are, not as their models are.
+    Let the schema editor remake a table as it is, not as its model is.
 
     Args:
         editor (BaseDatabaseSchemaEditor): Django's schema editor.
-        table (str): Table with the column that is changed.
-        leftover_indexes (Callable): Returns the names of its indexes that go.
+        leftover_indexes (Callable): Returns the names of the indexes that go.
     """
-    stock: Any = DatabaseSchemaEditor
-    if type(editor)._remake_table is not stock._remake_table:
-        # That of SpatiaLite has tables of its own to look after.
-        yield
-        return
 
     def remake(
         model: Any,
@@ -58,14 +49,7 @@ def remake_from_definition(
         delete_field: AnyField | None = None,
         alter_fields: Alterations = (),
     ) -> None:
-        is_other = model._meta.db_table != table
-        remaking = _Remake(editor, model, () if is_other else leftover_indexes())
-        if is_other:
-            # Only what points to the column.
-            alter_fields = find_keys_to(model, table)
-        else:
-            keys = find_own_keys(alter_fields, editor.connection)
-            alter_fields = [*alter_fields, *keys]
+        remaking = _Remake(editor, model, leftover_indexes())
         if create_field is not None:
             remaking.create(create_field)
         elif delete_field is not None:

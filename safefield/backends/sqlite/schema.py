@@ -51,7 +51,6 @@ class SQLiteSchema(Schema):
                 keep_surroundings(self.connection, self.plan),
                 remake_from_definition(
                     self.editor,
-                    self.plan.table,
                     partial(self.catalogue.find_leftover_indexes, self.wanted),
                 ),
             ):
