@@ -123,9 +123,9 @@ def test_sqlite_trigger_on_a_column_that_goes_away(sqlite: History) -> None:
         sqlite.unapply()
 
     assert str(caught.value) == (
-        "films.Movie.slug cannot be changed: trigger films_slug of table films_movie "
-        "would no longer work (no such column: NEW.slug). Fix or drop the trigger, "
-        "then run migrate again. Nothing was changed."
+        "films.Movie.slug cannot be changed: trigger that UPDATE of table films_movie "
+        "fires would no longer work (no such column: NEW.slug). Fix or drop it, then "
+        "run migrate again. Nothing was changed."
     )
     assert (sqlite.describe("Movie"), slugs(sqlite)) == before
 
@@ -219,9 +219,11 @@ def test_sqlite_trigger_elsewhere_that_needs_the_column(
     with pytest.raises(BackfillError) as caught:
         sqlite.unapply()
 
+    # By way of another trigger, an INSERT there deletes.
+    event = "UPDATE" if name == "update" else "INSERT"
     assert str(caught.value) == (
-        f"films.Movie.slug cannot be changed: trigger copied of table {table} would "
-        f"no longer work ({flaw}). Fix or drop the trigger, then run migrate again. "
+        f"films.Movie.slug cannot be changed: trigger that {event} of table {table} "
+        f"fires would no longer work ({flaw}). Fix or drop it, then run migrate again. "
         f"Nothing was changed."
     )
     assert (master(sqlite), slugs(sqlite)) == before
@@ -248,9 +250,9 @@ def test_sqlite_trigger_elsewhere_that_takes_no_new_column(sqlite: History) -> N
         sqlite.apply(add_slug())
 
     assert str(caught.value) == (
-        "films.Movie.slug cannot be changed: trigger made of table films_review would "
-        "no longer work (table films_movie has 3 columns but 2 values were supplied). "
-        "Fix or drop the trigger, then run migrate again. Nothing was changed."
+        "films.Movie.slug cannot be changed: trigger that INSERT of table films_review "
+        "fires would no longer work (table films_movie has 3 columns but 2 values were "
+        "supplied). Fix or drop it, then run migrate again. Nothing was changed."
     )
     assert master(sqlite) == before
     sqlite.execute("INSERT INTO films_review (movie_id) VALUES (1)")
@@ -271,8 +273,8 @@ def test_sqlite_trigger_behind_a_trigger(sqlite: History) -> None:
         sqlite.unapply()
 
     assert str(caught.value) == (
-        "films.Movie.slug cannot be changed: trigger second of table films_movie would "
-        "no longer work (no such column: slug). Fix or drop the trigger, then run "
+        "films.Movie.slug cannot be changed: trigger that INSERT of table films_review "
+        "fires would no longer work (no such column: slug). Fix or drop it, then run "
         "migrate again. Nothing was changed."
     )
 
@@ -308,7 +310,7 @@ def test_sqlite_key_of_another_table_to_the_column(
     assert str(caught.value) == (
         "films.Movie.slug cannot be changed: foreign key of table other would no "
         'longer work (foreign key mismatch - "other" referencing "films_movie"). Fix '
-        "or drop the foreign key, then run migrate again. Nothing was changed."
+        "or drop it, then run migrate again. Nothing was changed."
     )
     assert (master(sqlite), slugs(sqlite)) == before
     sqlite.execute("INSERT INTO other VALUES ('film-a')", "DROP TABLE other")
@@ -436,7 +438,7 @@ WHAT_VIEW = {
     ),
     "sqlite": (
         "films.Movie.slug cannot be changed: view films_slugs would no longer work "
-        "(no such column: slug). Fix or drop the view, then run migrate again. "
+        "(no such column: slug). Fix or drop it, then run migrate again. "
         "Nothing was changed."
     ),
 }

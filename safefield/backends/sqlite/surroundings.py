@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, NamedTuple
+from contextlib import contextmanager, suppress
+from typing import Any
 
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError
 from django.db.backends.utils import strip_quotes
 
 from safefield.backends.sqlite.definition import quote
@@ -14,31 +14,11 @@ from safefield.exceptions import BackfillError, BadRow
 from safefield.plan import Plan
 from safefield.reports import MAX_BAD_ROWS, group_rows, make_error
 
-#: What fires triggers.
-EVENTS = ("INSERT", "UPDATE", "DELETE")
-
-
-class _Trigger(NamedTuple):
-    """
-    A trigger, on a table or on a view.
-
-    Args:
-        name (str): Its name.
-        table (str): What it is on.
-        sql (str): The text that makes it.
-        schema (str): "main", or "temp" for one of this connection alone.
-    """
-
-    name: str
-    table: str
-    sql: str
-    schema: str
-
 
 @contextmanager
 def keep_surroundings(connection: Any, plan: Plan) -> Iterator[None]:
     """
-    Create the triggers of the table again, and see that what worked still works.
+    See that what worked still works.
 
     Raises:
         BackfillError: A trigger or a view, of whatever table, would fail now.
@@ -55,28 +35,15 @@ def keep_surroundings(connection: Any, plan: Plan) -> Iterator[None]:
         if not has_any:
             yield
             return
-        triggers = _triggers(cursor)
-        views = [name for name in _views(cursor) if not _flaw(cursor, _reading(name))]
-        tables = list(dict.fromkeys(trigger.table for trigger in triggers))
-        firing = [
-            (table, event)
-            for table in tables
-            for event in EVENTS
-            if not _flaw_of(cursor, table, event)
-        ]
+        before = _find_flaws(cursor)
         # Between DROP and RENAME of a remake there is no table of that name,
         # and SQLite would stop at the first view or trigger that reads it.
         cursor.execute("PRAGMA legacy_alter_table = ON")
         try:
             yield
-            _create_again(cursor, plan, triggers)
-            for view in views:
-                if flaw := _flaw(cursor, _reading(view)):
-                    raise _refusal(plan, "view", view, flaw)
-            for table, event in firing:
-                if flaw := _flaw_of(cursor, table, event):
-                    culprit = _find_culprit(connection, table, event, flaw)
-                    raise _refusal(plan, "trigger", culprit, flaw)
+            for what, flaw in _find_flaws(cursor).items():
+                if what not in before:
+                    raise _refusal(plan, what, flaw)
         finally:
             cursor.execute(f"PRAGMA legacy_alter_table = {is_legacy}")
 
@@ -100,9 +67,8 @@ def refuse_broken_references(connection: Any, plan: Plan) -> None:
                 cursor.execute(f"PRAGMA foreign_key_check({quote(table)})", None)
                 cursor.fetchall()
             except DatabaseError as exc:
-                raise _refusal(
-                    plan, "foreign key", f"of table {table}", str(exc)
-                ) from exc
+                what = f"foreign key of table {table}"
+                raise _refusal(plan, what, str(exc)) from exc
 
 
 def refuse_dangling_keys(connection: Any, plan: Plan) -> None:
@@ -167,97 +133,49 @@ def _find_dangling(cursor: Any, plan: Plan, name: str, number: int) -> list[BadR
     ]
 
 
-def _triggers(cursor: Any) -> list[_Trigger]:
-    # In the order in which they were created, which is that of firing.
+def _find_flaws(cursor: Any) -> dict[str, str]:
+    """Return why views cannot be read, and triggers not be fired."""
     cursor.execute(
-        "SELECT name, tbl_name, sql, 'main', rowid FROM sqlite_master "
-        "WHERE type = 'trigger' UNION ALL "
-        "SELECT name, tbl_name, sql, 'temp', rowid FROM sqlite_temp_master "
-        "WHERE type = 'trigger' ORDER BY 4, 5"
+        "SELECT type, name, tbl_name FROM sqlite_master UNION ALL "
+        "SELECT type, name, tbl_name FROM sqlite_temp_master"
     )
-    return [_Trigger(*row[:4]) for row in cursor.fetchall()]
+    found = cursor.fetchall()
+    statements = {
+        f"view {name}": f"SELECT * FROM {quote(name)}"
+        for kind, name, _ in found
+        if kind == "view"
+    }
+    for table in dict.fromkeys(table for kind, _, table in found if kind == "trigger"):
+        for event, statement in _list_firing(cursor, table):
+            statements[f"trigger that {event} of table {table} fires"] = statement
+    flaws = {}
+    for what, statement in statements.items():
+        try:
+            # It is only compiled.
+            cursor.execute(f"EXPLAIN {statement}", None)
+            # To its end: a statement that is under way is in the way of a savepoint.
+            cursor.fetchall()
+        except DatabaseError as exc:
+            flaws[what] = str(exc)
+    return flaws
 
 
-def _views(cursor: Any) -> list[str]:
-    cursor.execute(
-        "SELECT name FROM sqlite_master WHERE type = 'view' UNION ALL "
-        "SELECT name FROM sqlite_temp_master WHERE type = 'view'"
-    )
-    return [name for (name,) in cursor.fetchall()]
-
-
-def _create_again(cursor: Any, plan: Plan, triggers: list[_Trigger]) -> None:
-    """Create those triggers of the table that a remake of Django has dropped."""
-    table = strip_quotes(plan.table).lower()
-    there = {trigger.name for trigger in _triggers(cursor)}
-    for trigger in triggers:
-        if trigger.table.lower() == table and trigger.name not in there:
-            # The text of a temporary trigger does not say that it is.
-            how = "CREATE TEMP" if trigger.schema == "temp" else "CREATE"
-            cursor.execute(trigger.sql.replace("CREATE", how, 1), None)
-
-
-def _reading(view: str) -> str:
-    return f"SELECT * FROM {quote(view)}"
-
-
-def _firing(cursor: Any, table: str, event: str) -> str:
-    """Return a statement that fires every trigger of `event` on a table."""
-    if event == "INSERT":
-        return f"INSERT INTO {quote(table)} DEFAULT VALUES"
-    if event == "DELETE":
-        return f"DELETE FROM {quote(table)}"
-    # Without generated columns, which cannot be assigned to.
-    cursor.execute(f"PRAGMA table_info({quote(table)})", None)
-    columns = [quote(row[1]) for row in cursor.fetchall()]
+def _list_firing(cursor: Any, table: str) -> Iterator[tuple[str, str]]:
+    """Yield the statements that fire every trigger on a table, by what they are."""
+    columns: list[str] = []
+    # Of a view that cannot be read, which is a flaw of its own.
+    with suppress(DatabaseError):
+        # Without generated columns, which cannot be assigned to.
+        cursor.execute(f"PRAGMA table_info({quote(table)})", None)
+        columns = [quote(row[1]) for row in cursor.fetchall()]
     changes = ", ".join(f"{name} = {name}" for name in columns)
-    return f"UPDATE {quote(table)} SET {changes}"
+    yield "INSERT", f"INSERT INTO {quote(table)} DEFAULT VALUES"
+    yield "UPDATE", f"UPDATE {quote(table)} SET {changes}"
+    yield "DELETE", f"DELETE FROM {quote(table)}"
 
 
-def _flaw(cursor: Any, statement: str) -> str:
-    """Return why a statement cannot be run; it is only compiled."""
-    try:
-        cursor.execute(f"EXPLAIN {statement}", None)
-        # To its end: a statement that is under way is in the way of a savepoint.
-        cursor.fetchall()
-    except DatabaseError as exc:
-        return str(exc)
-    return ""
-
-
-def _flaw_of(cursor: Any, table: str, event: str) -> str:
-    """Return why rows of a table, or of a view, cannot be written."""
-    try:
-        statement = _firing(cursor, table, event)
-    except DatabaseError as exc:
-        return str(exc)
-    return _flaw(cursor, statement)
-
-
-def _find_culprit(connection: Any, table: str, event: str, flaw: str) -> str:
-    """
-    Return the trigger that makes a statement fail, with its table.
-
-    It may be on another table, to which a trigger of this one writes.
-    """
-    with connection.cursor() as cursor:
-        triggers = _triggers(cursor)
-        for suspect in triggers:
-            others = [trigger for trigger in triggers if trigger is not suspect]
-            with transaction.atomic(using=connection.alias):
-                for other in others:
-                    name = f"{other.schema}.{quote(other.name)}"
-                    cursor.execute(f"DROP TRIGGER {name}", None)
-                flaws = [_flaw_of(cursor, suspect.table, each) for each in EVENTS]
-                transaction.set_rollback(True, using=connection.alias)
-            if flaw in flaws:
-                return f"{suspect.name} of table {suspect.table}"
-    return f"for {event} of table {table}"
-
-
-def _refusal(plan: Plan, kind: str, name: str, flaw: str) -> BackfillError:
+def _refusal(plan: Plan, what: str, flaw: str) -> BackfillError:
     return plan.error(
-        f"{plan.title} cannot be changed: {kind} {name} would no longer work "
-        f"({flaw}). Fix or drop the {kind}, then run migrate again. Nothing was "
-        f"changed."
+        f"{plan.title} cannot be changed: {what} would no longer work ({flaw}). Fix "
+        f"or drop it, then run migrate again. Nothing was changed."
     )
