@@ -13,6 +13,7 @@ from django.db.models.expressions import RawSQL
 from django.db.models.functions import Cast
 
 from safefield.backends.base.rights import Rights
+from safefield.backends.base.sql import execute
 from safefield.fields import AnyField
 from safefield.plan import Plan
 
@@ -92,8 +93,7 @@ class TableConversion(Conversion):
             BackfillError: This user may not create any.
         """
         try:
-            with self.connection.cursor() as cursor:
-                cursor.execute(self._definition(), None)
+            execute(self.connection, self._definition(), None)
         except DatabaseError as exc:
             rights = self.rights_class(self.connection)
             if not rights.is_refusal(exc):
@@ -113,8 +113,7 @@ class TableConversion(Conversion):
         self._drop()
 
     def _drop(self) -> None:
-        with self.connection.cursor() as cursor:
-            cursor.execute(f"{self.drop_sql} {self.table}", None)
+        execute(self.connection, f"{self.drop_sql} {self.table}", None)
 
     def convert(self, rows: QuerySet[Model]) -> list[tuple[Any, Any, Any]]:
         """Return key, old value and new value of each row."""

@@ -13,6 +13,7 @@ from django.db.models import AutoField, CheckConstraint, Model
 from safefield.backends.base.column import find_column_names
 from safefield.backends.base.rights import Rights
 from safefield.backends.base.schema import Schema
+from safefield.backends.base.sql import execute
 from safefield.exceptions import SafefieldError
 from safefield.fields import AnyField
 
@@ -274,8 +275,7 @@ class Shadow:
         return ", ".join(map(self._quote_column, names))
 
     def _execute(self, sql: str) -> None:
-        with self.connection.cursor() as cursor:
-            cursor.execute(sql, None)
+        execute(self.connection, sql, None)
 
     def _live_columns(self) -> list[str]:
         return find_column_names(self.connection, self.layout.table)

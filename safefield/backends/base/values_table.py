@@ -8,6 +8,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 
+from safefield.backends.base.sql import execute
 from safefield.backends.base.writer import Writer
 from safefield.fields import AnyField
 
@@ -80,5 +81,4 @@ class ValuesTable:
         self._execute(f"{self.drop_sql} {self.name}")
 
     def _execute(self, sql: str, params: Any = None) -> None:
-        with self.connection.cursor() as cursor:
-            cursor.execute(sql, params)
+        execute(self.connection, sql, params)

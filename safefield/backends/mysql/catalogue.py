@@ -11,6 +11,7 @@ from django.db import DatabaseError, Error
 from safefield.backends.base.catalogue import Catalogue
 from safefield.backends.base.column import LiveColumn
 from safefield.backends.base.names import TakenName, WantedName
+from safefield.backends.base.sql import execute, fetch_all, fetch_one, fetch_value
 from safefield.backends.base.wanted import Wanted
 from safefield.backends.mysql.keys import MySQLKeys
 from safefield.backends.mysql.rights import MySQLRights
@@ -24,13 +25,14 @@ class MySQLCatalogue(Catalogue):
     keys_class = MySQLKeys
 
     def estimate_rows(self) -> int:
-        with fresh_statistics(self.connection), self.connection.cursor() as cursor:
-            cursor.execute(
+        with fresh_statistics(self.connection):
+            rows = fetch_value(
+                self.connection,
                 "SELECT TABLE_ROWS FROM information_schema.TABLES "
                 "WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = %s",
                 [self.plan.table],
             )
-            return int(cursor.fetchone()[0] or 0)
+            return int(rows or 0)
 
     def find_leftover_indexes(self, wanted: Wanted) -> list[str]:
         if wanted.has_foreign_key() and not wanted.field.unique:
@@ -39,14 +41,13 @@ class MySQLCatalogue(Catalogue):
         return super().find_leftover_indexes(wanted)
 
     def find_column(self) -> LiveColumn | None:
-        with self.connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT IS_NULLABLE = 'YES', COLUMN_DEFAULT, COLUMN_TYPE "
-                "FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() "
-                "AND TABLE_NAME = %s AND COLUMN_NAME = %s",
-                [self.plan.table, self.plan.field.column],
-            )
-            row = cursor.fetchone()
+        row = fetch_one(
+            self.connection,
+            "SELECT IS_NULLABLE = 'YES', COLUMN_DEFAULT, COLUMN_TYPE "
+            "FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() "
+            "AND TABLE_NAME = %s AND COLUMN_NAME = %s",
+            [self.plan.table, self.plan.field.column],
+        )
         if row is None:
             return None
         # MariaDB spells the missing default of a nullable column 'NULL'.
@@ -66,63 +67,60 @@ class MySQLCatalogue(Catalogue):
     def _probe_type(self, kind: str) -> str:
         """Return how the server spells the wanted type, which has many spellings."""
         probe = self.connection.ops.quote_name(f"safefield_{token_hex(8)}")
-        with self.connection.cursor() as cursor:
-            cursor.execute(
-                f"CREATE {kind} {probe} (safefield_key int PRIMARY KEY, "
-                f"c {self.plan.field.db_type(self.connection)})"
-            )
-            try:
-                cursor.execute(f"SHOW COLUMNS FROM {probe} LIKE 'c'")
-                found = str(cursor.fetchone()[1])
-            except BaseException:
-                # The connection may be what was lost.
-                with suppress(Error):
-                    cursor.execute(f"DROP {kind} {probe}")
-                raise
-            cursor.execute(f"DROP {kind} {probe}")
-            return found
+        execute(
+            self.connection,
+            f"CREATE {kind} {probe} (safefield_key int PRIMARY KEY, "
+            f"c {self.plan.field.db_type(self.connection)})",
+        )
+        try:
+            sql = f"SHOW COLUMNS FROM {probe} LIKE 'c'"
+            found = str(fetch_one(self.connection, sql)[1])
+        except BaseException:
+            # The connection may be what was lost.
+            with suppress(Error):
+                execute(self.connection, f"DROP {kind} {probe}")
+            raise
+        execute(self.connection, f"DROP {kind} {probe}")
+        return found
 
     def find_texts(self, field: AnyField) -> tuple[str | None, str | None]:
         # Django's get_table_description() asks twice, and raises KeyError where a
         # column has come in between.
-        with self.connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT COLUMN_COMMENT, NULLIF(COLLATION_NAME, TABLE_COLLATION) "
-                "FROM information_schema.COLUMNS "
-                "JOIN information_schema.TABLES USING (TABLE_SCHEMA, TABLE_NAME) "
-                "WHERE TABLE_SCHEMA = DATABASE() "
-                "AND TABLE_NAME = %s AND COLUMN_NAME = %s",
-                [self.plan.table, field.column],
-            )
-            comment, collation = cursor.fetchone()
+        comment, collation = fetch_one(
+            self.connection,
+            "SELECT COLUMN_COMMENT, NULLIF(COLLATION_NAME, TABLE_COLLATION) "
+            "FROM information_schema.COLUMNS "
+            "JOIN information_schema.TABLES USING (TABLE_SCHEMA, TABLE_NAME) "
+            "WHERE TABLE_SCHEMA = DATABASE() "
+            "AND TABLE_NAME = %s AND COLUMN_NAME = %s",
+            [self.plan.table, field.column],
+        )
         return comment, collation
 
     def find_taken_names(self, wanted: Sequence[WantedName]) -> Iterator[TakenName]:
         column = self.plan.field.column
-        with self.connection.cursor() as cursor:
-            for name, kind, _ in wanted:
-                if kind == "index":
-                    cursor.execute(
-                        "SELECT COLUMN_NAME, INDEX_TYPE, SUB_PART "
-                        "FROM information_schema.STATISTICS "
-                        "WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = %s "
-                        "AND INDEX_NAME = %s ORDER BY SEQ_IN_INDEX",
-                        [self.plan.table, name],
-                    )
-                    parts = cursor.fetchall()
-                    if parts and parts != ((column, "BTREE", None),):
-                        columns = ", ".join(
-                            part[0] or "an expression" for part in parts
-                        )
-                        yield TakenName(name, f"{parts[0][1]} index of {columns}")
-                elif kind == "foreign key":
-                    cursor.execute(
-                        "SELECT TABLE_NAME, COLUMN_NAME "
-                        "FROM information_schema.KEY_COLUMN_USAGE "
-                        "WHERE CONSTRAINT_SCHEMA = DATABASE() AND CONSTRAINT_NAME = %s "
-                        "AND REFERENCED_TABLE_NAME IS NOT NULL",
-                        [name],
-                    )
-                    for table, other in cursor.fetchall():
-                        if (table, other) != (self.plan.table, column):
-                            yield TakenName(name, f"foreign key of {table}.{other}")
+        for name, kind, _ in wanted:
+            if kind == "index":
+                parts = fetch_all(
+                    self.connection,
+                    "SELECT COLUMN_NAME, INDEX_TYPE, SUB_PART "
+                    "FROM information_schema.STATISTICS "
+                    "WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = %s "
+                    "AND INDEX_NAME = %s ORDER BY SEQ_IN_INDEX",
+                    [self.plan.table, name],
+                )
+                if parts and parts != [(column, "BTREE", None)]:
+                    columns = ", ".join(part[0] or "an expression" for part in parts)
+                    yield TakenName(name, f"{parts[0][1]} index of {columns}")
+            elif kind == "foreign key":
+                owners = fetch_all(
+                    self.connection,
+                    "SELECT TABLE_NAME, COLUMN_NAME "
+                    "FROM information_schema.KEY_COLUMN_USAGE "
+                    "WHERE CONSTRAINT_SCHEMA = DATABASE() AND CONSTRAINT_NAME = %s "
+                    "AND REFERENCED_TABLE_NAME IS NOT NULL",
+                    [name],
+                )
+                for table, other in owners:
+                    if (table, other) != (self.plan.table, column):
+                        yield TakenName(name, f"foreign key of {table}.{other}")

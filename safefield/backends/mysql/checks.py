@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from safefield.backends.base.sql import fetch_all, fetch_one
 from safefield.fields import AnyField
 from safefield.plan import Plan
 
@@ -24,14 +25,13 @@ def find_check_by_hand(connection: Any, plan: Plan) -> str | None:
     old = plan.old_field
     if old is None or not connection.mysql_is_mariadb:
         return None
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT CHECK_CLAUSE FROM information_schema.CHECK_CONSTRAINTS "
-            "WHERE CONSTRAINT_SCHEMA = DATABASE() AND LEVEL = 'Column' "
-            "AND TABLE_NAME = %s AND CONSTRAINT_NAME = %s",
-            [plan.table, old.column],
-        )
-        row = cursor.fetchone()
+    row = fetch_one(
+        connection,
+        "SELECT CHECK_CLAUSE FROM information_schema.CHECK_CONSTRAINTS "
+        "WHERE CONSTRAINT_SCHEMA = DATABASE() AND LEVEL = 'Column' "
+        "AND TABLE_NAME = %s AND CONSTRAINT_NAME = %s",
+        [plan.table, old.column],
+    )
     known = [_get_own_check(connection, field) for field in (old, plan.field)]
     return None if row is None or row[0] in known else str(row[0])
 
@@ -72,14 +72,14 @@ def spell_check_changes(
 
 def _find_checks(connection: Any, table: str) -> list[tuple[str, str]]:
     """Return name and text of each check of a table, spelled as Django does."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT c.CONSTRAINT_NAME, c.CHECK_CLAUSE "
-            "FROM information_schema.CHECK_CONSTRAINTS c "
-            "JOIN information_schema.TABLE_CONSTRAINTS t USING "
-            "(CONSTRAINT_SCHEMA, CONSTRAINT_NAME) "
-            "WHERE t.CONSTRAINT_SCHEMA = DATABASE() AND t.TABLE_NAME = %s",
-            [table],
-        )
-        # The server puts parentheses around each.
-        return [(name, clause[1:-1]) for name, clause in cursor.fetchall()]
+    rows = fetch_all(
+        connection,
+        "SELECT c.CONSTRAINT_NAME, c.CHECK_CLAUSE "
+        "FROM information_schema.CHECK_CONSTRAINTS c "
+        "JOIN information_schema.TABLE_CONSTRAINTS t USING "
+        "(CONSTRAINT_SCHEMA, CONSTRAINT_NAME) "
+        "WHERE t.CONSTRAINT_SCHEMA = DATABASE() AND t.TABLE_NAME = %s",
+        [table],
+    )
+    # The server puts parentheses around each.
+    return [(name, clause[1:-1]) for name, clause in rows]

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from safefield.backends.base.sql import fetch_all
+
 
 class LiveColumn(NamedTuple):
     """
@@ -27,9 +29,8 @@ def find_live_columns(
     connection: BaseDatabaseWrapper, table: str
 ) -> dict[str, LiveColumn]:
     """Return the columns of a table, quoted, by name; also of a temporary one."""
-    with connection.cursor() as cursor:
-        cursor.execute(f"SHOW FULL COLUMNS FROM {table}")
-        return {
-            name: LiveColumn(str(kind).lower(), collation, "on update" in extra.lower())
-            for name, kind, collation, _, _, _, extra, *_ in cursor.fetchall()
-        }
+    rows = fetch_all(connection, f"SHOW FULL COLUMNS FROM {table}")
+    return {
+        name: LiveColumn(str(kind).lower(), collation, "on update" in extra.lower())
+        for name, kind, collation, _, _, _, extra, *_ in rows
+    }

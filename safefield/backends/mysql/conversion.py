@@ -8,6 +8,7 @@ from django.db.models import JSONField
 from django.db.models.functions import Cast
 
 from safefield.backends.base.conversion import TableConversion
+from safefield.backends.base.sql import fetch_one
 from safefield.backends.mysql.rights import MySQLRights
 
 
@@ -47,11 +48,10 @@ class MySQLConversion(TableConversion):
         )
 
     def _table_options(self) -> str:
-        with self.connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT TABLE_COLLATION FROM information_schema.TABLES "
-                "WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = %s",
-                [self.plan.table],
-            )
-            row = cursor.fetchone()
+        row = fetch_one(
+            self.connection,
+            "SELECT TABLE_COLLATION FROM information_schema.TABLES "
+            "WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = %s",
+            [self.plan.table],
+        )
         return f" COLLATE {row[0]}" if row and row[0] else ""

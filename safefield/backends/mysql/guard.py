@@ -9,6 +9,7 @@ from django.db import DatabaseError
 
 from safefield.backends.base.guard import Guard
 from safefield.backends.base.locks import Locks
+from safefield.backends.base.sql import fetch_values
 from safefield.plan import Plan
 
 #: Error numbers of a trigger that this user may not create: "command denied",
@@ -95,13 +96,12 @@ class NullGuard(Guard):
         return name
 
     def _select(self, condition: str, *params: str) -> list[str]:
-        with self.editor.connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT TRIGGER_NAME FROM information_schema.TRIGGERS "
-                f"WHERE TRIGGER_SCHEMA = DATABASE() AND {condition}",
-                params,
-            )
-            return [name for (name,) in cursor.fetchall()]
+        return fetch_values(
+            self.editor.connection,
+            "SELECT TRIGGER_NAME FROM information_schema.TRIGGERS "
+            f"WHERE TRIGGER_SCHEMA = DATABASE() AND {condition}",
+            params,
+        )
 
     def _execute(self, sql: str) -> None:
         self.locks.change_table(lambda: self.editor.execute(sql, None))

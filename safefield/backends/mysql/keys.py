@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from safefield.backends.base.keys import Key, Keys, Kind
+from safefield.backends.base.sql import fetch_all
 
 #: Name, whether it may hold a value twice, and method: ascending indexes of whole
 #: values on one column alone. A spatial one is always of a part.
@@ -42,16 +43,13 @@ class MySQLKeys(Keys):
 
     def find(self) -> list[Key]:
         where = [self.plan.table, self.plan.field.column]
-        with self.connection.cursor() as cursor:
-            cursor.execute(INDEXES, where)
-            keys = [
-                Key(name, KINDS[method, int(not_unique)])
-                for name, not_unique, method in cursor.fetchall()
-                if (method, int(not_unique)) in KINDS
-            ]
-            cursor.execute(FOREIGN_KEYS, where)
-            keys += [
-                Key(name, Kind.FOREIGN_KEY, target=(table, column))
-                for name, table, column in cursor.fetchall()
-            ]
-        return keys
+        keys = [
+            Key(name, KINDS[method, int(not_unique)])
+            for name, not_unique, method in fetch_all(self.connection, INDEXES, where)
+            if (method, int(not_unique)) in KINDS
+        ]
+        foreign_keys = fetch_all(self.connection, FOREIGN_KEYS, where)
+        return keys + [
+            Key(name, Kind.FOREIGN_KEY, target=(table, column))
+            for name, table, column in foreign_keys
+        ]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from typing import Any
 
 from django.db import DatabaseError, Error
 
 from safefield.backends.base.locks import Locks
+from safefield.backends.base.sql import execute, fetch_all, fetch_one
 from safefield.backends.mysql.session import MySQLSession, set_variables, setting
 from safefield.conf import get_configuration
 
@@ -30,7 +32,7 @@ LIMITS = {1969: "max_statement_time", 3024: "max_execution_time"}
 #: Name of the lock that a run of migrate holds. Of a hash, because a lock's
 #: name may have 64 characters and that of a table alone as many. Of SHA2(), because
 #: MySQL 9.6 and later have no other by themselves.
-CLAIM = "CONCAT('safefield', LEFT(SHA2(CONCAT(DATABASE(), '.', %s), 256), 40))"
+CLAIM = "CONCAT('safefield', LEFT(SHA2(CONCAT(DATABASE(), '.', %(table)s), 256), 40))"
 
 #: The servers do not say alike who holds a lock on the definition of a table, but any
 #: open transaction that has read one of this database may. The first is MySQL's alone,
@@ -73,38 +75,35 @@ class MySQLLocks(Locks):
             yield
 
     def claim(self) -> bool:
-        is_ours, claimant = self._fetch(
-            f"SELECT GET_LOCK({CLAIM}, 0), IS_USED_LOCK({CLAIM})", 2
-        )
+        is_ours, claimant = self._fetch(f"GET_LOCK({CLAIM}, 0), IS_USED_LOCK({CLAIM})")
         if is_ours:
             self._claimant = claimant
         return bool(is_ours)
 
     def find_claimants(self) -> Sequence[str]:
-        (claimant,) = self._fetch(f"SELECT IS_USED_LOCK({CLAIM})", 1)
+        (claimant,) = self._fetch(f"IS_USED_LOCK({CLAIM})")
         return [] if claimant is None else [f"connection {claimant}"]
 
     def release(self) -> None:
-        self._fetch(f"SELECT RELEASE_LOCK({CLAIM})", 1)
+        self._fetch(f"RELEASE_LOCK({CLAIM})")
 
     def recover(self) -> None:
         self._renew_session()
-        (claimant,) = self._fetch(f"SELECT IS_USED_LOCK({CLAIM})", 1)
+        (claimant,) = self._fetch(f"IS_USED_LOCK({CLAIM})")
         if claimant is not None and claimant == self._claimant:
             # The lost session goes on with its statement, which nobody waits for.
-            with self.connection.cursor() as cursor, suppress(DatabaseError):
+            with suppress(DatabaseError):
                 # Unless it has come to its end since.
-                cursor.execute(f"KILL {int(claimant)}")
+                execute(self.connection, f"KILL {int(claimant)}")
         self._claim_in_time()
         self.session.lift(self.session.limits)
         set_variables(self.connection, dict.fromkeys(WAIT_VARIABLES, LOCK_WAIT_SECONDS))
 
-    def _fetch(self, sql: str, count: int) -> Sequence[int | None]:
-        """Run a query on the claim, which it names `count` times."""
-        with self.connection.cursor() as cursor:
-            cursor.execute(sql, [self.plan.table] * count)
-            row: Sequence[int | None] = cursor.fetchone()
-            return row
+    def _fetch(self, functions: str) -> Any:
+        """Return what functions of the claim say."""
+        return fetch_one(
+            self.connection, f"SELECT {functions}", {"table": self.plan.table}
+        )
 
     @contextmanager
     def whole_tables(self, tables: Iterable[str]) -> Iterator[None]:
@@ -122,12 +121,12 @@ class MySQLLocks(Locks):
             waiting = nullcontext()
         else:
             waiting = self.waiting(LOCK_WAIT_SECONDS)
-        with waiting, self.connection.cursor() as cursor:
-            cursor.execute(f"LOCK TABLES {locks}")
+        with waiting:
+            execute(self.connection, f"LOCK TABLES {locks}")
             try:
                 yield
             finally:
-                cursor.execute("UNLOCK TABLES")
+                execute(self.connection, "UNLOCK TABLES")
 
     def waiting(self, seconds: int) -> AbstractContextManager[None]:
         """Wait for locks no longer than this, and as before afterwards."""
@@ -144,11 +143,12 @@ class MySQLLocks(Locks):
         is_mariadb = self.connection.mysql_is_mariadb
         for sql in BLOCKERS[is_mariadb:]:
             # An ordinary user may not ask: then nobody is named.
-            with suppress(DatabaseError), self.connection.cursor() as cursor:
-                cursor.execute(sql)
+            with suppress(DatabaseError):
                 return [
                     f"connection {connection} ({command}), in a transaction for "
                     f"{seconds} s" + (f": {query}" if query and shows_sql else "")
-                    for connection, seconds, command, query in cursor.fetchall()
+                    for connection, seconds, command, query in fetch_all(
+                        self.connection, sql
+                    )
                 ]
         return []

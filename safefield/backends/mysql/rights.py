@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db import Error
 
 from safefield.backends.base.rights import Rights
+from safefield.backends.base.sql import fetch_one
 
 #: Error numbers of what a user may not do: with a database, a table, a column, without
 #: a right of the server, with a routine. Source: mysqld_error.h.
@@ -30,9 +31,7 @@ class MySQLRights(Rights):
 
     def spell_grant(self, right: str) -> str:
         """Return the statement that gives this user a right on its database."""
-        with self.connection.cursor() as cursor:
-            cursor.execute("SELECT DATABASE(), CURRENT_USER()")
-            database, user = cursor.fetchone()
+        database, user = fetch_one(self.connection, "SELECT DATABASE(), CURRENT_USER()")
         name, _, host = user.rpartition("@")
         quoted = self.connection.ops.quote_name(database)
         return f"GRANT {right} ON {quoted}.* TO '{name}'@'{host}'"

@@ -9,6 +9,7 @@ from typing import Any
 from django.db import Error
 
 from safefield.backends.base.session import Session
+from safefield.backends.base.sql import execute, fetch_all, fetch_one, fetch_value
 
 #: Seconds that a session may be idle, where 0 is not "without end": the default.
 LIFTED = {"wait_timeout": "28800"}
@@ -41,9 +42,7 @@ class MySQLSession(Session):
         # Not the ping of is_usable(), for the same reason. After Ctrl-C mysqlclient may
         # be "out of sync", and takes no statement.
         try:
-            with self.connection.connection.cursor() as cursor:
-                cursor.execute("SELECT 1")
-                cursor.fetchall()
+            fetch_all(self.connection.connection, "SELECT 1")
         except self.connection.Database.Error:
             return False
         return True
@@ -54,15 +53,16 @@ class MySQLSession(Session):
         return before
 
     def read_limits(self, names: Sequence[str]) -> Mapping[str, str]:
-        with self.connection.cursor() as cursor:
-            cursor.execute(
-                "SHOW SESSION VARIABLES WHERE Variable_name IN %s", [tuple(names)]
-            )
-            return {
-                name: value
-                for name, value in cursor.fetchall()
-                if 0 < float(value) < float(LIFTED.get(name, "inf"))
-            }
+        rows = fetch_all(
+            self.connection,
+            "SHOW SESSION VARIABLES WHERE Variable_name IN %s",
+            [tuple(names)],
+        )
+        return {
+            name: value
+            for name, value in rows
+            if 0 < float(value) < float(LIFTED.get(name, "inf"))
+        }
 
     def write_settings(self, settings: Mapping[str, str]) -> None:
         if settings:
@@ -70,17 +70,15 @@ class MySQLSession(Session):
             assignments = [
                 f"SESSION {name} = {value}" for name, value in settings.items()
             ]
-            with self.connection.cursor() as cursor:
-                cursor.execute(f"SET {', '.join(assignments)}")
+            execute(self.connection, f"SET {', '.join(assignments)}")
 
 
 @contextmanager
 def setting(connection: Any, **values: object) -> Iterator[None]:
     """Set variables of the session, and give them back what they had before."""
     names = ", ".join(f"@@SESSION.{name}" for name in values)
-    with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {names}")
-        before = dict(zip(values, cursor.fetchone(), strict=True))
+    row = fetch_one(connection, f"SELECT {names}")
+    before = dict(zip(values, row, strict=True))
     set_variables(connection, values)
     try:
         yield
@@ -95,16 +93,14 @@ def setting(connection: Any, **values: object) -> Iterator[None]:
 def set_variables(connection: Any, values: Mapping[str, object]) -> None:
     """Set variables of the session."""
     assignments = ", ".join(f"SESSION {name} = %s" for name in values)
-    with connection.cursor() as cursor:
-        cursor.execute(f"SET {assignments}", list(values.values()))
+    execute(connection, f"SET {assignments}", list(values.values()))
 
 
 @contextmanager
 def strict_mode(connection: Any) -> Iterator[None]:
     """Let the server refuse a value that it would change, such as NULL to ''."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT @@SESSION.sql_mode")
-        modes = [mode for mode in str(cursor.fetchone()[0]).split(",") if mode]
+    sql_mode = str(fetch_value(connection, "SELECT @@SESSION.sql_mode"))
+    modes = [mode for mode in sql_mode.split(",") if mode]
     if STRICT_MODES & set(modes):
         yield
         return

@@ -11,6 +11,7 @@ from django.db import transaction
 
 from safefield.backends.base.schema import Schema
 from safefield.backends.base.shadow import Layout, Shadow
+from safefield.backends.base.sql import fetch_one, fetch_values
 from safefield.backends.mysql.rights import MySQLRights
 
 #: Statements behind which nothing can be rolled back. Source:
@@ -88,14 +89,13 @@ class MySQLShadow(Shadow):
         )
 
     def find_triggers(self) -> list[str]:
-        with self.connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT TRIGGER_NAME FROM information_schema.TRIGGERS "
-                "WHERE EVENT_OBJECT_SCHEMA = DATABASE() AND EVENT_OBJECT_TABLE = %s "
-                "AND EVENT_MANIPULATION = 'UPDATE' ORDER BY 1",
-                [self.layout.table],
-            )
-            return [name for (name,) in cursor.fetchall()]
+        return fetch_values(
+            self.connection,
+            "SELECT TRIGGER_NAME FROM information_schema.TRIGGERS "
+            "WHERE EVENT_OBJECT_SCHEMA = DATABASE() AND EVENT_OBJECT_TABLE = %s "
+            "AND EVENT_MANIPULATION = 'UPDATE' ORDER BY 1",
+            [self.layout.table],
+        )
 
     def _make(self) -> list[str]:
         live = self._live_columns()
@@ -127,18 +127,15 @@ class MySQLShadow(Shadow):
 
     def _show(self) -> str:
         """Return the server's text of the real table: a line for each thing."""
-        with self.connection.cursor() as cursor:
-            table = self._quote(self.layout.table)
-            cursor.execute(f"SHOW CREATE TABLE {table}", None)
-            return str(cursor.fetchone()[1])
+        table = self._quote(self.layout.table)
+        return str(fetch_one(self.connection, f"SHOW CREATE TABLE {table}")[1])
 
     def _table_options(self) -> str:
         """Return what makes new columns have the character set of the real ones."""
-        with self.connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT TABLE_COLLATION FROM information_schema.TABLES "
-                "WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = %s",
-                [self.layout.table],
-            )
-            row = cursor.fetchone()
+        row = fetch_one(
+            self.connection,
+            "SELECT TABLE_COLLATION FROM information_schema.TABLES "
+            "WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = %s",
+            [self.layout.table],
+        )
         return f" COLLATE {row[0]}" if row and row[0] else ""

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from django.db.models import Field, QuerySet
 from django.db.models.expressions import Col
 
+from safefield.backends.base.sql import execute
 from safefield.backends.base.writer import Row, Writer
 from safefield.backends.mysql.columns import LiveColumn, find_live_columns
 from safefield.backends.mysql.json_table import get_json_types, has_json_table
@@ -149,13 +150,12 @@ class MySQLWriter(Writer):
             *self.extra_assignments(),
         ]
         conditions = [f"{key} BETWEEN %s AND %s", *self.extra_conditions()]
-        with self.connection.cursor() as cursor:
-            cursor.execute(
-                f"UPDATE {self.table} SET {', '.join(assignments)} "
-                f"WHERE {' AND '.join(conditions)}",
-                [keys[0], *texts, keys[0], keys[-1]],
-            )
-            return int(cursor.rowcount)
+        return execute(
+            self.connection,
+            f"UPDATE {self.table} SET {', '.join(assignments)} "
+            f"WHERE {' AND '.join(conditions)}",
+            [keys[0], *texts, keys[0], keys[-1]],
+        )
 
     def _write_json(self, rows: Sequence[Row], kinds: Sequence[str]) -> int:
         columns = ", ".join(
@@ -201,9 +201,7 @@ class MySQLWriter(Writer):
             f"UPDATE {source} AS {self.batch} STRAIGHT_JOIN {self.table} "
             f"ON {' AND '.join(conditions)} SET {', '.join(assignments)}"
         )
-        with self.connection.cursor() as cursor:
-            cursor.execute(sql, parameters)
-            return int(cursor.rowcount)
+        return execute(self.connection, sql, parameters)
 
     def _look_up(
         self, rows: Sequence[Row], source: str, parameters: Sequence[Any]
@@ -228,13 +226,12 @@ class MySQLWriter(Writer):
         ] + self.extra_assignments()
         places = ", ".join(["%s"] * len(rows))
         conditions = [f"{key} IN ({places})", *self.extra_conditions()]
-        with self.connection.cursor() as cursor:
-            cursor.execute(
-                f"UPDATE {self.table} SET {', '.join(assignments)} "
-                f"WHERE {' AND '.join(conditions)}",
-                [*parameters] * len(names) + [part for (part,), _ in rows],
-            )
-            return int(cursor.rowcount)
+        return execute(
+            self.connection,
+            f"UPDATE {self.table} SET {', '.join(assignments)} "
+            f"WHERE {' AND '.join(conditions)}",
+            [*parameters] * len(names) + [part for (part,), _ in rows],
+        )
 
     @cached_property
     def _names(self) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 from safefield.backends.base.catalogue import Catalogue
 from safefield.backends.base.column import LiveColumn
 from safefield.backends.base.names import TakenName, WantedName
+from safefield.backends.base.sql import fetch_one, fetch_values
 from safefield.backends.postgresql.keys import PostgreSQLKeys
 
 #: Bytes of a name. Source: NAMEDATALEN in pg_config_manual.h, less the end.
@@ -109,29 +110,26 @@ class PostgreSQLCatalogue(Catalogue):
         # Types have many spellings; the server itself says what the wanted one comes
         # to. EXPLAIN takes neither a table nor the right to create one.
         db_type = self.plan.field.db_type(self.connection)
-        with self.connection.cursor() as cursor:
-            cursor.execute(f"EXPLAIN (VERBOSE, COSTS OFF) SELECT NULL::{db_type}")
-            lines = [str(line).strip() for (line,) in cursor.fetchall()]
+        sql = f"EXPLAIN (VERBOSE, COSTS OFF) SELECT NULL::{db_type}"
+        lines = [str(line).strip() for line in fetch_values(self.connection, sql)]
         (output,) = (line for line in lines if line.startswith("Output: "))
         return output.rpartition("::")[2]
 
     def find_taken_names(self, wanted: Sequence[WantedName]) -> Iterator[TakenName]:
-        with self.connection.cursor() as cursor:
-            for name, kind, method in wanted:
-                params = {
-                    "name": name,
-                    "table": self.connection.ops.quote_name(self.plan.table),
-                    "column": self.plan.field.column,
-                    "is_unique": kind == "unique constraint",
-                    "method": method,
-                    "contype": "f" if kind == "foreign key" else "u",
-                }
-                statements = [RELATIONS] if kind != "foreign key" else []
-                statements += [CONSTRAINTS] if kind != "index" else []
-                for sql in statements:
-                    cursor.execute(sql, params)
-                    for (owner,) in cursor.fetchall():
-                        yield TakenName(name, owner)
+        for name, kind, method in wanted:
+            params = {
+                "name": name,
+                "table": self.table,
+                "column": self.plan.field.column,
+                "is_unique": kind == "unique constraint",
+                "method": method,
+                "contype": "f" if kind == "foreign key" else "u",
+            }
+            statements = [RELATIONS] if kind != "foreign key" else []
+            statements += [CONSTRAINTS] if kind != "index" else []
+            for sql in statements:
+                for owner in fetch_values(self.connection, sql, params):
+                    yield TakenName(name, owner)
 
     def find_index(self, name: str) -> tuple[bool, str] | None:
         """
@@ -241,9 +239,7 @@ class PostgreSQLCatalogue(Catalogue):
     def _fetch(self, sql: str, params: list[str]) -> Any:
         if self.editor.collect_sql:
             return None
-        with self.connection.cursor() as cursor:
-            cursor.execute(sql, params)
-            return cursor.fetchone()
+        return fetch_one(self.connection, sql, params)
 
 
 def get_inline_names(table: str, column: str) -> Iterator[str]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.db import DatabaseError, Error
 
+from safefield.backends.base.sql import fetch_one, fetch_value
 from safefield.exceptions import BackfillError
 from safefield.plan import Plan
 
@@ -14,6 +15,9 @@ POOLED = "DISABLE_SERVER_SIDE_CURSORS"
 
 #: The numbers of the lock, which is the same in each session.
 KEYS = "SELECT hashtext('safefield'), hashtext(%s::regclass::oid::text)"
+
+#: The process of the server that runs this statement.
+PID = "SELECT pg_backend_pid()"
 
 #: In the transaction of a claim, which is idle all the time.
 UNLIMITED = "SET LOCAL idle_in_transaction_session_timeout = 0"
@@ -50,7 +54,9 @@ class Claim:
         return self._call("pg_advisory_unlock")
 
     def _call(self, function: str) -> bool:
-        return bool(fetch(self.connection, f"SELECT {function}(%s, %s)", self.keys))
+        return bool(
+            fetch_value(self.connection, f"SELECT {function}(%s, %s)", self.keys)
+        )
 
 
 class PooledClaim(Claim):
@@ -78,11 +84,12 @@ class PooledClaim(Claim):
         """
         if self._beside is not None:
             return True
-        pid = fetch(self.connection, "SELECT pg_backend_pid()")
+        pid = fetch_value(self.connection, PID)
         beside = self.connection.copy()
         try:
             beside_pid = self._begin(beside)
-            if not fetch(beside, "SELECT pg_try_advisory_xact_lock(%s, %s)", self.keys):
+            sql = "SELECT pg_try_advisory_xact_lock(%s, %s)"
+            if not fetch_value(beside, sql, self.keys):
                 beside.close()
                 return False
         except DatabaseError as exc:
@@ -91,7 +98,7 @@ class PooledClaim(Claim):
                 raise
             raise self._make_error() from exc
         self._beside = beside
-        if not pid == fetch(self.connection, "SELECT pg_backend_pid()") != beside_pid:
+        if not pid == fetch_value(self.connection, PID) != beside_pid:
             # Not a pooler of sessions. As if the project had said so: Django leaves out
             # the cursors that would be lost.
             self.connection.settings_dict[POOLED] = True
@@ -103,7 +110,7 @@ class PooledClaim(Claim):
             cursor.execute(UNLIMITED)
             if beside.pg_version >= 170000:
                 cursor.execute(UNLIMITED_17)
-        return int(fetch(beside, "SELECT pg_backend_pid()"))
+        return int(fetch_value(beside, PID))
 
     def give_back(self) -> bool:
         """Return whether it was still there."""
@@ -112,7 +119,7 @@ class PooledClaim(Claim):
         if beside is None:
             return False
         try:
-            return bool(fetch(beside, "SELECT true"))
+            return bool(fetch_value(beside, "SELECT true"))
         except Error:
             return False
         finally:
@@ -129,20 +136,10 @@ class PooledClaim(Claim):
 
 def make_claim(connection: Any, plan: Plan) -> Claim:
     """Return the claim of a run on its table."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"{KEYS}, pg_backend_pid()",
-            [connection.ops.quote_name(plan.table)],
-        )
-        *keys, pid = cursor.fetchone()
+    *keys, pid = fetch_one(
+        connection, f"{KEYS}, pg_backend_pid()", [connection.ops.quote_name(plan.table)]
+    )
     # A pooler has numbers of its own for its clients.
     if is_pooled(connection) or pid != connection.connection.info.backend_pid:
         return PooledClaim(connection, (keys[0], keys[1]), plan)
     return Claim(connection, (keys[0], keys[1]))
-
-
-def fetch(connection: Any, sql: str, params: Any = None) -> Any:
-    """Return the one value of a query."""
-    with connection.cursor() as cursor:
-        cursor.execute(sql, params)
-        return cursor.fetchone()[0]

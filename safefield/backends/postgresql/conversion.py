@@ -8,6 +8,7 @@ from django.db.models import BooleanField, Model, QuerySet
 from django.db.models.expressions import RawSQL
 
 from safefield.backends.base.conversion import Conversion
+from safefield.backends.base.sql import fetch_value
 
 #: What a row keeps of the number of the transaction that wrote it.
 XID_LIMIT = 2**32
@@ -18,9 +19,8 @@ class PostgreSQLConversion(Conversion):
 
     def get_mark(self) -> Any:
         # The oldest transaction that is not over: what it writes may be seen later.
-        with self.connection.cursor() as cursor:
-            cursor.execute("SELECT pg_snapshot_xmin(pg_current_snapshot())::text")
-            return str(int(cursor.fetchone()[0]) % XID_LIMIT)
+        sql = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text"
+        return str(int(fetch_value(self.connection, sql)) % XID_LIMIT)
 
     def filter_changed(self, rows: QuerySet[Model], mark: Any) -> QuerySet[Model]:
         table = self.connection.ops.quote_name(self.plan.table)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from safefield.backends.base.keys import DJANGOS_NAME, Key, Keys, Kind
+from safefield.backends.base.sql import fetch_all, fetch_value
 from safefield.fields import AnyField
 
 #: Name, method, whether the operators are the type's own, whether it is unique, and
@@ -53,18 +54,16 @@ class PostgreSQLKeys(Keys):
         if self.editor.collect_sql:
             # Nothing is there, see PostgreSQLCatalogue.
             return keys
-        with self.connection.cursor() as cursor:
-            cursor.execute(INDEXES, where)
-            for name, method, is_plain, is_unique, is_constraint in cursor.fetchall():
-                kind = self._get_kind(name, method, is_plain, is_unique)
-                if kind is not None:
-                    keys.append(Key(name, kind, is_constraint))
-            cursor.execute(FOREIGN_KEYS, where)
-            keys += [
-                Key(name, Kind.FOREIGN_KEY, target=(table, column))
-                for name, table, column in cursor.fetchall()
-            ]
-        return keys
+        indexes = fetch_all(self.connection, INDEXES, where)
+        for name, method, is_plain, is_unique, is_constraint in indexes:
+            kind = self._get_kind(name, method, is_plain, is_unique)
+            if kind is not None:
+                keys.append(Key(name, kind, is_constraint))
+        foreign_keys = fetch_all(self.connection, FOREIGN_KEYS, where)
+        return keys + [
+            Key(name, Kind.FOREIGN_KEY, target=(table, column))
+            for name, table, column in foreign_keys
+        ]
 
     def _get_kind(
         self, name: str, method: str, is_plain: bool, is_unique: bool
@@ -82,9 +81,6 @@ class PostgreSQLKeys(Keys):
         if field is None or field.remote_field is None:
             return None
         target = field.target_field
-        with self.connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT to_regclass(%s)::oid",
-                [self.connection.ops.quote_name(target.model._meta.db_table)],
-            )
-            return cursor.fetchone()[0], target.column
+        table = self.connection.ops.quote_name(target.model._meta.db_table)
+        oid = fetch_value(self.connection, "SELECT to_regclass(%s)::oid", [table])
+        return oid, target.column

@@ -9,6 +9,7 @@ from contextlib import closing, contextmanager, suppress
 from django.db import DatabaseError, Error, transaction
 
 from safefield.backends.base.locks import Locks, Result
+from safefield.backends.base.sql import execute, fetch_all, fetch_value
 from safefield.backends.base.waits import FIRST_SECONDS, Wait
 from safefield.backends.postgresql.claims import Claim, is_pooled, make_claim
 from safefield.backends.postgresql.rights import get_state
@@ -73,16 +74,11 @@ class PostgreSQLLocks(Locks):
 
     def find_claimants(self) -> Sequence[str]:
         assert self._claim is not None
-        with self.connection.cursor() as cursor:
-            cursor.execute(
-                CLAIMANT,
-                # The catalogue has them without a sign.
-                [key % 2**32 for key in self._claim.keys],
-            )
-            rows = cursor.fetchall()
-            if rows:
-                cursor.execute(BLOCKING, [rows[0][0]])
-                rows += cursor.fetchall()
+        # The catalogue has them without a sign.
+        keys = [key % 2**32 for key in self._claim.keys]
+        rows = fetch_all(self.connection, CLAIMANT, keys)
+        if rows:
+            rows += fetch_all(self.connection, BLOCKING, [rows[0][0]])
         return [_describe_session(*row) for row in rows[:2]]
 
     def release(self) -> None:
@@ -115,12 +111,10 @@ class PostgreSQLLocks(Locks):
         return name
 
     def check_keys_at_once(self) -> None:
-        with self.connection.cursor() as cursor:
-            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        execute(self.connection, "SET CONSTRAINTS ALL IMMEDIATE")
 
     def limit_wait(self) -> None:
-        with self.connection.cursor() as cursor:
-            cursor.execute(LIMIT_WAIT)
+        execute(self.connection, LIMIT_WAIT)
 
     def change_table(self, function: Callable[[], Result]) -> Result:
         def attempt() -> Result:
@@ -146,9 +140,7 @@ class PostgreSQLLocks(Locks):
             # The process of one statement says nothing of the next.
             yield
             return
-        with self.connection.cursor() as cursor:
-            cursor.execute("SELECT pg_backend_pid()")
-            pid = cursor.fetchone()[0]
+        pid = fetch_value(self.connection, "SELECT pg_backend_pid()")
         is_over = threading.Event()
         thread = threading.Thread(
             target=self._watch, args=[pid, is_over], name="safefield", daemon=True
@@ -168,9 +160,8 @@ class PostgreSQLLocks(Locks):
         other = self.connection.copy()
 
         def find() -> list[str]:
-            with other.cursor() as cursor:
-                cursor.execute(BLOCKING, [pid])
-                return [_describe_session(*session) for session in cursor.fetchall()]
+            rows = fetch_all(other, BLOCKING, [pid])
+            return [_describe_session(*session) for session in rows]
 
         wait = Wait(self.plan, find, self.clock)
         # No run fails because there is no connection to be had for this.
@@ -186,19 +177,18 @@ class PostgreSQLLocks(Locks):
         if self.plan.field.is_relation:
             related = self.plan.field.related_model
             tables.append(self._quote(related._meta.db_table))
-        with self.connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT pid, application_name, state, "
-                "extract(epoch FROM now() - xact_start)::int, "
-                "string_agg(DISTINCT mode, ', '), query "
-                "FROM pg_locks JOIN pg_stat_activity USING (pid) "
-                "WHERE relation = ANY (%s::regclass[]) AND granted "
-                "AND pid <> pg_backend_pid() "
-                "GROUP BY pid, application_name, state, xact_start, query "
-                "ORDER BY xact_start",
-                [tables],
-            )
-            rows = cursor.fetchall()
+        rows = fetch_all(
+            self.connection,
+            "SELECT pid, application_name, state, "
+            "extract(epoch FROM now() - xact_start)::int, "
+            "string_agg(DISTINCT mode, ', '), query "
+            "FROM pg_locks JOIN pg_stat_activity USING (pid) "
+            "WHERE relation = ANY (%s::regclass[]) AND granted "
+            "AND pid <> pg_backend_pid() "
+            "GROUP BY pid, application_name, state, xact_start, query "
+            "ORDER BY xact_start",
+            [tables],
+        )
         shows_sql = with_sql and get_configuration().SHOW_VALUES
         return [
             f"{_describe_session(*session)}, holds {modes}"

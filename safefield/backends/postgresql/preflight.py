@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from safefield.backends.base.preflight import Preflight
+from safefield.backends.base.sql import fetch_one, fetch_values
 from safefield.backends.postgresql.catalogue import PostgreSQLCatalogue
 from safefield.backends.postgresql.rights import PostgreSQLRights
 from safefield.fields import AnyField
@@ -32,12 +33,11 @@ class PostgreSQLPreflight(Preflight):
         tables = [options.db_table]
         tables += [parent._meta.db_table for parent in options.get_parent_list()]
         for table in tables:
-            with self.connection.cursor() as cursor:
-                cursor.execute(
-                    "SELECT current_user::text WHERE row_security_active(%s::regclass)",
-                    [self.connection.ops.quote_name(table)],
-                )
-                row = cursor.fetchone()
+            row = fetch_one(
+                self.connection,
+                "SELECT current_user::text WHERE row_security_active(%s::regclass)",
+                [self.connection.ops.quote_name(table)],
+            )
             if row is not None:
                 raise self.plan.error(
                     f"{self.plan.title} cannot be filled: row security may hide rows "
@@ -56,15 +56,14 @@ class PostgreSQLPreflight(Preflight):
         """
         if not self.plan.final_field.unique or not self.catalogue.is_partitioned():
             return
-        with self.connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT pg_get_partkeydef(partrelid), ARRAY("
-                "SELECT attname::text FROM pg_attribute "
-                "WHERE attrelid = partrelid AND attnum = ANY (partattrs::int2[])) "
-                "FROM pg_partitioned_table WHERE partrelid = %s::regclass",
-                [self.catalogue.table],
-            )
-            key, columns = cursor.fetchone()
+        key, columns = fetch_one(
+            self.connection,
+            "SELECT pg_get_partkeydef(partrelid), ARRAY("
+            "SELECT attname::text FROM pg_attribute "
+            "WHERE attrelid = partrelid AND attnum = ANY (partattrs::int2[])) "
+            "FROM pg_partitioned_table WHERE partrelid = %s::regclass",
+            [self.catalogue.table],
+        )
         if columns == [self.plan.field.column]:
             return
         raise self.plan.error(
@@ -98,25 +97,24 @@ class PostgreSQLPreflight(Preflight):
         # Django 5.2 drops columns with CASCADE, and what depends on them vanishes
         # without a word. Later versions stop at the DROP, when every row has been
         # reversed already.
-        with self.connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT DISTINCT CASE WHEN r.oid IS NOT NULL "
-                "THEN pg_describe_object('pg_class'::regclass, r.ev_class, 0) "
-                "ELSE pg_describe_object(d.classid, d.objid, d.objsubid) END "
-                "FROM pg_depend d JOIN pg_attribute a "
-                "ON d.refobjid = a.attrelid AND d.refobjsubid = a.attnum "
-                "LEFT JOIN pg_rewrite r "
-                "ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid "
-                "WHERE d.refclassid = 'pg_class'::regclass AND d.deptype = 'n' "
-                "AND a.attrelid = %s::regclass AND a.attname = %s "
-                # Constraints and indexes of the table go with the column.
-                "AND NOT EXISTS (SELECT FROM pg_depend own "
-                "WHERE own.classid = d.classid AND own.objid = d.objid "
-                "AND own.refclassid = d.refclassid AND own.refobjid = d.refobjid "
-                "AND own.deptype = 'a') ORDER BY 1",
-                [self.catalogue.table, self.plan.field.column],
-            )
-            found = [description for (description,) in cursor.fetchall()]
+        found = fetch_values(
+            self.connection,
+            "SELECT DISTINCT CASE WHEN r.oid IS NOT NULL "
+            "THEN pg_describe_object('pg_class'::regclass, r.ev_class, 0) "
+            "ELSE pg_describe_object(d.classid, d.objid, d.objsubid) END "
+            "FROM pg_depend d JOIN pg_attribute a "
+            "ON d.refobjid = a.attrelid AND d.refobjsubid = a.attnum "
+            "LEFT JOIN pg_rewrite r "
+            "ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid "
+            "WHERE d.refclassid = 'pg_class'::regclass AND d.deptype = 'n' "
+            "AND a.attrelid = %s::regclass AND a.attname = %s "
+            # Constraints and indexes of the table go with the column.
+            "AND NOT EXISTS (SELECT FROM pg_depend own "
+            "WHERE own.classid = d.classid AND own.objid = d.objid "
+            "AND own.refclassid = d.refclassid AND own.refobjid = d.refobjid "
+            "AND own.deptype = 'a') ORDER BY 1",
+            [self.catalogue.table, self.plan.field.column],
+        )
         if not found:
             return
         needs, them = ("needs", "it") if len(found) == 1 else ("need", "them")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from safefield.backends.base.rights import Rights
+from safefield.backends.base.sql import fetch_one, fetch_value
 from safefield.exceptions import BackfillError
 from safefield.plan import Plan
 
@@ -52,13 +51,14 @@ class PostgreSQLRights(Rights):
             BackfillError: The role may not do it; the text has the statement that
                 lets it.
         """
-        found = self._fetch(
+        found = fetch_one(
+            self.connection,
             "SELECT quote_ident(current_user), quote_ident(pg_get_userbyid(relowner)), "
             "quote_ident(nspname), pg_has_role(relowner, 'USAGE'), "
             "has_schema_privilege(n.oid, 'CREATE') "
             "FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace "
             "WHERE c.oid = to_regclass(%s)",
-            self._quote(plan.table),
+            [self._quote(plan.table)],
         )
         if found is None:
             return
@@ -84,17 +84,9 @@ class PostgreSQLRights(Rights):
             )
 
     def _may_refer_to(self, table: str) -> bool:
-        (may,) = self._fetch(
-            "SELECT has_table_privilege(to_regclass(%s), 'REFERENCES')",
-            self._quote(table),
-        )
+        sql = "SELECT has_table_privilege(to_regclass(%s), 'REFERENCES')"
         # NULL where there is no such table, which the server says better.
-        return may is not False
-
-    def _fetch(self, sql: str, *params: str) -> Any:
-        with self.connection.cursor() as cursor:
-            cursor.execute(sql, params or None)
-            return cursor.fetchone()
+        return fetch_value(self.connection, sql, [self._quote(table)]) is not False
 
     def _quote(self, name: str) -> str:
         return str(self.connection.ops.quote_name(name))

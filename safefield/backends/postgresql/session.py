@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from safefield.backends.base.session import Session
+from safefield.backends.base.sql import execute, fetch_all
 from safefield.backends.postgresql.claims import is_pooled
 
 #: For statements that wait for the transactions of others and keep nobody waiting:
@@ -33,19 +34,19 @@ class PostgreSQLSession(Session):
         if is_pooled(self.connection):
             # A setting of the session would be somebody else's with the next statement.
             return {}
-        with self.connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT name, current_setting(name, true) FROM unnest(%s::text[]) name "
-                "WHERE current_setting(name, true) <> '0'",
-                [list(names)],
-            )
-            return dict(cursor.fetchall())
+        rows = fetch_all(
+            self.connection,
+            "SELECT name, current_setting(name, true) FROM unnest(%s::text[]) name "
+            "WHERE current_setting(name, true) <> '0'",
+            [list(names)],
+        )
+        return dict(rows)
 
     def write_settings(self, settings: Mapping[str, str]) -> None:
         if settings:
-            with self.connection.cursor() as cursor:
-                cursor.execute(
-                    "SELECT set_config(name, value, false) "
-                    "FROM unnest(%s::text[], %s::text[]) settings (name, value)",
-                    [list(settings), list(settings.values())],
-                )
+            execute(
+                self.connection,
+                "SELECT set_config(name, value, false) "
+                "FROM unnest(%s::text[], %s::text[]) settings (name, value)",
+                [list(settings), list(settings.values())],
+            )

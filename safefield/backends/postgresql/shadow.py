@@ -9,6 +9,7 @@ from django.db import NotSupportedError, transaction
 
 from safefield.backends.base.schema import Schema
 from safefield.backends.base.shadow import Shadow
+from safefield.backends.base.sql import fetch_all, fetch_one, fetch_values
 from safefield.backends.postgresql.rights import PostgreSQLRights
 from safefield.fields import AnyField, copy_field
 
@@ -54,17 +55,16 @@ class PostgreSQLShadow(Shadow):
             NotSupportedError: Its text is the server's.
         """
         for catalogue, use in DEPENDENTS.items():
-            with self.connection.cursor() as cursor:
-                cursor.execute(
-                    "SELECT pg_describe_object(classid, objid, objsubid) "
-                    "FROM pg_depend JOIN pg_attribute "
-                    "ON attrelid = refobjid AND attnum = refobjsubid "
-                    "WHERE refclassid = 'pg_class'::regclass "
-                    "AND classid = %s::regclass "
-                    "AND attrelid = %s::regclass AND attname = %s ORDER BY 1 LIMIT 1",
-                    [catalogue, self._quote(self.layout.table), column],
-                )
-                row = cursor.fetchone()
+            row = fetch_one(
+                self.connection,
+                "SELECT pg_describe_object(classid, objid, objsubid) "
+                "FROM pg_depend JOIN pg_attribute "
+                "ON attrelid = refobjid AND attnum = refobjsubid "
+                "WHERE refclassid = 'pg_class'::regclass "
+                "AND classid = %s::regclass "
+                "AND attrelid = %s::regclass AND attname = %s ORDER BY 1 LIMIT 1",
+                [catalogue, self._quote(self.layout.table), column],
+            )
             if row is not None:
                 raise NotSupportedError(
                     f"cannot alter type of a column {use}\n"
@@ -80,16 +80,15 @@ class PostgreSQLShadow(Shadow):
         schema.make_final(final)
 
     def find_triggers(self) -> list[str]:
-        with self.connection.cursor() as cursor:
-            cursor.execute(
-                # 16 is the bit for UPDATE, and 2 the event of such a rule.
-                "SELECT tgname FROM pg_trigger WHERE tgrelid = %s::regclass "
-                "AND NOT tgisinternal AND tgtype & 16 <> 0 AND tgenabled <> 'D' "
-                "UNION ALL SELECT rulename FROM pg_rewrite "
-                "WHERE ev_class = %s::regclass AND ev_type = '2' ORDER BY 1",
-                [self._quote(self.layout.table)] * 2,
-            )
-            return [name for (name,) in cursor.fetchall()]
+        # 16 is the bit for UPDATE, and 2 the event of such a rule.
+        return fetch_values(
+            self.connection,
+            "SELECT tgname FROM pg_trigger WHERE tgrelid = %s::regclass "
+            "AND NOT tgisinternal AND tgtype & 16 <> 0 AND tgenabled <> 'D' "
+            "UNION ALL SELECT rulename FROM pg_rewrite "
+            "WHERE ev_class = %s::regclass AND ev_type = '2' ORDER BY 1",
+            [self._quote(self.layout.table)] * 2,
+        )
 
     def _make(self) -> list[str]:
         # With the real types and collations, and all that asks something of them.
@@ -122,23 +121,22 @@ class PostgreSQLShadow(Shadow):
         """Do nothing: the table was made with them."""
 
     def _find_rules(self) -> list[str]:
-        with self.connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT pg_get_constraintdef(oid) FROM pg_constraint "
-                "WHERE conrelid = %s::regclass AND contype IN ('c', 'x') "
-                "UNION ALL SELECT pg_get_indexdef(indexrelid) FROM pg_index "
-                "WHERE indrelid = %s::regclass AND indisunique AND NOT indisprimary",
-                [self._quote(self.layout.table)] * 2,
-            )
-            return [text for (text,) in cursor.fetchall()]
+        return fetch_values(
+            self.connection,
+            "SELECT pg_get_constraintdef(oid) FROM pg_constraint "
+            "WHERE conrelid = %s::regclass AND contype IN ('c', 'x') "
+            "UNION ALL SELECT pg_get_indexdef(indexrelid) FROM pg_index "
+            "WHERE indrelid = %s::regclass AND indisunique AND NOT indisprimary",
+            [self._quote(self.layout.table)] * 2,
+        )
 
     def _find_generated(self) -> dict[str, str]:
-        with self.connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT attname, attname || ' ' || pg_get_expr(adbin, adrelid) "
-                "FROM pg_attribute JOIN pg_attrdef "
-                "ON adrelid = attrelid AND adnum = attnum "
-                "WHERE attrelid = %s::regclass AND attgenerated <> ''",
-                [self._quote(self.layout.table)],
-            )
-            return dict(cursor.fetchall())
+        found = fetch_all(
+            self.connection,
+            "SELECT attname, attname || ' ' || pg_get_expr(adbin, adrelid) "
+            "FROM pg_attribute JOIN pg_attrdef "
+            "ON adrelid = attrelid AND adnum = attnum "
+            "WHERE attrelid = %s::regclass AND attgenerated <> ''",
+            [self._quote(self.layout.table)],
+        )
+        return dict(found)

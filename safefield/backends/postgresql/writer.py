@@ -10,6 +10,7 @@ from uuid import UUID
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from safefield.backends.base.sql import execute, fetch_all
 from safefield.backends.base.writer import Row, Writer
 
 #: Parameters in a statement at the most when they are bound by the server.
@@ -134,9 +135,7 @@ class PostgreSQLWriter(Writer):
             f"SET {', '.join(assignments + self.extra_assignments())} "
             f"FROM {self.batch} WHERE {' AND '.join(conditions)}"
         )
-        with self.connection.cursor() as cursor:
-            cursor.execute(sql, [*parameters, *limits])
-            return int(cursor.rowcount)
+        return execute(self.connection, sql, [*parameters, *limits])
 
     def _get_range(self, rows: Sequence[Row]) -> tuple[str, list[Any]]:
         """
@@ -163,9 +162,8 @@ class PostgreSQLWriter(Writer):
 
     @cached_property
     def _types(self) -> list[ColumnType]:
-        with self.connection.cursor() as cursor:
-            cursor.execute(COLUMN_TYPES, [self.table])
-            types = {name: ColumnType(*rest) for name, *rest in cursor.fetchall()}
+        rows = fetch_all(self.connection, COLUMN_TYPES, [self.table])
+        types = {name: ColumnType(*rest) for name, *rest in rows}
         return [types[field.column] for field in self.columns]
 
 

@@ -9,6 +9,7 @@ from django.db.backends.utils import strip_quotes
 from safefield.backends.base.catalogue import Catalogue
 from safefield.backends.base.column import LiveColumn
 from safefield.backends.base.names import TakenName, WantedName
+from safefield.backends.base.sql import fetch_all, fetch_one
 from safefield.backends.sqlite.definition import Definition
 from safefield.backends.sqlite.keys import SQLiteKeys
 from safefield.fields import AnyField
@@ -20,13 +21,13 @@ class SQLiteCatalogue(Catalogue):
     keys_class = SQLiteKeys
 
     def find_column(self) -> LiveColumn | None:
-        with self.connection.cursor() as cursor:
-            cursor.execute(
-                f"PRAGMA table_info({self.connection.ops.quote_name(self.plan.table)})"
-            )
-            for _, name, kind, not_null, default, _ in cursor.fetchall():
-                if name.lower() == self.plan.field.column.lower():
-                    return LiveColumn(not not_null, default is not None, kind.lower())
+        rows = fetch_all(
+            self.connection,
+            f"PRAGMA table_info({self.connection.ops.quote_name(self.plan.table)})",
+        )
+        for _, name, kind, not_null, default, _ in rows:
+            if name.lower() == self.plan.field.column.lower():
+                return LiveColumn(not not_null, default is not None, kind.lower())
         return None
 
     def spell_type(self, *, may_make_tables: bool = True) -> str | None:
@@ -62,11 +63,10 @@ class SQLiteCatalogue(Catalogue):
 
     def has_indexes(self) -> bool:
         """Return whether an index is about the column, alone or among others."""
-        with self.connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT EXISTS (SELECT 1 FROM pragma_index_list(%s) list, "
-                "pragma_index_info(list.name) info "
-                "WHERE info.name = %s COLLATE NOCASE)",
-                [strip_quotes(self.plan.table), self.plan.field.column],
-            )
-            return bool(cursor.fetchone()[0])
+        found = fetch_one(
+            self.connection,
+            "SELECT 1 FROM pragma_index_list(%s) list, "
+            "pragma_index_info(list.name) info WHERE info.name = %s COLLATE NOCASE",
+            [strip_quotes(self.plan.table), self.plan.field.column],
+        )
+        return found is not None

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 from django.db.backends.utils import strip_quotes
 
+from safefield.backends.base.sql import fetch_value
+
 #: A name, a text, a comment, a word, blanks, or one other character.
 TOKEN = re.compile(
     r'"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\]|\'(?:[^\']|\'\')*\''
@@ -58,16 +60,16 @@ class Definition(NamedTuple):
     @classmethod
     def read(cls, connection: Any, table: str) -> Definition:
         """Return the pieces of the text of a table that is there."""
-        with connection.cursor() as cursor:
-            # A temporary table comes before another one of that name.
-            cursor.execute(
-                "SELECT sql FROM sqlite_temp_master WHERE type = 'table' "
-                "AND name = %s COLLATE NOCASE UNION ALL "
-                "SELECT sql FROM sqlite_master WHERE type = 'table' "
-                "AND name = %s COLLATE NOCASE",
-                [strip_quotes(table)] * 2,
-            )
-            return cls.parse(cursor.fetchone()[0])
+        # A temporary table comes before another one of that name.
+        sql = fetch_value(
+            connection,
+            "SELECT sql FROM sqlite_temp_master WHERE type = 'table' "
+            "AND name = %s COLLATE NOCASE UNION ALL "
+            "SELECT sql FROM sqlite_master WHERE type = 'table' "
+            "AND name = %s COLLATE NOCASE",
+            [strip_quotes(table)] * 2,
+        )
+        return cls.parse(sql)
 
     @property
     def sql(self) -> str:

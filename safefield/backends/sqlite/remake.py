@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.backends.utils import strip_quotes
 
+from safefield.backends.base.sql import fetch_all
 from safefield.backends.sqlite.definition import Definition, name_of, quote
 from safefield.fields import AnyField, strip_default
 
@@ -257,9 +258,7 @@ class _Remake:
     # The database
 
     def _fetch(self, sql: str, params: Any = None) -> list[Any]:
-        with self.editor.connection.cursor() as cursor:
-            cursor.execute(sql, params)
-            return list(cursor.fetchall())
+        return fetch_all(self.editor.connection, sql, params)
 
     def _execute(self, sql: str, params: Any = None) -> None:
         self.editor.execute(sql, params)

@@ -17,6 +17,7 @@ from typing import Any
 from django.db import DatabaseError, transaction
 
 from safefield.backends.base.schema import Schema
+from safefield.backends.base.sql import execute
 from safefield.backends.sqlite.catalogue import SQLiteCatalogue
 from safefield.backends.sqlite.preflight import SQLitePreflight
 from safefield.backends.sqlite.remake import remake_from_definition
@@ -83,5 +84,7 @@ class SQLiteSchema(Schema):
         # statement is one that writes, no row though.
         quote = self.connection.ops.quote_name
         key = quote(self.plan.model._meta.pk_fields[0].column)
-        with self.connection.cursor() as cursor:
-            cursor.execute(f"UPDATE {quote(self.plan.table)} SET {key} = {key} WHERE 0")
+        execute(
+            self.connection,
+            f"UPDATE {quote(self.plan.table)} SET {key} = {key} WHERE 0",
+        )

@@ -12,6 +12,7 @@ from django.db.backends.utils import strip_quotes
 
 from safefield.backends.base.schema import Schema
 from safefield.backends.base.shadow import Shadow
+from safefield.backends.base.sql import fetch_values
 from safefield.backends.sqlite.definition import Definition, checks_of, name_of, words
 from safefield.fields import AnyField
 
@@ -53,13 +54,12 @@ class SQLiteShadow(Shadow):
                 )
 
     def find_triggers(self) -> list[str]:
-        with self.connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT name FROM sqlite_master WHERE type = 'trigger' "
-                "AND tbl_name = %s COLLATE NOCASE AND sql LIKE '%%UPDATE%%' ORDER BY 1",
-                [strip_quotes(self.layout.table)],
-            )
-            return [name for (name,) in cursor.fetchall()]
+        return fetch_values(
+            self.connection,
+            "SELECT name FROM sqlite_master WHERE type = 'trigger' "
+            "AND tbl_name = %s COLLATE NOCASE AND sql LIKE '%%UPDATE%%' ORDER BY 1",
+            [strip_quotes(self.layout.table)],
+        )
 
     def _find_rules(self) -> list[str]:
         table = self._quote(self.layout.table)
@@ -112,10 +112,4 @@ class SQLiteShadow(Shadow):
         return super()._define_copied(field)
 
     def _parse(self) -> Definition:
-        with self.connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT sql FROM sqlite_master WHERE type = 'table' "
-                "AND name = %s COLLATE NOCASE",
-                [strip_quotes(self.layout.table)],
-            )
-            return Definition.parse(cursor.fetchone()[0])
+        return Definition.read(self.connection, self.layout.table)

@@ -1,0 +1,36 @@
+"""One statement over a connection, and what it returns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def execute(connection: Any, sql: str, params: Any = None) -> int:
+    """Run a statement; return how many rows the database says it has changed."""
+    with connection.cursor() as cursor:
+        cursor.execute(sql, params)
+        return int(cursor.rowcount)
+
+
+def fetch_all(connection: Any, sql: str, params: Any = None) -> list[Any]:
+    """Return the rows of a query."""
+    with connection.cursor() as cursor:
+        cursor.execute(sql, params)
+        return list(cursor.fetchall())
+
+
+def fetch_one(connection: Any, sql: str, params: Any = None) -> Any:
+    """Return the first row of a query; None if it has none."""
+    with connection.cursor() as cursor:
+        cursor.execute(sql, params)
+        return cursor.fetchone()
+
+
+def fetch_value(connection: Any, sql: str, params: Any = None) -> Any:
+    """Return the value of a query of one row and one column."""
+    return fetch_one(connection, sql, params)[0]
+
+
+def fetch_values(connection: Any, sql: str, params: Any = None) -> list[Any]:
+    """Return the values of a query of one column."""
+    return [value for (value,) in fetch_all(connection, sql, params)]
