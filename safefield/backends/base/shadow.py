@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db import DatabaseError, transaction
-from django.db.models import AutoField, CheckConstraint, Model
+from django.db.models import AutoField, Model
 
 from safefield.backends.base.column import find_column_names
 from safefield.backends.base.rights import Rights
@@ -161,40 +161,18 @@ class Shadow:
             f"INSERT INTO {self._table} ({columns}) "
             f"SELECT {columns} FROM {self._quote(self.layout.table)}{order}"
         )
-        self._add_rules()
 
     def _make(self) -> list[str]:
         """Create the table with the columns that the real one has; return these."""
-        needed = self._needed()
-        fields = {
-            field.column: field
-            for field in [*self.layout.copied, *self._find_fields(needed)]
-        }
-        keys = [key.column for key in self.keys]
-        generated = self._generated()
-        fields = {
-            column: field for column, field in fields.items() if column not in generated
-        }
-        parts = [self._define_copied(field) for field in fields.values()]
-        parts += generated.values()
-        parts.append(f"PRIMARY KEY ({', '.join(map(self._quote, keys))})")
-        parts += self._checks()
-        self._execute(f"CREATE TEMPORARY TABLE {self._table} ({', '.join(parts)})")
-        return list(fields)
-
-    def _add_rules(self) -> None:
-        """Add what the real table asks of the values that are to come."""
-        for number, rule in enumerate(self._rules()):
-            self._execute(
-                f"CREATE UNIQUE INDEX {self._quote(f'{self.layout.name}_{number}')} "
-                f"ON {self._table} {rule}"
-            )
+        raise SafefieldError(
+            f"Table {self.layout.table} cannot be rehearsed on this database."
+        )
 
     # What the real table asks of the values
 
-    def _needed(self) -> set[str]:
+    def _needed(self, more: Iterable[str] = ()) -> set[str]:
         """Return the columns that the rules name; others may be among them."""
-        text = "\n".join([*self._rules(), *self._checks(), *self._generated().values()])
+        text = "\n".join([*self._rules(), *self._generated().values(), *more])
         # A quote within a name is there twice.
         text = text.replace('""', '"').replace("``", "`")
         return {name for name in self._live_columns() if name in text}
@@ -222,40 +200,9 @@ class Shadow:
         """Return the generated columns, as SQL by name."""
         return {}
 
-    def _find_rules(self) -> list[str]:
-        """Return what is unique in the real table, but for its key, as SQL."""
-        with self.connection.cursor() as cursor:
-            found = self.connection.introspection.get_constraints(
-                cursor, self.layout.table
-            )
-        return [
-            f"({', '.join(map(self._quote, constraint['columns']))})"
-            for constraint in found.values()
-            if constraint["unique"]
-            and not constraint["primary_key"]
-            and all(constraint["columns"])
-        ]
-
-    def _checks(self) -> list[str]:
-        """Return what is checked of the column, as SQL."""
-        return self._about(self._find_checks)
-
-    def _find_checks(self) -> list[str]:
-        """Return the check constraints of the model, as SQL."""
-        model = self.layout.model
-        editor: Any = self.connection.schema_editor(atomic=False)
-        return [
-            str(constraint.constraint_sql(model, editor))
-            for constraint in model._meta.constraints
-            if isinstance(constraint, CheckConstraint)
-        ]
-
-    def _find_fields(self, columns: set[str]) -> list[AnyField]:
-        return [
-            field
-            for field in self.layout.model._meta.local_concrete_fields
-            if field.column in columns
-        ]
+    def _find_rules(self) -> Iterable[str]:
+        """Return what is asked of the rows of the real table, as SQL."""
+        return ()
 
     # Small things
 
@@ -279,10 +226,6 @@ class Shadow:
 
     def _live_columns(self) -> list[str]:
         return find_column_names(self.connection, self.layout.table)
-
-    def _define_copied(self, field: AnyField) -> str:
-        """Return column and definition of a column that the real table has."""
-        return f"{self._define(field)} {'NOT NULL' if field in self.keys else 'NULL'}"
 
     def _define(self, field: AnyField) -> str:
         """Return column and type, for a table that fills nothing by itself."""

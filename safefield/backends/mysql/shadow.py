@@ -113,9 +113,6 @@ class MySQLShadow(Shadow):
         )
         return copied
 
-    def _add_rules(self) -> None:
-        """Do nothing: the table was made with them."""
-
     def _find_rules(self) -> list[str]:
         return RULE.findall(self._show())
 

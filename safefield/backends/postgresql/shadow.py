@@ -117,9 +117,6 @@ class PostgreSQLShadow(Shadow):
             self._execute(f"ALTER TABLE {self._table} {', '.join(drops)}")
         return [name for name in live if name in kept and name not in generated]
 
-    def _add_rules(self) -> None:
-        """Do nothing: the table was made with them."""
-
     def _find_rules(self) -> list[str]:
         return fetch_values(
             self.connection,

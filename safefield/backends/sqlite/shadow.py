@@ -61,6 +61,29 @@ class SQLiteShadow(Shadow):
             [strip_quotes(self.layout.table)],
         )
 
+    def _make(self) -> list[str]:
+        generated = self._generated()
+        needed = self._needed(self._checks())
+        fields = {field.column: field for field in self.layout.copied}
+        for field in self.layout.model._meta.local_concrete_fields:
+            if field.column in needed:
+                fields[field.column] = field
+        for column in generated:
+            fields.pop(column, None)
+        parts = [self._define_copied(field) for field in fields.values()]
+        parts += generated.values()
+        parts.append(f"PRIMARY KEY ({self._list(key.column for key in self.keys)})")
+        parts += self._checks()
+        self._execute(f"CREATE TEMPORARY TABLE {self._table} ({', '.join(parts)})")
+        for number, rule in enumerate(self._rules()):
+            name = self._quote(f"{self.layout.name}_{number}")
+            self._execute(f"CREATE UNIQUE INDEX {name} ON {self._table} {rule}")
+        return list(fields)
+
+    def _checks(self) -> list[str]:
+        """Return what is checked of the column, outside of its own definition."""
+        return self._about(self._find_checks)
+
     def _find_rules(self) -> list[str]:
         table = self._quote(self.layout.table)
         rules = []
@@ -101,15 +124,16 @@ class SQLiteShadow(Shadow):
         }
 
     def _define_copied(self, field: AnyField) -> str:
+        """Return column and definition of a column that the real table has."""
         column = self.layout.column
-        if column is None or field.column != column.column:
-            return super()._define_copied(field)
-        # With its own type, collation and checks. But a temporary table refers to none.
-        for part in self._parse().parts:
-            is_column = name_of(part) == column.column.lower()
-            if is_column and "REFERENCES" not in words(part):
-                return part
-        return super()._define_copied(field)
+        if column is not None and field.column == column.column:
+            # With its own type, collation and checks. But a temporary table refers to
+            # none.
+            for part in self._parse().parts:
+                is_column = name_of(part) == column.column.lower()
+                if is_column and "REFERENCES" not in words(part):
+                    return part
+        return f"{self._define(field)} {'NOT NULL' if field in self.keys else 'NULL'}"
 
     def _parse(self) -> Definition:
         return Definition.read(self.connection, self.layout.table)
