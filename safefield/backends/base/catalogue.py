@@ -19,13 +19,7 @@ from safefield.plan import Plan
 
 
 class Catalogue:
-    """
-    What is there of the column of one plan, on one database.
-
-    Args:
-        editor (BaseDatabaseSchemaEditor): Django's schema editor, which only spells.
-        plan (Plan): What the operation asks for.
-    """
+    """What is there of the column of one plan, on one database."""
 
     keys_class: type[Keys] = Keys
 

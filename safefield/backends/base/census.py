@@ -21,17 +21,10 @@ ROWS_AT_PLACE = 100
 
 @dataclass(frozen=True)
 class Tally:
-    """
-    How many rows have a value.
-
-    Args:
-        rows (int): Rows of the table.
-        filled (int | None): Rows that have a value; None where only counting
-            them all would tell.
-        is_exact (bool): Whether each row was counted.
-    """
+    """How many rows have a value."""
 
     rows: int
+    #: None where only counting them all would tell.
     filled: int | None
     is_exact: bool
 
@@ -59,12 +52,7 @@ class Tally:
 
 
 class Census:
-    """
-    Counts the rows of one plan's table.
-
-    Args:
-        schema (Schema): The column, which is there.
-    """
+    """Counts the rows of one plan's table."""
 
     def __init__(self, schema: Schema) -> None:
         self.schema = schema
@@ -116,14 +104,7 @@ class Census:
 
 
 def extrapolate(rows: int, seen: int, filled: int) -> Tally:
-    """
-    Return the tally of a table from that of a sample.
-
-    Args:
-        rows (int): About how many rows the table has.
-        seen (int): Rows in the sample.
-        filled (int): Rows of the sample that have a value.
-    """
+    """Return the tally of a table from that of a sample."""
     rows = round_about(rows)
     if not seen:
         return Tally(rows, None, is_exact=False)

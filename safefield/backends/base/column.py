@@ -8,18 +8,11 @@ from typing import Any
 
 @dataclass(frozen=True)
 class LiveColumn:
-    """
-    What the catalogue says of a column.
-
-    Args:
-        null (bool): Whether it takes NULL.
-        has_default (bool): Whether the database has a default for it.
-        type (str | None): Its type as the database spells it; None where
-            safefield does not compare types.
-    """
+    """What the catalogue says of a column."""
 
     null: bool
     has_default: bool
+    #: As the database spells it; None where types are not compared.
     type: str | None = None
 
 

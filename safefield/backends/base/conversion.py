@@ -19,13 +19,7 @@ from safefield.plan import Plan
 
 
 class Conversion:
-    """
-    What the values of an altered column become, by a cast.
-
-    Args:
-        connection (BaseDatabaseWrapper): Where the table is.
-        plan (Plan): The alteration.
-    """
+    """What the values of an altered column become, by a cast."""
 
     #: Whether a text stays as it is in a column of dates and the like.
     leaves_texts = False

@@ -17,9 +17,6 @@ class Guard:
     What refuses new rows without a value, also those of code that knows no better.
 
     So it stands only for a moment, and goes however the run ends.
-
-    Args:
-        locks (Locks): The locks of the plan.
     """
 
     #: What it is, for messages.

@@ -29,20 +29,14 @@ class Kind(Enum):
 
 
 class Key(NamedTuple):
-    """
-    An index or a constraint on one column, of a kind that Django makes.
-
-    Args:
-        name (str): Its name, not quoted.
-        kind (Kind): What it does.
-        is_constraint (bool): False for an index that is unique by itself, where the
-            database tells it from a constraint.
-        target (tuple | None): Table and column that a foreign key refers to.
-    """
+    """An index or a constraint on one column, of a kind that Django makes."""
 
     name: str
     kind: Kind
+    #: False for an index that is unique by itself, where the database tells it from a
+    #: constraint.
     is_constraint: bool = True
+    #: Table and column that a foreign key refers to.
     target: tuple[Any, Any] | None = None
 
     @property
@@ -57,10 +51,6 @@ class Keys:
 
     What somebody made in another way (partial, by an expression, in another order or
     collation, of another method, deferrable, over more columns) is not among them.
-
-    Args:
-        editor (BaseDatabaseSchemaEditor): Django's schema editor.
-        plan (Plan): What the operation asks for.
     """
 
     def __init__(self, editor: Any, plan: Plan) -> None:
@@ -118,12 +108,7 @@ class Keys:
         return key.kind is Kind.INDEX and (key.has_djangos_name or was_indexed)
 
     def find_leftover(self, wanted: Sequence[str]) -> list[str]:
-        """
-        Return the names of the indexes that an altered column had and loses.
-
-        Args:
-            wanted (Sequence[str]): Names of indexes that the final field has.
-        """
+        """Return the indexes that an altered column had, less those wanted, by name."""
         old, final = self.plan.old_field, self.plan.final_field
         kinds = set()
         if old is not None and old.db_index and not old.unique:

@@ -31,13 +31,7 @@ CLAIM_PAUSE_SECONDS = 0.2
 
 
 class Locks:
-    """
-    The locks of one plan, on one database, where each statement commits.
-
-    Args:
-        connection (BaseDatabaseWrapper): In autocommit.
-        plan (Plan): What the operation asks for.
-    """
+    """The locks of one plan, on one database, where each statement commits."""
 
     #: Whether the next statement may go over another connection to the server.
     is_pooled = False

@@ -13,17 +13,13 @@ METHOD = re.compile(r" USING (\w+)")
 
 
 class WantedName(NamedTuple):
-    """
-    A name that the final field needs.
+    """A name that the final field needs."""
 
-    Args:
-        name (str): Not quoted.
-        kind (str): "unique constraint", "index" or "foreign key".
-        method (str): Of an index, such as "btree".
-    """
-
+    #: Not quoted.
     name: str
+    #: "unique constraint", "index" or "foreign key".
     kind: str
+    #: Of an index.
     method: str = "btree"
 
 

@@ -15,14 +15,7 @@ from safefield.plan import Plan
 
 
 class Preflight:
-    """
-    What may be in the way of one plan, on one database.
-
-    Args:
-        editor (BaseDatabaseSchemaEditor): Django's schema editor, which only spells.
-        plan (Plan): What the operation asks for.
-        catalogue (Catalogue): What is there.
-    """
+    """What may be in the way of one plan, on one database."""
 
     def __init__(
         self, editor: BaseDatabaseSchemaEditor, plan: Plan, catalogue: Catalogue
@@ -33,16 +26,7 @@ class Preflight:
         self.catalogue = catalogue
 
     def check_column(self, column: LiveColumn, *, may_make_tables: bool = True) -> None:
-        """
-        Refuse a column of the wanted name that is not the wanted column.
-
-        Args:
-            column (LiveColumn): What is there.
-            may_make_tables (bool): As in Catalogue.spell_type().
-
-        Raises:
-            BackfillError: It is there with another type.
-        """
+        """Refuse a column of the wanted name that is not the wanted column."""
         expected = self.catalogue.spell_type(may_make_tables=may_make_tables)
         if column.type is not None and column.type != expected:
             raise self.plan.error(
@@ -53,12 +37,7 @@ class Preflight:
             )
 
     def check_table(self) -> None:
-        """
-        Refuse a table that cannot have the final column.
-
-        Raises:
-            BackfillError: The database would refuse it when all is filled.
-        """
+        """Refuse a table that cannot have the final column."""
         wanted = find_wanted_names(self.editor, self.plan)
         refuse_taken_names(self.plan, self.catalogue.find_taken_names(wanted))
         self._refuse_referring()
@@ -67,8 +46,7 @@ class Preflight:
         """
         Refuse another type for a column to which the models have foreign keys.
 
-        Raises:
-            BackfillError: It names them; Django's AlterField changes their columns too.
+        Django's AlterField changes their columns too.
         """
         old, interim = self.plan.old_field, self.plan.interim_field
         if old is None or self._get_type(old) == self._get_type(interim):
@@ -90,9 +68,6 @@ class Preflight:
     def check_rights(self, *, goes_back: bool = False) -> None:
         """
         Refuse a table that this user may not change.
-
-        Args:
-            goes_back (bool): Whether the operation is to be undone.
 
         Raises:
             BackfillError: The database would refuse it, perhaps only at the end.

@@ -15,18 +15,11 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Patience:
-    """
-    How long to go on trying.
-
-    Args:
-        tries (int): Tries in all, at least 1.
-        first_pause_seconds (float): Pause after the first try; each pause is
-            twice the one before, and each is varied by half, so that two
-            sessions do not meet again and again.
-        last_pause_seconds (float): The longest pause.
-    """
+    """How long to go on trying."""
 
     tries: int
+    #: Each pause is twice the one before, and varied by half, so that two sessions do
+    #: not meet again and again.
     first_pause_seconds: float
     last_pause_seconds: float
 
@@ -51,14 +44,7 @@ def pause_between(
     sleep: Callable[[float], object] = time.sleep,
     on_refusal: Callable[[], object] = lambda: None,
 ) -> Iterator[bool]:
-    """
-    Pause before each try but the first: each time that True is asked for.
-
-    Args:
-        patience (Patience): How long to go on.
-        sleep (Callable[[float], object]): Waits, in seconds.
-        on_refusal (Callable[[], object]): Called before each pause.
-    """
+    """Pause before each try but the first: each time that True is asked for."""
     pause = patience.first_pause_seconds
     for _ in range(patience.tries - 1):
         on_refusal()
@@ -78,14 +64,7 @@ def retry(
     """
     Call `function` until it works or patience is at its end.
 
-    Args:
-        function (Callable[[], Result]): Called again after each error that
-            passes; it must leave nothing behind when it raises.
-        is_passing (Callable[[DatabaseError], bool]): Says of an error that
-            the next try may work.
-        patience (Patience): How long to go on.
-        sleep (Callable[[float], object]): Waits, in seconds.
-        on_refusal (Callable[[], object]): Called before each pause.
+    It must leave nothing behind when it raises.
 
     Raises:
         DatabaseError: The last error, or the first that does not pass.

@@ -8,12 +8,7 @@ from django.db import Error
 
 
 class Rights:
-    """
-    The rights of the user of a connection.
-
-    Args:
-        connection (BaseDatabaseWrapper): The connection.
-    """
+    """The rights of the user of a connection."""
 
     def __init__(self, connection: Any) -> None:
         self.connection = connection

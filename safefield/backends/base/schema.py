@@ -26,10 +26,6 @@ class Schema:
 
     Every method looks at the live catalogue and does what is missing, so
     that the same migration can be run again.
-
-    Args:
-        editor (BaseDatabaseSchemaEditor): Django's schema editor.
-        plan (Plan): What the operation asks for.
     """
 
     #: What is there, what is refused, and how the database waits for locks.
@@ -69,12 +65,7 @@ class Schema:
         return nullcontext()
 
     def claim_table(self) -> AbstractContextManager[Any]:
-        """
-        Return the context that keeps other runs of migrate away from the table.
-
-        Raises:
-            BackfillError: Another migrate is at work on the table.
-        """
+        """Return the context that keeps other runs of migrate away from the table."""
         return self.locks.claim_table() if self.commits else nullcontext()
 
     def get_guard(self) -> Guard | None:
@@ -131,12 +122,9 @@ class Schema:
 
     def add_at_once(self) -> bool:
         """
-        Add the final column if the table has neither rows nor that column.
+        Add the final column if the table has neither rows nor that column; say whether.
 
         Every test run does this to every table, so no other run is kept away first.
-
-        Returns:
-            bool: Whether it was done.
         """
         if not self.catalogue.is_bare():
             return False
@@ -263,9 +251,6 @@ class Schema:
     def restore(self, recheck: Callable[[], None] = lambda: None) -> None:
         """
         Give an altered column back the definition from before.
-
-        Args:
-            recheck (Callable[[], None]): As in change_type().
         """
 
         def change() -> None:

@@ -10,13 +10,7 @@ from safefield.plan import Plan
 
 
 class Script:
-    """
-    The statements for a table of which nothing is done yet.
-
-    Args:
-        editor (BaseDatabaseSchemaEditor): One that collects them.
-        plan (Plan): What the operation asks for.
-    """
+    """The statements for a table of which nothing is done yet."""
 
     def __init__(self, editor: BaseDatabaseSchemaEditor, plan: Plan) -> None:
         #: Any, because the stubs leave out the private methods that build SQL.

@@ -18,9 +18,6 @@ class Session:
 
     Django connects again by itself where a connection was closed. Within kept() it
     gets an error instead.
-
-    Args:
-        connection (BaseDatabaseWrapper): The connection of the run.
     """
 
     def __init__(self, connection: Any) -> None:

@@ -24,37 +24,25 @@ SHADOW_TABLE = "safefield_rehearsal"
 
 @dataclass(frozen=True)
 class Layout:
-    """
-    What the temporary table is to be made of.
+    """What the temporary table is to be made of."""
 
-    Args:
-        table (str): Unquoted name of the table it stands for.
-        name (str): Its own name.
-        model (type[Model]): A model of it, with the final columns.
-        copied (Sequence[Field]): Fields whose columns are copied from the table, the
-            key among them.
-        made (Sequence[Field]): Fields whose columns the table has not got.
-        column (Field | None): The column that is to be filled, where the table has it:
-            rows without a value in it come first, and what the table asks of its
-            values, it asks too.
-    """
-
+    #: Unquoted name of the table it stands for.
     table: str
+    #: Its own name.
     name: str
+    #: A model of it, with the final columns.
     model: type[Model]
+    #: Fields whose columns are copied from the table, the key among them.
     copied: Sequence[AnyField]
+    #: Fields whose columns the table has not got.
     made: Sequence[AnyField]
+    #: The column that is to be filled, where the table has it: rows without a value
+    #: come first, and what the table asks of its values, it asks too.
     column: AnyField | None
 
 
 class Shadow:
-    """
-    The rows of a table, as far as a rehearsal needs them.
-
-    Args:
-        connection (BaseDatabaseWrapper): Where the table is.
-        layout (Layout): What it is to be made of.
-    """
+    """The rows of a table, as far as a rehearsal needs them."""
 
     rights_class: type[Rights] = Rights
 

@@ -21,7 +21,6 @@ class ValuesTable:
     one each time: it must not hide a table that the expression reads.
 
     Args:
-        writer (Writer): What knows the table of the rows.
         fields (Sequence[Field]): The column of the values; none to see whether such
             a table can be made.
     """

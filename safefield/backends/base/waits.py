@@ -25,10 +25,8 @@ class Wait:
     One wait for others, which begins now.
 
     Args:
-        plan (Plan): What the operation asks for.
         find_blockers (Callable[[], Sequence[str]]): Says who is waited for, a clause
             for each session.
-        clock (Callable[[], float]): Seconds.
     """
 
     def __init__(

@@ -13,13 +13,7 @@ from safefield.plan import Plan
 
 
 class Wanted:
-    """
-    The constraints and indexes of the final field of one plan.
-
-    Args:
-        editor (BaseDatabaseSchemaEditor): Django's schema editor.
-        plan (Plan): What the operation asks for.
-    """
+    """The constraints and indexes of the final field of one plan."""
 
     def __init__(self, editor: BaseDatabaseSchemaEditor, plan: Plan) -> None:
         #: Any, because the stubs leave out the private methods that build SQL.

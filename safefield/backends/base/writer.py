@@ -32,9 +32,6 @@ class Writer:
     Write values into rows of one table, found by primary key.
 
     Args:
-        connection (BaseDatabaseWrapper): Where the table is.
-        model (type[Model]): Model of the table.
-        fields (Sequence[Field]): The columns to write.
         only_null (Field | None): Write only rows whose value in this column
             is still NULL, so that what the application wrote meanwhile stays.
         set_null (Field | None): Set this column to NULL in the same statement.
@@ -59,12 +56,7 @@ class Writer:
         self._is_said = False
 
     def write(self, rows: Sequence[Row]) -> int:
-        """
-        Write `rows`; a row that is not there any more is passed over.
-
-        Returns:
-            int: Rows that the database says it has changed.
-        """
+        """Write `rows`, if they are there; return how many the database has changed."""
         with self._saying():
             if len(rows) == 1:
                 # As save() does, so that it is refused or not as save() would be.
@@ -72,12 +64,7 @@ class Writer:
             return self._write(rows) if rows else 0
 
     def update(self, rows: QuerySet[Any, Any], value: Any) -> int:
-        """
-        Set the field of `rows` to an expression, and no other column.
-
-        Returns:
-            int: Rows that the database says it has changed.
-        """
+        """Set the field of `rows`, and no other column; return how many it was."""
         with self._saying():
             return self._update(rows, value)
 

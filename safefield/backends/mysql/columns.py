@@ -10,18 +10,11 @@ from safefield.backends.base.sql import fetch_all
 
 
 class LiveColumn(NamedTuple):
-    """
-    What the server says of a column.
-
-    Args:
-        kind (str): Its type, as in its definition.
-        collation (str | None): Its collation, if it is a text.
-        changes (bool): Whether an UPDATE that does not name it sets it to the time of
-            day.
-    """
+    """What the server says of a column."""
 
     kind: str
     collation: str | None
+    #: Whether an UPDATE that does not name it sets it to the time of day.
     changes: bool
 
 

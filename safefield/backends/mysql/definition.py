@@ -19,11 +19,8 @@ class Spelling:
 
     Django's own MODIFY loses the collation and the comment.
 
-    Args:
-        editor (BaseDatabaseSchemaEditor): Django's schema editor.
-        plan (Plan): What the operation asks for.
-        find_check (Callable): Returns the check of an altered column that is not
-            Django's, but somebody else's.
+    A check of an altered column that is somebody else's, which `find_check` returns, is
+    kept.
     """
 
     def __init__(

@@ -25,11 +25,6 @@ class NullGuard(Guard):
     NULLs that come while the table is rebuilt make the rebuild fail at its
     end, and a site with old code may insert them all the time. Neither server
     adds a CHECK constraint without a copy of the table that stops all writers.
-
-    Args:
-        editor (BaseDatabaseSchemaEditor): Django's schema editor.
-        plan (Plan): What the operation asks for.
-        locks (Locks): The locks of the plan.
     """
 
     kind = "trigger"

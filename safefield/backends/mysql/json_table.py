@@ -31,14 +31,7 @@ def has_json_table(connection: Any) -> bool:
 def get_json_types(
     columns: Sequence[Sequence[Any]], kinds: Sequence[set[type]], charset: str
 ) -> list[str] | None:
-    """
-    Return the type of each column; None where JSON has no type for one.
-
-    Args:
-        columns (Sequence[Sequence]): The values of each column.
-        kinds (Sequence[set[type]]): Their types in Python.
-        charset (str): The character set in which they come to the server.
-    """
+    """Return the type of each column; None where JSON has no type for one."""
     types: list[str] = []
     for column, of_column in zip(columns, kinds, strict=True):
         json_type = None

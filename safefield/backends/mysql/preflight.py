@@ -23,12 +23,7 @@ class MySQLPreflight(Preflight):
         self._check_lengths()
 
     def _check_lengths(self) -> None:
-        """
-        Refuse a column, or its index, that is longer than the server has them.
-
-        Raises:
-            BackfillError: It would be refused when all is filled, or before.
-        """
+        """Refuse a column, or its index, that is longer than the server has them."""
         field = self.plan.final_field
         kind = str(field.db_type(self.connection))
         if "char" not in kind and "text" not in kind and "blob" not in kind:

@@ -43,10 +43,6 @@ def refuse_too_large(row: Row, most: int) -> None:
     """
     Refuse a row that the server would end the connection for.
 
-    Args:
-        row (Row): Its key and its values.
-        most (int): How many bytes a statement may have.
-
     Raises:
         DataError: It says how large the row is, and how large it may be.
     """

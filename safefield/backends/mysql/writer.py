@@ -39,18 +39,12 @@ NO_LIMIT = 2**64 - 1
 
 
 class Settings(NamedTuple):
-    """
-    What the session says of statements.
-
-    Args:
-        max_bytes (int): How many bytes one may have.
-        charset (str): The character set of its texts.
-        waits_behind_ranges (bool): Whether an UPDATE of a range of keys waits for the
-            row behind it if somebody else has locked that.
-    """
+    """What the session says of statements."""
 
     max_bytes: int
     charset: str
+    #: Whether an UPDATE of a range of keys waits for the row behind it if somebody else
+    #: has locked that.
     waits_behind_ranges: bool
 
 

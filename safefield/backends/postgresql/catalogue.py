@@ -132,12 +132,7 @@ class PostgreSQLCatalogue(Catalogue):
                     yield TakenName(name, owner)
 
     def find_index(self, name: str) -> tuple[bool, str] | None:
-        """
-        Return whether an index of the table is valid, and its qualified name.
-
-        Args:
-            name (str): Its name, quoted or not.
-        """
+        """Return whether an index of the table is valid, and its qualified name."""
         row: tuple[bool, str] | None = self._fetch(
             "SELECT indisvalid, indexrelid::regclass::text "
             "FROM pg_index JOIN pg_class ON oid = indexrelid "
@@ -205,12 +200,7 @@ class PostgreSQLCatalogue(Catalogue):
         return row is not None
 
     def find_check_name(self, name: str) -> str:
-        """
-        Return what a check that the column is not NULL is or may be called.
-
-        Args:
-            name (str): What it is called if nothing else has this name.
-        """
+        """Return what a check that the column is not NULL is or may be called."""
         row = self._fetch(
             "SELECT candidate FROM (SELECT 1 AS n, %s::text AS candidate UNION ALL "
             "SELECT n, left(%s, 60) || '_' || n FROM generate_series(2, 9) n) "

@@ -30,13 +30,7 @@ def is_pooled(connection: Any) -> bool:
 
 
 class Claim:
-    """
-    A lock of the session of a run.
-
-    Args:
-        connection (BaseDatabaseWrapper): The connection of the run.
-        keys (tuple[int, int]): The numbers of the lock.
-    """
+    """A lock of the session of a run."""
 
     #: Whether it is still there when the session of the run is lost.
     outlives_session = False

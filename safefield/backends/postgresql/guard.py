@@ -15,8 +15,6 @@ class NotNullCheck(Guard):
     A check that the column is not NULL.
 
     Args:
-        catalogue (PostgreSQLCatalogue): What is there of the column.
-        locks (Locks): The locks of the plan.
         alter (Callable[[str], None]): Changes the table, without a long wait.
     """
 

@@ -22,11 +22,6 @@ PLACE = re.compile(r"\(\d+,\d+\)")
 def is_too_long(table: str, column: str, exc: DatabaseError) -> Any:
     """
     Return the condition on the rows that are too long, as `exc` says of one of them.
-
-    Args:
-        table (str): The table, quoted.
-        column (str): Attribute of the field.
-        exc (DatabaseError): What building the index raised.
     """
     size = Func(F(column), function="pg_column_size", output_field=IntegerField())
     condition = Q(GreaterThan(size, MAX_BYTES))

@@ -30,15 +30,7 @@ TEMPLATES = ("sql_create_index", "sql_create_fk")
 
 
 class OnlineSteps:
-    """
-    How the column of one plan is made final while others work.
-
-    Args:
-        editor (BaseDatabaseSchemaEditor): Django's schema editor.
-        plan (Plan): What the operation asks for.
-        catalogue (PostgreSQLCatalogue): What is there.
-        locks (Locks): How they wait for locks.
-    """
+    """How the column of one plan is made final while others work."""
 
     def __init__(
         self,
@@ -56,12 +48,7 @@ class OnlineSteps:
         self.wanted = Wanted(editor, plan)
 
     def run(self, sweep: Callable[[], None]) -> None:
-        """
-        Take all steps.
-
-        Args:
-            sweep (Callable[[], None]): Fills the rows that have come meanwhile.
-        """
+        """Take all steps; `sweep` fills the rows that have come meanwhile."""
         self._build_unique()
         self._build_indexes()
         self._add_foreign_key()

@@ -48,12 +48,7 @@ class PostgreSQLPreflight(Preflight):
                 )
 
     def _check_partitions(self) -> None:
-        """
-        Refuse a unique column that is not the whole partition key.
-
-        Raises:
-            BackfillError: PostgreSQL would refuse it too, when all is filled.
-        """
+        """Refuse a unique column that is not the whole partition key."""
         if not self.plan.final_field.unique or not self.catalogue.is_partitioned():
             return
         key, columns = fetch_one(

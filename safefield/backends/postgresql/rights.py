@@ -43,8 +43,6 @@ class PostgreSQLRights(Rights):
         Refuse a change of the table that the server would refuse, perhaps later.
 
         Args:
-            plan (Plan): What is to be changed.
-            makes_index (bool): Whether an index is to be built.
             refers_to (str | None): The table that a new foreign key is to refer to.
 
         Raises:

@@ -47,17 +47,13 @@ COLUMN_TYPES = """
 
 
 class ColumnType(NamedTuple):
-    """
-    What the catalogue says of a column.
+    """What the catalogue says of a column."""
 
-    Args:
-        kind (str): Its type, or the one below a domain, without the length.
-        nests (bool): Whether it cannot be in an array that unnest() takes apart.
-        collation (str | None): Its collation, quoted, if it is a text.
-    """
-
+    #: Its type, or the one below a domain, without the length.
     kind: str
+    #: Whether it cannot be in an array that unnest() takes apart.
     nests: bool
+    #: Quoted; None if it is no text.
     collation: str | None
 
 

@@ -30,17 +30,13 @@ def quote(name: str) -> str:
 
 
 class Definition(NamedTuple):
-    """
-    A CREATE TABLE.
+    """A CREATE TABLE."""
 
-    Args:
-        head (str): Up to its first bracket.
-        parts (tuple[str, ...]): Columns and constraints, as they were written.
-        tail (str): From its last bracket on.
-    """
-
+    #: Up to its first bracket.
     head: str
+    #: Columns and constraints, as they were written.
     parts: tuple[str, ...]
+    #: From its last bracket on.
     tail: str
 
     @classmethod

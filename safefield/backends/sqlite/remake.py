@@ -39,9 +39,7 @@ def remake_from_definition(
     """
     Let the schema editor remake a table as it is, not as its model is.
 
-    Args:
-        editor (BaseDatabaseSchemaEditor): Django's schema editor.
-        leftover_indexes (Callable): Returns the names of the indexes that go.
+    The indexes that `leftover_indexes` names go.
     """
 
     def remake(

@@ -17,12 +17,7 @@ from safefield.reports import MAX_BAD_ROWS, group_rows, make_error
 
 @contextmanager
 def keep_surroundings(connection: Any, plan: Plan) -> Iterator[None]:
-    """
-    See that what worked still works.
-
-    Raises:
-        BackfillError: A trigger or a view, of whatever table, would fail now.
-    """
+    """Refuse what would break a trigger or a view, of whatever table."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT EXISTS (SELECT type FROM sqlite_master "
@@ -49,12 +44,7 @@ def keep_surroundings(connection: Any, plan: Plan) -> Iterator[None]:
 
 
 def refuse_broken_references(connection: Any, plan: Plan) -> None:
-    """
-    Refuse a column that foreign keys of other tables can no longer point to.
-
-    Raises:
-        BackfillError: The column, or its unique index, is gone.
-    """
+    """Refuse to end without a column, or its index, to which foreign keys refer."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT DISTINCT master.name FROM sqlite_master master, "
@@ -72,12 +62,7 @@ def refuse_broken_references(connection: Any, plan: Plan) -> None:
 
 
 def refuse_dangling_keys(connection: Any, plan: Plan) -> None:
-    """
-    Refuse keys of the table that point nowhere, in whatever column.
-
-    Raises:
-        BackfillError: It names the rows.
-    """
+    """Refuse keys of the table that point nowhere, in whatever column."""
     name: str = strip_quotes(plan.table)
     bad_rows: list[BadRow] = []
     with connection.cursor() as cursor:
