@@ -1038,25 +1038,6 @@ def test_characters_that_a_character_set_lacks(
     assert 1 in taken
 
 
-def test_union_where_there_is_no_json_table(
-    mysql_alias: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    history = History(mysql_alias)
-    create_movies(history, models.BigAutoField(primary_key=True), range(1, 52, 2))
-    # As Django has it of a server that is older.
-    monkeypatch.setitem(vars(history.connection), "mysql_is_mariadb", True)
-    monkeypatch.setitem(vars(history.connection), "mysql_version", (10, 5, 29))
-
-    (statement,) = write(
-        history,
-        ["text"],
-        [((n,), (text,)) for n, text in zip(range(1, 52, 2), NASTY, strict=True)],
-    )
-
-    assert "UNION ALL" in statement
-    assert read(history, "text") == NASTY
-
-
 # Values that need no cleaning
 
 

@@ -12,7 +12,7 @@ from django.db.models.lookups import IsNull
 
 from safefield.backends.base.column import LiveColumn
 from safefield.backends.base.keys import Keys, Kind
-from safefield.backends.base.names import TakenName, WantedName
+from safefield.backends.base.names import WantedName
 from safefield.backends.base.wanted import Wanted
 from safefield.fields import AnyField, copy_field
 from safefield.plan import Plan
@@ -114,8 +114,8 @@ class Catalogue:
             return []
         return self.keys.find_leftover(wanted.get_index_names())
 
-    def find_taken_names(self, wanted: Sequence[WantedName]) -> Iterable[TakenName]:
-        """Return those of the wanted names that something else has."""
+    def find_taken_names(self, wanted: Sequence[WantedName]) -> Iterable[str]:
+        """Return the wanted names that something else has, each with what has it."""
         return ()
 
     def is_restored(self, column: LiveColumn) -> bool:

@@ -68,4 +68,4 @@ class Guard:
             self.drop()
         except (Error, SafefieldError, KeyboardInterrupt):
             # Said together with what the run fails of.
-            self.locks.left_guard = self.title
+            self.locks.note_left_guard(self.title)

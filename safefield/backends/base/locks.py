@@ -49,6 +49,10 @@ class Locks:
         #: What still refuses rows without a value after a run that failed.
         self.left_guard = ""
 
+    def note_left_guard(self, title: str) -> None:
+        """Keep in mind that a guard could not be dropped."""
+        self.left_guard = title
+
     @contextmanager
     def claim_table(self) -> Iterator[None]:
         """

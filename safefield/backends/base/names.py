@@ -23,19 +23,6 @@ class WantedName(NamedTuple):
     method: str = "btree"
 
 
-class TakenName(NamedTuple):
-    """
-    A name that something else has.
-
-    Args:
-        name (str): Not quoted.
-        owner (str): What has it, such as "index x on table y".
-    """
-
-    name: str
-    owner: str
-
-
 def find_wanted_names(editor: Any, plan: Plan) -> list[WantedName]:
     """Return the names that Django gives to what the final field has, and had not."""
     final, model, old = plan.final_field, plan.model, plan.old_field
@@ -67,7 +54,7 @@ def find_wanted_names(editor: Any, plan: Plan) -> list[WantedName]:
     return names
 
 
-def refuse_taken_names(plan: Plan, taken: Iterable[TakenName]) -> None:
+def refuse_taken_names(plan: Plan, taken: Iterable[str]) -> None:
     """
     Refuse a column whose indexes or constraints could not have their names.
 
@@ -75,7 +62,7 @@ def refuse_taken_names(plan: Plan, taken: Iterable[TakenName]) -> None:
         BackfillError: There are such names; the database would refuse them when all
             is filled.
     """
-    found = [f"{name} ({owner})" for name, owner in taken]
+    found = list(taken)
     if not found:
         return
     names, them = ("a name", "it") if len(found) == 1 else ("names", "them")

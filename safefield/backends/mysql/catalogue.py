@@ -10,7 +10,7 @@ from django.db import DatabaseError, Error
 
 from safefield.backends.base.catalogue import Catalogue
 from safefield.backends.base.column import LiveColumn
-from safefield.backends.base.names import TakenName, WantedName
+from safefield.backends.base.names import WantedName
 from safefield.backends.base.sql import execute, fetch_all, fetch_one, fetch_value
 from safefield.backends.base.wanted import Wanted
 from safefield.backends.mysql.keys import MySQLKeys
@@ -97,7 +97,7 @@ class MySQLCatalogue(Catalogue):
         )
         return comment, collation
 
-    def find_taken_names(self, wanted: Sequence[WantedName]) -> Iterator[TakenName]:
+    def find_taken_names(self, wanted: Sequence[WantedName]) -> Iterator[str]:
         column = self.plan.field.column
         for name, kind, _ in wanted:
             if kind == "index":
@@ -111,7 +111,7 @@ class MySQLCatalogue(Catalogue):
                 )
                 if parts and parts != [(column, "BTREE", None)]:
                     columns = ", ".join(part[0] or "an expression" for part in parts)
-                    yield TakenName(name, f"{parts[0][1]} index of {columns}")
+                    yield f"{name} ({parts[0][1]} index of {columns})"
             elif kind == "foreign key":
                 owners = fetch_all(
                     self.connection,
@@ -123,4 +123,4 @@ class MySQLCatalogue(Catalogue):
                 )
                 for table, other in owners:
                     if (table, other) != (self.plan.table, column):
-                        yield TakenName(name, f"foreign key of {table}.{other}")
+                        yield f"{name} (foreign key of {table}.{other})"

@@ -15,18 +15,6 @@ JSON_INTEGERS = {
 #: No length: what is too long for the column is for the column to refuse.
 JSON_TEXT = "longtext CHARACTER SET utf8mb4"
 
-#: The oldest MariaDB with JSON_TABLE; every MySQL 8 has it.
-#: Source: https://mariadb.com/kb/en/json_table/
-JSON_TABLE_MARIADB = (10, 6)
-
-
-def has_json_table(connection: Any) -> bool:
-    """Return whether the server has JSON_TABLE."""
-    return bool(
-        not connection.mysql_is_mariadb
-        or connection.mysql_version >= JSON_TABLE_MARIADB
-    )
-
 
 def get_json_types(
     columns: Sequence[Sequence[Any]], kinds: Sequence[set[type]], charset: str

@@ -13,7 +13,7 @@ from django.db.models.expressions import Col
 from safefield.backends.base.sql import execute
 from safefield.backends.base.writer import Row, Writer
 from safefield.backends.mysql.columns import LiveColumn, find_live_columns
-from safefield.backends.mysql.json_table import get_json_types, has_json_table
+from safefield.backends.mysql.json_table import get_json_types
 from safefield.backends.mysql.sizes import measure, refuse_too_large
 
 #: Bytes in columns of these types. In an UPDATE with a join, MariaDB stores of what is
@@ -96,7 +96,7 @@ class MySQLWriter(Writer):
             return self._write_range(*columns)
         if not self._keeps(columns, kinds):
             return self._write_singly(rows)
-        if not self.is_placed and has_json_table(self.connection):
+        if not self.is_placed:
             json_types = get_json_types(columns, kinds, self._settings.charset)
             if json_types is not None:
                 return self._write_json(rows, json_types)

@@ -8,7 +8,7 @@ from typing import Any
 
 from safefield.backends.base.catalogue import Catalogue
 from safefield.backends.base.column import LiveColumn
-from safefield.backends.base.names import TakenName, WantedName
+from safefield.backends.base.names import WantedName
 from safefield.backends.base.sql import fetch_one, fetch_values
 from safefield.backends.postgresql.keys import PostgreSQLKeys
 
@@ -115,7 +115,7 @@ class PostgreSQLCatalogue(Catalogue):
         (output,) = (line for line in lines if line.startswith("Output: "))
         return output.rpartition("::")[2]
 
-    def find_taken_names(self, wanted: Sequence[WantedName]) -> Iterator[TakenName]:
+    def find_taken_names(self, wanted: Sequence[WantedName]) -> Iterator[str]:
         for name, kind, method in wanted:
             params = {
                 "name": name,
@@ -129,7 +129,7 @@ class PostgreSQLCatalogue(Catalogue):
             statements += [CONSTRAINTS] if kind != "index" else []
             for sql in statements:
                 for owner in fetch_values(self.connection, sql, params):
-                    yield TakenName(name, owner)
+                    yield f"{name} ({owner})"
 
     def find_index(self, name: str) -> tuple[bool, str] | None:
         """Return whether an index of the table is valid, and its qualified name."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from safefield.backends.base.rights import Rights
 from safefield.backends.base.sql import fetch_one, fetch_value
-from safefield.exceptions import BackfillError
 from safefield.plan import Plan
 
 #: SQLSTATEs of insufficient_privilege and read_only_sql_transaction. Source:
@@ -42,13 +41,17 @@ class PostgreSQLRights(Rights):
         """
         Refuse a change of the table that the server would refuse, perhaps later.
 
-        Args:
-            refers_to (str | None): The table that a new foreign key is to refer to.
-
-        Raises:
-            BackfillError: The role may not do it; the text has the statement that
-                lets it.
+        The text has the statement that lets the role do it.
         """
+        if missing := self._find_missing(plan.table, makes_index, refers_to):
+            raise plan.error(
+                f"{plan.title} cannot be changed: {missing} Nothing was changed."
+            )
+
+    def _find_missing(
+        self, table: str, makes_index: bool, refers_to: str | None
+    ) -> str:
+        """Return which right is missing, and what gives it; else empty."""
         found = fetch_one(
             self.connection,
             "SELECT quote_ident(current_user), quote_ident(pg_get_userbyid(relowner)), "
@@ -56,30 +59,28 @@ class PostgreSQLRights(Rights):
             "has_schema_privilege(n.oid, 'CREATE') "
             "FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace "
             "WHERE c.oid = to_regclass(%s)",
-            [self._quote(plan.table)],
+            [self._quote(table)],
         )
         if found is None:
-            return
+            return ""
         role, owner, schema, is_owner, may_create = found
         if not is_owner:
-            raise self._make_error(
-                plan,
-                f"only the owner of table {plan.table} may change it, and role {role} "
-                f"is not {owner}. Run migrate as {owner}, or let {role} act as it: "
-                f"GRANT {owner} TO {role}.",
+            return (
+                f"only the owner of table {table} may change it, and role {role} is "
+                f"not {owner}. Run migrate as {owner}, or let {role} act as it: GRANT "
+                f"{owner} TO {role}."
             )
         if makes_index and not may_create:
-            raise self._make_error(
-                plan,
+            return (
                 f"it takes an index, and role {role} may create none in schema "
-                f"{schema}. Let it: GRANT CREATE ON SCHEMA {schema} TO {role}.",
+                f"{schema}. Let it: GRANT CREATE ON SCHEMA {schema} TO {role}."
             )
         if refers_to is not None and not self._may_refer_to(refers_to):
-            raise self._make_error(
-                plan,
+            return (
                 f"role {role} may not refer to table {refers_to}. Let it: GRANT "
-                f"REFERENCES ON {self._quote(refers_to)} TO {role}.",
+                f"REFERENCES ON {self._quote(refers_to)} TO {role}."
             )
+        return ""
 
     def _may_refer_to(self, table: str) -> bool:
         sql = "SELECT has_table_privilege(to_regclass(%s), 'REFERENCES')"
@@ -88,8 +89,3 @@ class PostgreSQLRights(Rights):
 
     def _quote(self, name: str) -> str:
         return str(self.connection.ops.quote_name(name))
-
-    def _make_error(self, plan: Plan, text: str) -> BackfillError:
-        return plan.error(
-            f"{plan.title} cannot be changed: {text} Nothing was changed."
-        )

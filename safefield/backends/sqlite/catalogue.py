@@ -8,7 +8,7 @@ from django.db.backends.utils import strip_quotes
 
 from safefield.backends.base.catalogue import Catalogue
 from safefield.backends.base.column import LiveColumn
-from safefield.backends.base.names import TakenName, WantedName
+from safefield.backends.base.names import WantedName
 from safefield.backends.base.sql import fetch_all, fetch_one
 from safefield.backends.sqlite.definition import Definition
 from safefield.backends.sqlite.keys import SQLiteKeys
@@ -37,7 +37,7 @@ class SQLiteCatalogue(Catalogue):
         definition = Definition.read(self.connection, self.plan.table)
         return None, definition.find_collation(field.column)
 
-    def find_taken_names(self, wanted: Sequence[WantedName]) -> Iterator[TakenName]:
+    def find_taken_names(self, wanted: Sequence[WantedName]) -> Iterator[str]:
         table = strip_quotes(self.plan.table).lower()
         column = self.plan.field.column.lower()
         with self.connection.cursor() as cursor:
@@ -59,7 +59,7 @@ class SQLiteCatalogue(Catalogue):
                     if (owner.lower(), columns) == (table, column) and is_whole:
                         continue
                     where = f" on table {owner}" if found == "index" else ""
-                    yield TakenName(name, f"{found}{where}")
+                    yield f"{name} ({found}{where})"
 
     def has_indexes(self) -> bool:
         """Return whether an index is about the column, alone or among others."""
