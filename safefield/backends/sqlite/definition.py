@@ -11,11 +11,23 @@ from django.db.backends.utils import strip_quotes
 
 from safefield.backends.base.sql import fetch_value
 
+#: A name in quotes, and any name.
+QUOTED = r'"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\]'
+NAME = rf"(?:{QUOTED}|\w+)"
+
 #: A name, a text, a comment, a word, blanks, or one other character.
 TOKEN = re.compile(
-    r'"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\]|\'(?:[^\']|\'\')*\''
-    r"|--[^\n]*|/\*.*?\*/|\w+|\s+|.",
+    rf"{QUOTED}|'(?:[^']|'')*'|--[^\n]*|/\*.*?\*/|\w+|\s+|.",
     re.DOTALL,
+)
+
+#: A foreign key, of tokens with a blank between them.
+#: Source: https://www.sqlite.org/syntax/foreign-key-clause.html.
+REFERENCES = re.compile(
+    rf"(?:CONSTRAINT {NAME} )?REFERENCES {NAME}(?: \([^)]*\))?"
+    r"(?: ON \w+ (?:SET \w+|NO ACTION|\w+)| MATCH \w+"
+    r"|(?: NOT)? DEFERRABLE(?: INITIALLY \w+)?)*",
+    re.IGNORECASE,
 )
 
 #: Words that begin what is not a column; the name of a column is quoted then.
@@ -95,13 +107,11 @@ class Definition(NamedTuple):
         Django's introspection divides the text at each comma and blank, also in a
         CHECK (... IN (1, 2, 3)), and fails there.
         """
-        for part in self.parts:
-            if name_of(part) == column.lower():
-                depth = 0
-                for token, following in pairwise(_meaningful(part)):
-                    depth += (token[0] == "(") - (token[0] == ")")
-                    if depth == 0 and token[0].upper() == "COLLATE":
-                        return _unquote(following[0]).upper()
+        depth = 0
+        for token, following in pairwise(_meaningful(self.find_part(column))):
+            depth += (token[0] == "(") - (token[0] == ")")
+            if depth == 0 and token[0].upper() == "COLLATE":
+                return _unquote(following[0]).upper()
         return None
 
     def find_uniques(self, column: str) -> Iterator[str]:
@@ -125,23 +135,11 @@ class Definition(NamedTuple):
                     is_named = place > 1 and texts[place - 2].upper() == "CONSTRAINT"
                     yield _spelled(texts[place - 1]) if is_named else ""
 
-    def find_checks(self, column: str) -> list[str]:
-        """Return the checks in the definition of a column, with their names."""
-        return [
-            check
-            for part in self.parts
-            if name_of(part) == column.lower()
-            for check in checks_of(part)
-        ]
-
-    def find_references(self, column: str) -> list[str]:
-        """Return the foreign keys in the definition of a column, with their names."""
-        return [
-            reference
-            for part in self.parts
-            if name_of(part) == column.lower()
-            for reference in references_of(part)
-        ]
+    def find_part(self, column: str) -> str:
+        """Return the definition of a column; empty if there is none."""
+        return next(
+            (part for part in self.parts if name_of(part) == column.lower()), ""
+        )
 
     def add(self, text: str) -> Definition:
         """Return the same with one more column, before the constraints."""
@@ -182,36 +180,9 @@ def checks_of(part: str) -> Iterator[str]:
             start = None
 
 
-def references_of(part: str) -> Iterator[str]:
-    """Yield each REFERENCES … of a part, with the CONSTRAINT and the name before it."""
-    tokens = _meaningful(part)
-    said = [token[0].upper() for token in tokens]
-    depth = 0
-    for place, word in enumerate(said):
-        depth += (word == "(") - (word == ")")
-        if depth or word != "REFERENCES":
-            continue
-        # Behind the table and its columns.
-        end = place + 2
-        if said[end : end + 1] == ["("]:
-            end = said.index(")", end) + 1
-        while count := _count_of_rule(said[end : end + 4]):
-            end += count
-        is_named = place > 1 and said[place - 2] == "CONSTRAINT"
-        start = tokens[place - 2 if is_named else place].start()
-        yield part[start : tokens[end - 1].end()]
-
-
-def _count_of_rule(said: list[str]) -> int:
-    """Return how many of some words are one rule of a foreign key."""
-    first, second, third = [*said, "", "", ""][:3]
-    if first == "ON":
-        return 4 if third in {"SET", "NO"} else 3
-    if first == "NOT" and second == "DEFERRABLE":
-        return 2
-    if first in {"MATCH", "INITIALLY"}:
-        return 2
-    return int(first == "DEFERRABLE")
+def references_of(part: str) -> list[str]:
+    """Return each REFERENCES … of a part, with the CONSTRAINT before it."""
+    return REFERENCES.findall(" ".join(token[0] for token in _meaningful(part)))
 
 
 def _meaningful(part: str) -> list[re.Match[str]]:

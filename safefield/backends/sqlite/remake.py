@@ -18,7 +18,13 @@ from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.backends.utils import strip_quotes
 
 from safefield.backends.base.sql import fetch_all
-from safefield.backends.sqlite.definition import Definition, name_of, quote
+from safefield.backends.sqlite.definition import (
+    Definition,
+    checks_of,
+    name_of,
+    quote,
+    references_of,
+)
 from safefield.fields import AnyField, strip_default
 
 #: Fields as they are, and as they are to be.
@@ -211,24 +217,15 @@ class _Remake:
 
     def _checks_by_hand(self, field: AnyField) -> list[str]:
         """Return the checks of a column that Django has not made."""
-        made = Definition("", (f" {self._column_sql(field)}",), "")
-        djangos = made.find_checks(field.column)
-        return [
-            check
-            for check in self.definition.find_checks(field.column)
-            if check not in djangos
-        ]
+        djangos = list(checks_of(self._column_sql(field)))
+        checks = checks_of(self.definition.find_part(field.column))
+        return [check for check in checks if check not in djangos]
 
     def _keys_by_hand(self, old: AnyField, new: AnyField) -> list[str]:
         """Return the foreign keys of a column, if none of them is Django's."""
-        if any(
-            Definition("", (f" {self._column_sql(field)}",), "").find_references(
-                field.column
-            )
-            for field in (old, new)
-        ):
+        if any(references_of(self._column_sql(field)) for field in (old, new)):
             return []
-        return self.definition.find_references(old.column)
+        return references_of(self.definition.find_part(old.column))
 
     # What Django makes
 

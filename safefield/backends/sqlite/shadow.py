@@ -129,10 +129,9 @@ class SQLiteShadow(Shadow):
         if column is not None and field.column == column.column:
             # With its own type, collation and checks. But a temporary table refers to
             # none.
-            for part in self._parse().parts:
-                is_column = name_of(part) == column.column.lower()
-                if is_column and "REFERENCES" not in words(part):
-                    return part
+            part = self._parse().find_part(field.column)
+            if part and "REFERENCES" not in words(part):
+                return part
         return f"{self._define(field)} {'NOT NULL' if field in self.keys else 'NULL'}"
 
     def _parse(self) -> Definition:
