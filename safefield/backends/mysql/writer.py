@@ -10,9 +10,8 @@ from typing import Any, NamedTuple
 from django.db.models import Field, QuerySet
 from django.db.models.expressions import Col
 
-from safefield.backends.base.sql import execute
+from safefield.backends.base.sql import execute, fetch_all
 from safefield.backends.base.writer import Row, Writer
-from safefield.backends.mysql.columns import LiveColumn, find_live_columns
 from safefield.backends.mysql.json_table import get_json_types
 from safefield.backends.mysql.sizes import measure, refuse_too_large
 
@@ -30,12 +29,14 @@ COLUMN_BYTES = {
 #: Bytes of a character at the most.
 CHARACTER_BYTES = 4
 
-#: Rows of one UPDATE that looks values up: a source of SELECTs has no index.
-MAX_LOOKED_UP = 1_000
 
-#: The servers have no word for none.
-#: Source: https://dev.mysql.com/doc/refman/8.4/en/select.html
-NO_LIMIT = 2**64 - 1
+class ColumnType(NamedTuple):
+    """What the server says of a column."""
+
+    kind: str
+    collation: str | None
+    #: Whether an UPDATE that does not name it sets it to the time of day.
+    changes: bool
 
 
 class Settings(NamedTuple):
@@ -64,7 +65,7 @@ class MySQLWriter(Writer):
     row.
 
     A column that is made ON UPDATE CURRENT_TIMESTAMP is set to itself, which keeps it
-    where nothing is joined: there values are looked up by key.
+    where nothing is joined.
     """
 
     def _update(self, rows: QuerySet[Any, Any], value: Any) -> int:
@@ -84,12 +85,7 @@ class MySQLWriter(Writer):
         columns = list(zip(*(key + values for key, values in rows), strict=True))
         kinds = [set(map(type, column)) for column in columns]
         size = measure(columns, kinds)
-        if self._kept_names:
-            # The source is there once for each field.
-            size *= len(self.fields)
-        if size > self._settings.max_bytes or (
-            self._kept_names and len(rows) > MAX_LOOKED_UP
-        ):
+        if size > self._settings.max_bytes:
             middle = len(rows) // 2
             return self.write(rows[:middle]) + self.write(rows[middle:])
         if self._is_range(columns, kinds):
@@ -122,13 +118,16 @@ class MySQLWriter(Writer):
         self, columns: Sequence[Sequence[Any]], kinds: Sequence[set[type]]
     ) -> bool:
         """Return whether a statement of many rows writes the values as they are."""
-        if self._kept_names and (self.is_placed or kinds[: len(self.keys)] != [{int}]):
+        if self._kept_names:
+            # A time that a join sets to itself goes through the time zone of the
+            # session. MySQL makes another of one that the clock there shows twice, and
+            # a day 0 is refused.
             return False
         if any(len(of_column - {type(None)}) > 1 for of_column in kinds):
             # UNION would make one type of them.
             return False
         for field, values in zip(self.fields, columns[len(self.keys) :], strict=True):
-            most = COLUMN_BYTES.get(self._live_columns[field.column or ""].kind)
+            most = COLUMN_BYTES.get(self._types[field.column or ""].kind)
             if most and any(
                 len(value) * CHARACTER_BYTES > most
                 for value in values
@@ -160,7 +159,7 @@ class MySQLWriter(Writer):
         )
         document = json.dumps([key + values for key, values in rows])
         source = f"JSON_TABLE(%s, '$[*]' COLUMNS ({columns}))"
-        return self._execute(rows, source, [document])
+        return self._execute(source, [document])
 
     def _write_union(self, rows: Sequence[Row]) -> int:
         selects: list[str] = []
@@ -174,13 +173,9 @@ class MySQLWriter(Writer):
                 ]
             selects.append(f"SELECT {', '.join(places)}")
             parameters += [value for part in values for value in part]
-        return self._execute(rows, f"({' UNION ALL '.join(selects)})", parameters)
+        return self._execute(f"({' UNION ALL '.join(selects)})", parameters)
 
-    def _execute(
-        self, rows: Sequence[Row], source: str, parameters: Sequence[Any]
-    ) -> int:
-        if self._kept_names:
-            return self._look_up(rows, source, parameters)
+    def _execute(self, source: str, parameters: Sequence[Any]) -> int:
         count = len(self.keys)
         conditions = [
             f"{self.table}.{self.quote(field)} = {self._collate(field.column, name)}"
@@ -197,36 +192,6 @@ class MySQLWriter(Writer):
         )
         return execute(self.connection, sql, parameters)
 
-    def _look_up(
-        self, rows: Sequence[Row], source: str, parameters: Sequence[Any]
-    ) -> int:
-        """
-        Write what a query for each row finds in `source`, without a join.
-
-        A time that a join sets to itself goes through the time zone of the session.
-        MySQL makes another of one that the clock there shows twice, and a day 0 is
-        refused.
-        """
-        key = self.quote(self.keys[0])
-        # The limit keeps the server from reading the source anew for each row.
-        query = (
-            f"FROM (SELECT * FROM {source} AS source LIMIT {NO_LIMIT}) "
-            f"AS {self.batch} WHERE {self.batch}.key0 = {self.table}.{key}"
-        )
-        names = self._names[len(self.keys) :]
-        assignments = [
-            f"{self.quote(field)} = (SELECT {self.batch}.{name} {query})"
-            for field, name in zip(self.fields, names, strict=True)
-        ] + self.extra_assignments()
-        places = ", ".join(["%s"] * len(rows))
-        conditions = [f"{key} IN ({places})", *self.extra_conditions()]
-        return execute(
-            self.connection,
-            f"UPDATE {self.table} SET {', '.join(assignments)} "
-            f"WHERE {' AND '.join(conditions)}",
-            [*parameters] * len(names) + [part for (part,), _ in rows],
-        )
-
     @cached_property
     def _names(self) -> list[str]:
         """What the columns of the batch are called, the keys first."""
@@ -237,7 +202,7 @@ class MySQLWriter(Writer):
 
     def _collate(self, column: str | None, name: str) -> str:
         """Return a key of the batch, compared as the table compares it."""
-        collation = self._live_columns[column or ""].collation
+        collation = self._types[column or ""].collation
         if collation is None:
             return f"{self.batch}.{name}"
         # The batch has the collation of the connection, and the two do not mix.
@@ -245,9 +210,13 @@ class MySQLWriter(Writer):
         return f"CONVERT({self.batch}.{name} USING {charset}) COLLATE {collation}"
 
     @cached_property
-    def _live_columns(self) -> dict[str, LiveColumn]:
-        """Type and collation of each column; also of a temporary table."""
-        return find_live_columns(self.connection, self.table)
+    def _types(self) -> dict[str, ColumnType]:
+        """What the server says of each column; also of a temporary table."""
+        columns = fetch_all(self.connection, f"SHOW FULL COLUMNS FROM {self.table}")
+        return {
+            name: ColumnType(str(kind).lower(), collation, "on update" in extra.lower())
+            for name, kind, collation, _, _, _, extra, *_ in columns
+        }
 
     @cached_property
     def _kept_names(self) -> list[str]:
@@ -256,7 +225,7 @@ class MySQLWriter(Writer):
         names = {field.column for field in written}
         return [
             name.replace("%", "%%")
-            for name, column in self._live_columns.items()
+            for name, column in self._types.items()
             if column.changes and name not in names
         ]
 
