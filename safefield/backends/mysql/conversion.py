@@ -41,17 +41,19 @@ class MySQLConversion(TableConversion):
             f"{quote(key.column)} AS key{n}" for n, key in enumerate(self._keys)
         )
         names = ", ".join(f"key{n}" for n in range(len(self._keys)))
+        options = spell_options(self.connection, self.plan.table)
         return (
             f"CREATE TEMPORARY TABLE {self.table} ({value}, PRIMARY KEY ({names}))"
-            f"{self._table_options()} AS SELECT {keys} FROM {quote(self.plan.table)} "
-            f"LIMIT 0"
+            f"{options} AS SELECT {keys} FROM {quote(self.plan.table)} LIMIT 0"
         )
 
-    def _table_options(self) -> str:
-        row = fetch_one(
-            self.connection,
-            "SELECT TABLE_COLLATION FROM information_schema.TABLES "
-            "WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = %s",
-            [self.plan.table],
-        )
-        return f" COLLATE {row[0]}" if row and row[0] else ""
+
+def spell_options(connection: Any, table: str) -> str:
+    """Return what makes columns of a new table have the character set of another's."""
+    row = fetch_one(
+        connection,
+        "SELECT TABLE_COLLATION FROM information_schema.TABLES "
+        "WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = %s",
+        [table],
+    )
+    return f" COLLATE {row[0]}" if row and row[0] else ""

@@ -12,6 +12,7 @@ from django.db import transaction
 from safefield.backends.base.schema import Schema
 from safefield.backends.base.shadow import Layout, Shadow
 from safefield.backends.base.sql import fetch_one, fetch_values
+from safefield.backends.mysql.conversion import spell_options
 from safefield.backends.mysql.rights import MySQLRights
 
 #: Statements behind which nothing can be rolled back. Source:
@@ -108,7 +109,8 @@ class MySQLShadow(Shadow):
         # With the real types and character sets.
         self._execute(
             f"CREATE TEMPORARY TABLE {self._table} ({', '.join(parts)})"
-            f"{self._table_options()} AS SELECT {self._list(copied)} "
+            f"{spell_options(self.connection, self.layout.table)} "
+            f"AS SELECT {self._list(copied)} "
             f"FROM {self._quote(self.layout.table)} LIMIT 0"
         )
         return copied
@@ -126,13 +128,3 @@ class MySQLShadow(Shadow):
         """Return the server's text of the real table: a line for each thing."""
         table = self._quote(self.layout.table)
         return str(fetch_one(self.connection, f"SHOW CREATE TABLE {table}")[1])
-
-    def _table_options(self) -> str:
-        """Return what makes new columns have the character set of the real ones."""
-        row = fetch_one(
-            self.connection,
-            "SELECT TABLE_COLLATION FROM information_schema.TABLES "
-            "WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = %s",
-            [self.layout.table],
-        )
-        return f" COLLATE {row[0]}" if row and row[0] else ""
