@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.models import NOT_PROVIDED, F, QuerySet
 from django.db.models.lookups import IsNull
 
@@ -23,12 +22,12 @@ class Catalogue:
 
     keys_class: type[Keys] = Keys
 
-    def __init__(self, editor: BaseDatabaseSchemaEditor, plan: Plan) -> None:
-        #: Any, because the stubs leave out the private methods that build SQL.
-        self.editor: Any = editor
-        self.connection: Any = editor.connection
+    def __init__(self, editor: Any, plan: Plan) -> None:
+        self.editor = editor
+        self.connection = editor.connection
         self.plan = plan
         self.keys = self.keys_class(editor, plan)
+        self.wanted = Wanted(editor, plan)
 
     def estimate_rows(self) -> int:
         """Return about how many rows the table has."""
@@ -86,7 +85,7 @@ class Catalogue:
         if column is None:
             return self.plan.field
         altered = self.get_field(column)
-        if column.has_default and Wanted(self.editor, self.plan).changes_default():
+        if column.has_default and self.wanted.changes_default():
             altered.db_default = self.plan.final_field.db_default
         return altered
 
@@ -108,11 +107,11 @@ class Catalogue:
             for key in self.keys.find_own()
         )
 
-    def find_leftover_indexes(self, wanted: Wanted) -> list[str]:
+    def find_leftover_indexes(self) -> list[str]:
         """Return the names of the indexes that an altered column had and loses."""
-        if wanted.has_index():
+        if self.wanted.has_index():
             return []
-        return self.keys.find_leftover(wanted.get_index_names())
+        return self.keys.find_leftover(self.wanted.get_index_names())
 
     def find_taken_names(self, wanted: Sequence[WantedName]) -> Iterable[str]:
         """Return the wanted names that something else has, each with what has it."""

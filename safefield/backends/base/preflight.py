@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from django.db.backends.base import schema
-from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 
 from safefield.backends.base.catalogue import Catalogue
 from safefield.backends.base.column import LiveColumn
@@ -17,11 +16,9 @@ from safefield.plan import Plan
 class Preflight:
     """What may be in the way of one plan, on one database."""
 
-    def __init__(
-        self, editor: BaseDatabaseSchemaEditor, plan: Plan, catalogue: Catalogue
-    ) -> None:
-        self.editor: Any = editor
-        self.connection: Any = editor.connection
+    def __init__(self, editor: Any, plan: Plan, catalogue: Catalogue) -> None:
+        self.editor = editor
+        self.connection = editor.connection
         self.plan = plan
         self.catalogue = catalogue
 

@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from django.db import DatabaseError
-from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.models import Model
 
 from safefield.backends.base.catalogue import Catalogue
@@ -15,7 +14,6 @@ from safefield.backends.base.column import LiveColumn
 from safefield.backends.base.guard import Guard
 from safefield.backends.base.locks import Locks, Result
 from safefield.backends.base.preflight import Preflight
-from safefield.backends.base.wanted import Wanted
 from safefield.fields import AnyField, copy_field
 from safefield.plan import Plan
 
@@ -48,16 +46,16 @@ class Schema:
     #: Whether COUNT(DISTINCT ...) is quicker than GROUP BY, as it mostly is.
     counts_distinct_quickly = True
 
-    def __init__(self, editor: BaseDatabaseSchemaEditor, plan: Plan) -> None:
+    def __init__(self, editor: Any, plan: Plan) -> None:
         #: Any, because the stubs leave out the private methods that build SQL.
-        self.editor: Any = editor
-        self.connection: Any = editor.connection
+        self.editor = editor
+        self.connection = editor.connection
         self.plan = plan
         #: Whether each batch and each statement is committed on its own.
         self.commits = not self.connection.in_atomic_block
         self.locks = self.locks_class(self.connection, plan)
         self.catalogue = self.catalogue_class(editor, plan)
-        self.wanted = Wanted(editor, plan)
+        self.wanted = self.catalogue.wanted
         self.preflight = self.preflight_class(editor, plan, self.catalogue)
 
     def in_transaction(self) -> AbstractContextManager[Any]:
@@ -212,7 +210,7 @@ class Schema:
         if (
             not self.is_enforced(column)
             or self.wanted.changes_default()
-            or self.catalogue.find_leftover_indexes(self.wanted)
+            or self.catalogue.find_leftover_indexes()
         ):
             self.change(lambda: self.make_final(self.plan.final_field))
 

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db.backends.base.schema import BaseDatabaseSchemaEditor
-
 from safefield.plan import Plan
 
 
 class Script:
     """The statements for a table of which nothing is done yet."""
 
-    def __init__(self, editor: BaseDatabaseSchemaEditor, plan: Plan) -> None:
-        #: Any, because the stubs leave out the private methods that build SQL.
-        self.editor: Any = editor
+    def __init__(self, editor: Any, plan: Plan) -> None:
+        self.editor = editor
         self.plan = plan
 
     def forwards(self) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.models import NOT_PROVIDED
 
 from safefield.backends.base.column import LiveColumn
@@ -15,9 +14,8 @@ from safefield.plan import Plan
 class Wanted:
     """The constraints and indexes of the final field of one plan."""
 
-    def __init__(self, editor: BaseDatabaseSchemaEditor, plan: Plan) -> None:
-        #: Any, because the stubs leave out the private methods that build SQL.
-        self.editor: Any = editor
+    def __init__(self, editor: Any, plan: Plan) -> None:
+        self.editor = editor
         self.plan = plan
         self.field = plan.final_field
 

@@ -12,7 +12,6 @@ from safefield.backends.base.catalogue import Catalogue
 from safefield.backends.base.column import LiveColumn
 from safefield.backends.base.names import WantedName
 from safefield.backends.base.sql import execute, fetch_all, fetch_one, fetch_value
-from safefield.backends.base.wanted import Wanted
 from safefield.backends.mysql.keys import MySQLKeys
 from safefield.backends.mysql.rights import MySQLRights
 from safefield.backends.mysql.session import fresh_statistics
@@ -34,11 +33,11 @@ class MySQLCatalogue(Catalogue):
             )
             return int(rows or 0)
 
-    def find_leftover_indexes(self, wanted: Wanted) -> list[str]:
-        if wanted.has_foreign_key() and not wanted.field.unique:
+    def find_leftover_indexes(self) -> list[str]:
+        if self.wanted.has_foreign_key() and not self.plan.final_field.unique:
             # A foreign key needs some index.
             return []
-        return super().find_leftover_indexes(wanted)
+        return super().find_leftover_indexes()
 
     def find_column(self) -> LiveColumn | None:
         row = fetch_one(

@@ -7,7 +7,6 @@ from secrets import token_hex
 from django.db import DatabaseError
 
 from safefield.backends.base.preflight import Preflight
-from safefield.backends.base.wanted import Wanted
 
 #: Error numbers: "Specified key was too long", "Column length too big", "Row size too
 #: large", "BLOB/TEXT column used in key specification without a key length". Source:
@@ -31,7 +30,7 @@ class MySQLPreflight(Preflight):
         index = ""
         if field.unique:
             index = ", UNIQUE (c)"
-        elif Wanted(self.editor, self.plan).has_index():
+        elif self.catalogue.wanted.has_index():
             index = ", INDEX (c)"
         quoted = self.connection.ops.quote_name(f"safefield_{token_hex(8)}")
         with self.connection.cursor() as cursor:

@@ -213,9 +213,7 @@ class MySQLSchema(Schema):
             changes.append(self.spelling.modify(final))
         if final.unique and not live.unique:
             changes.append(self.spelling.add_unique())
-        changes += map(
-            self.spelling.drop_index, self.catalogue.find_leftover_indexes(self.wanted)
-        )
+        changes += map(self.spelling.drop_index, self.catalogue.find_leftover_indexes())
         if changes:
             with self._keeping_its_key():
                 self._alter(changes)

@@ -14,11 +14,9 @@ from functools import cached_property
 from typing import Any
 
 from django.db import Error
-from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.backends.ddl_references import Statement
 
 from safefield.backends.base.locks import Locks
-from safefield.backends.base.wanted import Wanted
 from safefield.backends.postgresql.catalogue import PostgreSQLCatalogue
 from safefield.backends.postgresql.guard import NotNullCheck
 from safefield.interrupts import undisturbed
@@ -34,18 +32,17 @@ class OnlineSteps:
 
     def __init__(
         self,
-        editor: BaseDatabaseSchemaEditor,
+        editor: Any,
         plan: Plan,
         catalogue: PostgreSQLCatalogue,
         locks: Locks,
     ) -> None:
-        #: Any, because the stubs leave out the private methods that build SQL.
-        self.editor: Any = editor
+        self.editor = editor
         self.plan = plan
         self.field = plan.final_field
         self.catalogue = catalogue
         self.locks = locks
-        self.wanted = Wanted(editor, plan)
+        self.wanted = catalogue.wanted
 
     def run(self, sweep: Callable[[], None]) -> None:
         """Take all steps; `sweep` fills the rows that have come meanwhile."""
@@ -166,7 +163,7 @@ class OnlineSteps:
         check.remove()
 
     def _drop_indexes(self) -> None:
-        for name in self.catalogue.find_leftover_indexes(self.wanted):
+        for name in self.catalogue.find_leftover_indexes():
             if (found := self.catalogue.find_index(name)) is not None:
                 how = "" if self._is_partitioned else "CONCURRENTLY "
                 self.editor.execute(f"DROP INDEX {how}{found[1]}", None)

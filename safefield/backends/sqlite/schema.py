@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 from django.db import DatabaseError, transaction
@@ -52,7 +51,7 @@ class SQLiteSchema(Schema):
                 keep_surroundings(self.connection, self.plan),
                 remake_from_definition(
                     self.editor,
-                    partial(self.catalogue.find_leftover_indexes, self.wanted),
+                    self.catalogue.find_leftover_indexes,
                 ),
             ):
                 yield
