@@ -87,7 +87,7 @@ class TableConversion(Conversion):
             BackfillError: This user may not create any.
         """
         try:
-            execute(self.connection, self._definition(), None)
+            execute(self.connection, self._definition())
         except DatabaseError as exc:
             rights = self.rights_class(self.connection)
             if not rights.is_refusal(exc):
@@ -107,7 +107,7 @@ class TableConversion(Conversion):
         self._drop()
 
     def _drop(self) -> None:
-        execute(self.connection, f"{self.drop_sql} {self.table}", None)
+        execute(self.connection, f"{self.drop_sql} {self.table}")
 
     def convert(self, rows: QuerySet[Model]) -> list[tuple[Any, Any, Any]]:
         """Return key, old value and new value of each row."""
@@ -115,11 +115,9 @@ class TableConversion(Conversion):
         columns = [*(f"key{n}" for n in range(len(names))), "value"]
         query = rows.order_by().values_list(*names, self._old_value()).query
         select, params = query.get_compiler(connection=self.connection).as_sql()
-        with self.connection.cursor() as cursor:
-            cursor.execute(f"DELETE FROM {self.table}", None)
-            cursor.execute(
-                f"INSERT INTO {self.table} ({', '.join(columns)}) {select}", params
-            )
+        execute(self.connection, f"DELETE FROM {self.table}")
+        sql = f"INSERT INTO {self.table} ({', '.join(columns)}) {select}"
+        execute(self.connection, sql, params)
         return super().convert(rows)
 
     def _expression(self) -> Any:

@@ -210,7 +210,7 @@ class Shadow:
         return ", ".join(map(self._quote_column, names))
 
     def _execute(self, sql: str) -> None:
-        execute(self.connection, sql, None)
+        execute(self.connection, sql)
 
     def _live_columns(self) -> list[str]:
         return find_column_names(self.connection, self.layout.table)

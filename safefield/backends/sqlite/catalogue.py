@@ -40,26 +40,24 @@ class SQLiteCatalogue(Catalogue):
     def find_taken_names(self, wanted: Sequence[WantedName]) -> Iterator[str]:
         table = strip_quotes(self.plan.table).lower()
         column = self.plan.field.column.lower()
-        with self.connection.cursor() as cursor:
-            for name, kind, _ in wanted:
-                if kind != "index":
-                    # The others have no names here.
+        # The others have no names here.
+        for name in [name for name, kind, _ in wanted if kind == "index"]:
+            # One name space for the whole database.
+            rows = fetch_all(
+                self.connection,
+                "SELECT type, tbl_name, ifnull(("
+                "SELECT group_concat(lower(ifnull(name, '?'))) "
+                "FROM pragma_index_info(master.name)), ''), sql "
+                "FROM sqlite_master master WHERE name = %s COLLATE NOCASE "
+                "AND type <> 'trigger'",
+                [name],
+            )
+            for found, owner, columns, sql in rows:
+                is_whole = " WHERE " not in (sql or "").upper()
+                if (owner.lower(), columns) == (table, column) and is_whole:
                     continue
-                # One name space for the whole database.
-                cursor.execute(
-                    "SELECT type, tbl_name, ifnull(("
-                    "SELECT group_concat(lower(ifnull(name, '?'))) "
-                    "FROM pragma_index_info(master.name)), ''), sql "
-                    "FROM sqlite_master master WHERE name = %s COLLATE NOCASE "
-                    "AND type <> 'trigger'",
-                    [name],
-                )
-                for found, owner, columns, sql in cursor.fetchall():
-                    is_whole = " WHERE " not in (sql or "").upper()
-                    if (owner.lower(), columns) == (table, column) and is_whole:
-                        continue
-                    where = f" on table {owner}" if found == "index" else ""
-                    yield f"{name} ({found}{where})"
+                where = f" on table {owner}" if found == "index" else ""
+                yield f"{name} ({found}{where})"
 
     def has_indexes(self) -> bool:
         """Return whether an index is about the column, alone or among others."""

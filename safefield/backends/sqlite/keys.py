@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from django.db.backends.utils import strip_quotes
 
 from safefield.backends.base.keys import Key, Keys, Kind
+from safefield.backends.base.sql import fetch_all
 from safefield.backends.sqlite.definition import Definition
 
 
@@ -23,10 +23,9 @@ class SQLiteKeys(Keys):
             relations = self.connection.introspection.get_relations(
                 cursor, strip_quotes(self.plan.table)
             )
-            indexes = list(self._find_indexes(cursor, definition))
         return [
             *(Key(name, Kind.UNIQUE) for name in definition.find_uniques(column)),
-            *indexes,
+            *self._find_indexes(definition),
             *(
                 Key(f"fk_{place}", Kind.FOREIGN_KEY, target=(table, target))
                 for place, (name, (target, table, *_)) in enumerate(relations.items())
@@ -34,20 +33,20 @@ class SQLiteKeys(Keys):
             ),
         ]
 
-    def _find_indexes(self, cursor: Any, definition: Definition) -> Iterator[Key]:
+    def _find_indexes(self, definition: Definition) -> Iterator[Key]:
         """Yield the indexes that are not partial or descending, or sort otherwise."""
         quote = self.connection.ops.quote_name
         column = self.plan.field.column
         collation = definition.find_collation(column) or "BINARY"
-        cursor.execute(f"PRAGMA index_list({quote(self.plan.table)})", None)
-        for _, index, is_unique, origin, is_partial in cursor.fetchall():
+        sql = f"PRAGMA index_list({quote(self.plan.table)})"
+        for _, index, is_unique, origin, is_partial in fetch_all(self.connection, sql):
             if origin != "c" or is_partial:
                 continue
-            cursor.execute(f"PRAGMA index_xinfo({quote(index)})", None)
+            columns = fetch_all(self.connection, f"PRAGMA index_xinfo({quote(index)})")
             found = [
                 # Without a name it is an expression.
                 ((name or "").lower(), is_descending, sorting.upper())
-                for _, _, name, is_descending, sorting, is_key in cursor.fetchall()
+                for _, _, name, is_descending, sorting, is_key in columns
                 if is_key
             ]
             if found == [(column.lower(), 0, collation)]:

@@ -12,7 +12,7 @@ from django.db.backends.utils import strip_quotes
 
 from safefield.backends.base.schema import Schema
 from safefield.backends.base.shadow import Shadow
-from safefield.backends.base.sql import fetch_values
+from safefield.backends.base.sql import fetch_all, fetch_value, fetch_values
 from safefield.backends.sqlite.definition import Definition, checks_of, name_of, words
 from safefield.fields import AnyField
 
@@ -87,23 +87,20 @@ class SQLiteShadow(Shadow):
     def _find_rules(self) -> list[str]:
         table = self._quote(self.layout.table)
         rules = []
-        with self.connection.cursor() as cursor:
-            cursor.execute(f"PRAGMA index_list({table})", None)
-            uniques = [row[1:4] for row in cursor.fetchall() if row[2]]
-            for name, _, origin in uniques:
-                if origin == "c":
-                    cursor.execute(
-                        "SELECT sql FROM sqlite_master WHERE type = 'index' "
-                        "AND name = %s",
-                        [name],
-                    )
-                    (sql,) = cursor.fetchone()
-                    # Behind the names: columns or expressions, and the condition.
-                    rules.append(sql[sql.index("(", sql.upper().index(" ON ")) :])
-                elif origin == "u":
-                    cursor.execute(f"PRAGMA index_info({self._quote(name)})", None)
-                    columns = [self._quote(row[2]) for row in cursor.fetchall()]
-                    rules.append(f"({', '.join(columns)})")
+        indexes = fetch_all(self.connection, f"PRAGMA index_list({table})")
+        for _, name, is_unique, origin, _ in indexes:
+            if is_unique and origin == "c":
+                sql = fetch_value(
+                    self.connection,
+                    "SELECT sql FROM sqlite_master WHERE type = 'index' AND name = %s",
+                    [name],
+                )
+                # Behind the names: columns or expressions, and the condition.
+                rules.append(sql[sql.index("(", sql.upper().index(" ON ")) :])
+            elif origin == "u":
+                sql = f"PRAGMA index_info({self._quote(name)})"
+                columns = [row[2] for row in fetch_all(self.connection, sql)]
+                rules.append(f"({self._list(columns)})")
         return rules
 
     def _find_checks(self) -> list[str]:

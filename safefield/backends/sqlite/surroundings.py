@@ -9,6 +9,7 @@ from typing import Any
 from django.db import DatabaseError
 from django.db.backends.utils import strip_quotes
 
+from safefield.backends.base.sql import execute, fetch_all, fetch_one, fetch_values
 from safefield.backends.sqlite.definition import quote
 from safefield.exceptions import BackfillError, BadRow
 from safefield.plan import Plan
@@ -18,58 +19,55 @@ from safefield.reports import MAX_BAD_ROWS, group_rows, make_error
 @contextmanager
 def keep_surroundings(connection: Any, plan: Plan) -> Iterator[None]:
     """Refuse what would break a trigger or a view, of whatever table."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT EXISTS (SELECT type FROM sqlite_master "
-            "WHERE type IN ('trigger', 'view') UNION ALL "
-            "SELECT type FROM sqlite_temp_master "
-            "WHERE type IN ('trigger', 'view')), legacy_alter_table "
-            "FROM pragma_legacy_alter_table"
-        )
-        has_any, is_legacy = cursor.fetchone()
-        if not has_any:
-            yield
-            return
-        before = _find_flaws(cursor)
-        # Between DROP and RENAME of a remake there is no table of that name,
-        # and SQLite would stop at the first view or trigger that reads it.
-        cursor.execute("PRAGMA legacy_alter_table = ON")
-        try:
-            yield
-            for what, flaw in _find_flaws(cursor).items():
-                if what not in before:
-                    raise _refusal(plan, what, flaw)
-        finally:
-            cursor.execute(f"PRAGMA legacy_alter_table = {is_legacy}")
+    has_any, is_legacy = fetch_one(
+        connection,
+        "SELECT EXISTS (SELECT type FROM sqlite_master "
+        "WHERE type IN ('trigger', 'view') UNION ALL "
+        "SELECT type FROM sqlite_temp_master "
+        "WHERE type IN ('trigger', 'view')), legacy_alter_table "
+        "FROM pragma_legacy_alter_table",
+    )
+    if not has_any:
+        yield
+        return
+    before = _find_flaws(connection)
+    # Between DROP and RENAME of a remake there is no table of that name,
+    # and SQLite would stop at the first view or trigger that reads it.
+    execute(connection, "PRAGMA legacy_alter_table = ON")
+    try:
+        yield
+        for what, flaw in _find_flaws(connection).items():
+            if what not in before:
+                raise _refusal(plan, what, flaw)
+    finally:
+        execute(connection, f"PRAGMA legacy_alter_table = {is_legacy}")
 
 
 def refuse_broken_references(connection: Any, plan: Plan) -> None:
     """Refuse to end without a column, or its index, to which foreign keys refer."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT DISTINCT master.name FROM sqlite_master master, "
-            "pragma_foreign_key_list(master.name) list WHERE master.type = 'table' "
-            'AND list."table" = %s COLLATE NOCASE AND list."to" = %s COLLATE NOCASE',
-            [strip_quotes(plan.table), plan.field.column],
-        )
-        for (table,) in cursor.fetchall():
-            try:
-                cursor.execute(f"PRAGMA foreign_key_check({quote(table)})", None)
-                cursor.fetchall()
-            except DatabaseError as exc:
-                what = f"foreign key of table {table}"
-                raise _refusal(plan, what, str(exc)) from exc
+    tables = fetch_values(
+        connection,
+        "SELECT DISTINCT master.name FROM sqlite_master master, "
+        "pragma_foreign_key_list(master.name) list WHERE master.type = 'table' "
+        'AND list."table" = %s COLLATE NOCASE AND list."to" = %s COLLATE NOCASE',
+        [strip_quotes(plan.table), plan.field.column],
+    )
+    for table in tables:
+        try:
+            fetch_all(connection, f"PRAGMA foreign_key_check({quote(table)})")
+        except DatabaseError as exc:
+            what = f"foreign key of table {table}"
+            raise _refusal(plan, what, str(exc)) from exc
 
 
 def refuse_dangling_keys(connection: Any, plan: Plan) -> None:
     """Refuse keys of the table that point nowhere, in whatever column."""
     name: str = strip_quotes(plan.table)
     bad_rows: list[BadRow] = []
-    with connection.cursor() as cursor:
-        # By its numbers of rows, which not every table has, it names no key.
-        cursor.execute("SELECT DISTINCT fkid FROM pragma_foreign_key_check(%s)", [name])
-        for (number,) in cursor.fetchall():
-            bad_rows += _find_dangling(cursor, plan, name, number)
+    # By its numbers of rows, which not every table has, it names no key.
+    sql = "SELECT DISTINCT fkid FROM pragma_foreign_key_check(%s)"
+    for number in fetch_values(connection, sql, [name]):
+        bad_rows += _find_dangling(connection, plan, name, number)
     if bad_rows:
         raise make_error(
             plan,
@@ -81,17 +79,17 @@ def refuse_dangling_keys(connection: Any, plan: Plan) -> None:
         )
 
 
-def _find_dangling(cursor: Any, plan: Plan, name: str, number: int) -> list[BadRow]:
+def _find_dangling(connection: Any, plan: Plan, name: str, number: int) -> list[BadRow]:
     """Return the rows of which a foreign key, by its number, points nowhere."""
-    cursor.execute(
+    parts = fetch_all(
+        connection,
         'SELECT "table", "from", "to" FROM pragma_foreign_key_list(%s) '
         "WHERE id = %s ORDER BY seq",
         [name, number],
     )
-    parts = cursor.fetchall()
     parent = str(parts[0][0])
-    cursor.execute("SELECT name, pk FROM pragma_table_info(%s) ORDER BY pk", [parent])
-    found = cursor.fetchall()
+    sql = "SELECT name, pk FROM pragma_table_info(%s) ORDER BY pk"
+    found = fetch_all(connection, sql, [parent])
     keys = [key for key, place in found if place]
     # A foreign key that names no column refers to the primary key.
     targets = [target or keys[n] for n, (_, _, target) in enumerate(parts) if found]
@@ -108,52 +106,49 @@ def _find_dangling(cursor: Any, plan: Plan, name: str, number: int) -> list[BadR
     own = ", ".join(
         f"{table}.{quote(str(key.column))}" for key in plan.model._meta.pk_fields
     )
-    cursor.execute(f"SELECT {own} FROM {table} WHERE {' AND '.join(conditions)}", None)
+    sql = f"SELECT {own} FROM {table} WHERE {' AND '.join(conditions)}"
     return [
         BadRow(
             key[0] if len(key) == 1 else tuple(key),
             f"there is no row in {parent} with the key in {parts[0][1]}",
         )
-        for key in cursor.fetchall()
+        for key in fetch_all(connection, sql)
     ]
 
 
-def _find_flaws(cursor: Any) -> dict[str, str]:
+def _find_flaws(connection: Any) -> dict[str, str]:
     """Return why views cannot be read, and triggers not be fired."""
-    cursor.execute(
+    found = fetch_all(
+        connection,
         "SELECT type, name, tbl_name FROM sqlite_master UNION ALL "
-        "SELECT type, name, tbl_name FROM sqlite_temp_master"
+        "SELECT type, name, tbl_name FROM sqlite_temp_master",
     )
-    found = cursor.fetchall()
     statements = {
         f"view {name}": f"SELECT * FROM {quote(name)}"
         for kind, name, _ in found
         if kind == "view"
     }
     for table in dict.fromkeys(table for kind, _, table in found if kind == "trigger"):
-        for event, statement in _list_firing(cursor, table):
+        for event, statement in _list_firing(connection, table):
             statements[f"trigger that {event} of table {table} fires"] = statement
     flaws = {}
     for what, statement in statements.items():
         try:
             # It is only compiled.
-            cursor.execute(f"EXPLAIN {statement}", None)
-            # To its end: a statement that is under way is in the way of a savepoint.
-            cursor.fetchall()
+            fetch_all(connection, f"EXPLAIN {statement}")
         except DatabaseError as exc:
             flaws[what] = str(exc)
     return flaws
 
 
-def _list_firing(cursor: Any, table: str) -> Iterator[tuple[str, str]]:
+def _list_firing(connection: Any, table: str) -> Iterator[tuple[str, str]]:
     """Yield the statements that fire every trigger on a table, by what they are."""
-    columns: list[str] = []
+    columns: list[Any] = []
     # Of a view that cannot be read, which is a flaw of its own.
     with suppress(DatabaseError):
         # Without generated columns, which cannot be assigned to.
-        cursor.execute(f"PRAGMA table_info({quote(table)})", None)
-        columns = [quote(row[1]) for row in cursor.fetchall()]
-    changes = ", ".join(f"{name} = {name}" for name in columns)
+        columns = fetch_all(connection, f"PRAGMA table_info({quote(table)})")
+    changes = ", ".join(f"{quote(row[1])} = {quote(row[1])}" for row in columns)
     yield "INSERT", f"INSERT INTO {quote(table)} DEFAULT VALUES"
     yield "UPDATE", f"UPDATE {quote(table)} SET {changes}"
     yield "DELETE", f"DELETE FROM {quote(table)}"
