@@ -34,12 +34,7 @@ class Conversion:
         return nullcontext()
 
     def convert(self, rows: QuerySet[Model]) -> list[tuple[Any, Any, Any]]:
-        """
-        Return key, old value and new value of each row.
-
-        Raises:
-            DatabaseError: The new type does not take the value of a row.
-        """
+        """Return key, old value and new value of each row, if the type takes them."""
         name = self.old_field.attname
         new = rows.annotate(safefield_new=self._expression())
         return list(new.values_list("pk", name, "safefield_new"))
@@ -80,12 +75,7 @@ class TableConversion(Conversion):
 
     @contextmanager
     def open(self) -> Iterator[None]:
-        """
-        Provide the temporary table.
-
-        Raises:
-            BackfillError: This user may not create any.
-        """
+        """Provide the temporary table, if this user may create one."""
         try:
             execute(self.connection, self._definition())
         except DatabaseError as exc:

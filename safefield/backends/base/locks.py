@@ -55,12 +55,7 @@ class Locks:
 
     @contextmanager
     def claim_table(self) -> Iterator[None]:
-        """
-        Keep other runs of migrate away from the table.
-
-        Raises:
-            BackfillError: Another run is at work on it.
-        """
+        """Keep other runs of migrate away from the table, if none is at work on it."""
         self._claim_in_time()
         try:
             with self.session.lifted(self.session.limits):
@@ -76,9 +71,7 @@ class Locks:
         """
         Begin another session in place of a lost one, to put away what it has left.
 
-        Raises:
-            BackfillError: Another run is at work on the table by now.
-            Error: The server takes no connection.
+        Another run may be at work on the table by now, or the server be gone.
         """
         self._renew_session()
         self._claim_in_time()
@@ -132,46 +125,24 @@ class Locks:
         """
         Return who holds locks on the table, a clause for each session.
 
-        Args:
-            with_sql (bool): Whether to say what they run, where SHOW_VALUES allows it.
+        And what they run if `with_sql`, where SHOW_VALUES allows it.
         """
         return []
 
     def change_table(self, function: Callable[[], Result]) -> Result:
-        """
-        Call `function`, which needs a strong lock, until it gets it.
-
-        Raises:
-            BackfillError: It did not get it; the text names who holds it.
-        """
+        """Call `function` until it gets a strong lock; else name who holds locks."""
         return self._retry(function, STRONG_LOCK)
 
     def change_rows(self, function: Callable[[], Result]) -> Result:
-        """
-        Call `function`, the transaction of one batch, until it gets its rows.
-
-        Raises:
-            BackfillError: It did not get them; the text names who holds them.
-        """
+        """Call `function`, the transaction of one batch, until it gets its rows."""
         return self._retry(function, BATCH)
 
     def work_long(self, function: Callable[[], Result]) -> Result:
-        """
-        Call `function`, which may take long, again where others came in its way.
-
-        Raises:
-            BackfillError: They did each time; the text names who holds locks.
-        """
+        """Call `function`, which may take long, again where others were in its way."""
         return self._retry(function, LONG_WORK)
 
     def work_online(self, title: str, function: Callable[[], object]) -> None:
-        """
-        Call `function`, a statement that may take long and keeps nobody waiting.
-
-        Args:
-            title (str): What is being done, for whoever watches.
-            function (Callable[[], object]): Waits for others itself.
-        """
+        """Call `function`, a long statement that keeps nobody waiting."""
         function()
 
     def name_limit(self, exc: Error) -> str | None:

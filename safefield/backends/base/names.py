@@ -55,13 +55,7 @@ def find_wanted_names(editor: Any, plan: Plan) -> list[WantedName]:
 
 
 def refuse_taken_names(plan: Plan, taken: Iterable[str]) -> None:
-    """
-    Refuse a column whose indexes or constraints could not have their names.
-
-    Raises:
-        BackfillError: There are such names; the database would refuse them when all
-            is filled.
-    """
+    """Refuse indexes and constraints that could not have their names in the end."""
     found = list(taken)
     if not found:
         return

@@ -63,28 +63,13 @@ class Preflight:
         return parameters["type"], parameters.get("collation")
 
     def check_rights(self, *, goes_back: bool = False) -> None:
-        """
-        Refuse a table that this user may not change.
-
-        Raises:
-            BackfillError: The database would refuse it, perhaps only at the end.
-        """
+        """Refuse a table that this user may not change, perhaps only at the end."""
 
     def check_rows(self) -> None:
-        """
-        Refuse a table of which this user may not see every row.
-
-        Raises:
-            BackfillError: Some rows would be left out without a word.
-        """
+        """Refuse a table of which this user may not see every row."""
 
     def check_drop(self) -> None:
-        """
-        Refuse to drop a column that something else needs.
-
-        Raises:
-            BackfillError: Something would break, or be lost with the column.
-        """
+        """Refuse to drop a column that something else needs, or would be lost with."""
 
     def warn_of_locks(self) -> None:
         """Say what an atomic migration will lock, and for about how long."""

@@ -109,12 +109,7 @@ class Session:
         """Give the session these settings."""
 
     def renew(self) -> None:
-        """
-        Begin another session, to put away what the lost one has left behind.
-
-        Raises:
-            Error: There is none to be had.
-        """
+        """Begin another session, to put away what the lost one has left behind."""
         vars(self.connection).pop("connect", None)
         # Django takes a block whose COMMIT found the session gone for one that is
         # still open, and would not connect within it.

@@ -99,20 +99,10 @@ class Shadow:
         """Give an existing column its new type, as far as the database minds types."""
 
     def try_definition(self, schema: Schema) -> None:
-        """
-        Try what enforce() cannot, for want of a transaction that could be rolled back.
-
-        Raises:
-            DatabaseError: The table cannot have the final definition.
-        """
+        """Try what enforce() cannot, for want of a transaction to be rolled back."""
 
     def enforce(self, schema: Schema) -> None:
-        """
-        Give the filled column its final definition.
-
-        Raises:
-            DatabaseError: The database does not take it.
-        """
+        """Give the filled column its final definition, which may be refused."""
 
     def find_triggers(self) -> list[str]:
         """Return the names of what the table does by itself when rows are updated."""

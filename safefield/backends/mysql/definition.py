@@ -41,12 +41,7 @@ class Spelling:
         return f"ALTER TABLE {table} {', '.join(changes)}"
 
     def modify(self, field: AnyField) -> str:
-        """
-        Return what gives the column the definition of `field`, less its keys.
-
-        Raises:
-            BackfillError: It cannot be had together with a check by hand.
-        """
+        """Return what gives the column the definition of `field`, less its keys."""
         plain = copy_field(field)
         # The unique index is added by name of the column, once.
         plain._unique = False

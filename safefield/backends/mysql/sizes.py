@@ -40,12 +40,7 @@ def measure_literal(value: Any) -> int:
 
 
 def refuse_too_large(row: Row, most: int) -> None:
-    """
-    Refuse a row that the server would end the connection for.
-
-    Raises:
-        DataError: It says how large the row is, and how large it may be.
-    """
+    """Refuse a row that the server would end the connection for."""
     columns = [(value,) for part in row for value in part]
     if measure(columns, [{type(value)} for (value,) in columns]) < most:
         return

@@ -70,12 +70,6 @@ class PooledClaim(Claim):
         self._was_pooled = connection.settings_dict.get(POOLED)
 
     def take(self) -> bool:
-        """
-        Return whether it could be had.
-
-        Raises:
-            BackfillError: The pooler knows no transactions.
-        """
         if self._beside is not None:
             return True
         pid = fetch_value(self.connection, PID)

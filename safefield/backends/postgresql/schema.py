@@ -7,20 +7,31 @@ own statements do.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 from django.db import DatabaseError
+from django.db.models import BooleanField, F, Func, IntegerField, Q
+from django.db.models.expressions import RawSQL
+from django.db.models.lookups import GreaterThan
 
 from safefield.backends.base.locks import Result
 from safefield.backends.base.names import WantedName
 from safefield.backends.base.schema import Schema
 from safefield.backends.postgresql.catalogue import PostgreSQLCatalogue
 from safefield.backends.postgresql.guard import NotNullCheck
-from safefield.backends.postgresql.index_rows import is_too_long
 from safefield.backends.postgresql.locks import PostgreSQLLocks
 from safefield.backends.postgresql.online import OnlineSteps
 from safefield.backends.postgresql.preflight import PostgreSQLPreflight
+
+#: Bytes of a value as it is stored, compressed, for which a B-tree has room: a third
+#: of a page of 8 kB, less what is around it. Source: BTMaxItemSize in
+#: src/include/access/nbtree.h.
+MAX_BYTES = 2_692
+
+#: Where the row is that an index refused: "Index row references tuple (0,7) in …".
+PLACE = re.compile(r"\(\d+,\d+\)")
 
 
 class PostgreSQLSchema(Schema):
@@ -34,7 +45,22 @@ class PostgreSQLSchema(Schema):
     catalogue: PostgreSQLCatalogue
 
     def too_long_for_index(self, exc: DatabaseError) -> Any:
-        return is_too_long(self.catalogue.table, self.plan.field.attname, exc)
+        size = Func(
+            F(self.plan.field.attname),
+            function="pg_column_size",
+            output_field=IntegerField(),
+        )
+        condition = Q(GreaterThan(size, MAX_BYTES))
+        detail = getattr(getattr(exc.__cause__, "diag", None), "message_detail", None)
+        if place := PLACE.search(detail or ""):
+            condition |= Q(
+                RawSQL(
+                    f"{self.catalogue.table.replace('%', '%%')}.ctid = %s::tid",
+                    [place.group()],
+                    output_field=BooleanField(),
+                )
+            )
+        return condition
 
     # What is done
 

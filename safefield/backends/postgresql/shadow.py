@@ -49,10 +49,7 @@ class PostgreSQLShadow(Shadow):
         """
         Refuse another type while something needs the column, as the server does.
 
-        Nothing needs that of the temporary table.
-
-        Raises:
-            NotSupportedError: Its text is the server's.
+        Nothing needs that of the temporary table. The text is the server's.
         """
         for catalogue, use in DEPENDENTS.items():
             row = fetch_one(
