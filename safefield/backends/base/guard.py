@@ -19,9 +19,6 @@ class Guard:
     So it stands only for a moment, and goes however the run ends.
     """
 
-    #: What it is, for messages.
-    kind = ""
-
     def __init__(self, locks: Locks) -> None:
         self.locks = locks
         #: Whether this run may have created it.
@@ -29,7 +26,7 @@ class Guard:
 
     @property
     def title(self) -> str:
-        """How messages name it."""
+        """How messages name it: what it is, and its name."""
         raise NotImplementedError
 
     def is_there(self) -> bool:

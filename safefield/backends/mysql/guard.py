@@ -27,8 +27,6 @@ class NullGuard(Guard):
     adds a CHECK constraint without a copy of the table that stops all writers.
     """
 
-    kind = "trigger"
-
     def __init__(self, editor: Any, plan: Plan, locks: Locks) -> None:
         super().__init__(locks)
         self.editor = editor
@@ -45,7 +43,7 @@ class NullGuard(Guard):
 
     @property
     def title(self) -> str:
-        return f"{self.kind} {self.name}"
+        return f"trigger {self.name}"
 
     def add(self) -> None:
         """Create the trigger, unless that is not allowed."""

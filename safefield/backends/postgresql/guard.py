@@ -18,8 +18,6 @@ class NotNullCheck(Guard):
         alter (Callable[[str], None]): Changes the table, without a long wait.
     """
 
-    kind = "check constraint"
-
     def __init__(
         self,
         catalogue: PostgreSQLCatalogue,
@@ -45,7 +43,7 @@ class NotNullCheck(Guard):
 
     @property
     def title(self) -> str:
-        return f"{self.kind} {self._name}"
+        return f"check constraint {self._name}"
 
     def is_there(self) -> bool:
         return self.catalogue.has_constraint(self._name)
