@@ -27,9 +27,6 @@ from safefield.backends.sqlite.definition import (
 )
 from safefield.fields import AnyField, strip_default
 
-#: Fields as they are, and as they are to be.
-Alterations = Sequence[tuple[AnyField, AnyField]]
-
 #: Tables in which SQLite keeps what it knows of others, by the column with their
 #: name. What it knows of a table is dropped with it.
 NOTES = {"sqlite_sequence": "name", "sqlite_stat1": "tbl", "sqlite_stat4": "tbl"}
@@ -52,15 +49,15 @@ def remake_from_definition(
         model: Any,
         create_field: AnyField | None = None,
         delete_field: AnyField | None = None,
-        alter_fields: Alterations = (),
+        alter_fields: Sequence[tuple[AnyField, AnyField]] = (),
     ) -> None:
         remaking = _Remake(editor, model, leftover_indexes())
         if create_field is not None:
             remaking.create(create_field)
         elif delete_field is not None:
             remaking.delete(delete_field)
-        else:
-            remaking.alter(alter_fields)
+        for old, new in alter_fields:
+            remaking.alter(old, new)
 
     editor._remake_table = remake
     try:
@@ -96,21 +93,16 @@ class _Remake:
         self._remake(self.definition.add(self._column_sql(field)))
         self._create_indexes(self._indexes(field))
 
-    def alter(self, alterations: Alterations) -> None:
-        """Change the definition of columns, and their indexes."""
-        definition = self.definition
-        wanted: dict[str, str] = {}
-        for old, new in alterations:
-            checks = self._checks_by_hand(old)
-            keys = self._keys_by_hand(old, new)
-            text = " ".join([self._column_sql(new), *checks, *keys])
-            definition = definition.change(new.column, text)
-            had, has = self._indexes(old), self._indexes(new)
-            self.leftover |= had.keys() - has.keys()
-            # What it had stays, whatever its name: of a table that was renamed.
-            wanted |= {name: has[name] for name in has.keys() - had.keys()}
-        self._remake(definition)
-        self._create_indexes(wanted)
+    def alter(self, old: AnyField, new: AnyField) -> None:
+        """Change the definition of a column, and its indexes."""
+        checks = self._checks_by_hand(old)
+        keys = self._keys_by_hand(old, new)
+        text = " ".join([self._column_sql(new), *checks, *keys])
+        had, has = self._indexes(old), self._indexes(new)
+        self.leftover |= had.keys() - has.keys()
+        self._remake(self.definition.change(new.column, text))
+        # What it had stays, whatever its name: of a table that was renamed.
+        self._create_indexes({name: has[name] for name in has.keys() - had.keys()})
 
     def delete(self, field: AnyField) -> None:
         """Remove a column, and the indexes that need it."""
