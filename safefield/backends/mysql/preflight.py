@@ -7,6 +7,7 @@ from secrets import token_hex
 from django.db import DatabaseError
 
 from safefield.backends.base.preflight import Preflight
+from safefield.backends.base.sql import execute
 
 #: Error numbers: "Specified key was too long", "Column length too big", "Row size too
 #: large", "BLOB/TEXT column used in key specification without a key length". Source:
@@ -32,22 +33,22 @@ class MySQLPreflight(Preflight):
             index = ", UNIQUE (c)"
         elif self.catalogue.wanted.has_index():
             index = ", INDEX (c)"
-        quoted = self.connection.ops.quote_name(f"safefield_{token_hex(8)}")
-        with self.connection.cursor() as cursor:
-            try:
-                cursor.execute(
-                    f"CREATE TEMPORARY TABLE {quoted} "
-                    f"(safefield_key int PRIMARY KEY, c {kind}{index})"
-                )
-            except DatabaseError as exc:
-                if exc.args[0] in TOO_LONG:
-                    raise self.plan.error(
-                        f"{self.plan.title} cannot be as it is to end: the database "
-                        f"refuses a column of type {kind}"
-                        f"{' with an index' if index else ''}: {exc.args[1]}. Make "
-                        f"max_length smaller, or the index one that the database has, "
-                        f"then run migrate again. Nothing was changed."
-                    ) from exc
-                # A user that may not create temporary tables is not told beforehand.
-                return
-            cursor.execute(f"DROP TEMPORARY TABLE {quoted}")
+        table = self.connection.ops.quote_name(f"safefield_{token_hex(8)}")
+        try:
+            execute(
+                self.connection,
+                f"CREATE TEMPORARY TABLE {table} "
+                f"(safefield_key int PRIMARY KEY, c {kind}{index})",
+            )
+        except DatabaseError as exc:
+            if exc.args[0] in TOO_LONG:
+                raise self.plan.error(
+                    f"{self.plan.title} cannot be as it is to end: the database "
+                    f"refuses a column of type {kind}"
+                    f"{' with an index' if index else ''}: {exc.args[1]}. Make "
+                    f"max_length smaller, or the index one that the database has, "
+                    f"then run migrate again. Nothing was changed."
+                ) from exc
+            # A user that may not create temporary tables is not told beforehand.
+        else:
+            execute(self.connection, f"DROP TEMPORARY TABLE {table}")
