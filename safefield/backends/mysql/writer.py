@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from django.db.models import Field, QuerySet
 from django.db.models.expressions import Col
 
-from safefield.backends.base.sql import execute, fetch_all
+from safefield.backends.base.sql import execute, fetch_all, fetch_one
 from safefield.backends.base.writer import Row, Writer
 from safefield.backends.mysql.json_table import get_json_types
 from safefield.backends.mysql.sizes import measure, refuse_too_large
@@ -234,13 +234,13 @@ class MySQLWriter(Writer):
     @cached_property
     def _settings(self) -> Settings:
         connection: Any = self.connection
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT @@max_allowed_packet, @@character_set_connection")
-            max_bytes, charset = cursor.fetchone()
-            # UPDATE also looks at the row behind a range. In READ COMMITTED it waits
-            # for nobody there, but for what MariaDB has ON by default from 11.6.2 on.
-            waits = connection.isolation_level != "read committed"
-            if not waits and connection.mysql_is_mariadb:
-                cursor.execute("SHOW VARIABLES LIKE 'innodb_snapshot_isolation'")
-                waits = any(value == "ON" for _, value in cursor.fetchall())
-            return Settings(max_bytes, charset, waits)
+        max_bytes, charset = fetch_one(
+            connection, "SELECT @@max_allowed_packet, @@character_set_connection"
+        )
+        # UPDATE also looks at the row behind a range. In READ COMMITTED it waits for
+        # nobody there, but for what MariaDB has ON by default from 11.6.2 on.
+        waits = connection.isolation_level != "read committed"
+        if not waits and connection.mysql_is_mariadb:
+            sql = "SHOW VARIABLES LIKE 'innodb_snapshot_isolation'"
+            waits = any(value == "ON" for _, value in fetch_all(connection, sql))
+        return Settings(max_bytes, charset, waits)

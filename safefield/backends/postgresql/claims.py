@@ -6,7 +6,7 @@ from typing import Any
 
 from django.db import DatabaseError, Error
 
-from safefield.backends.base.sql import fetch_one, fetch_value
+from safefield.backends.base.sql import execute, fetch_one, fetch_value
 from safefield.exceptions import BackfillError
 from safefield.plan import Plan
 
@@ -93,11 +93,10 @@ class PooledClaim(Claim):
         return True
 
     def _begin(self, beside: Any) -> int:
-        with beside.cursor() as cursor:
-            cursor.execute("BEGIN")
-            cursor.execute(UNLIMITED)
-            if beside.pg_version >= 170000:
-                cursor.execute(UNLIMITED_17)
+        execute(beside, "BEGIN")
+        execute(beside, UNLIMITED)
+        if beside.pg_version >= 170000:
+            execute(beside, UNLIMITED_17)
         return int(fetch_value(beside, PID))
 
     def give_back(self) -> bool:
