@@ -44,9 +44,12 @@ class BackfillOperation(_Base):
     """What both operations share: the arguments and the barrier."""
 
     _phrase: ClassVar[str]
-    #: Whether the field is new.
+    #: Whether the field is new. An altered one without populate enforces what the rows
+    #: have already.
     _is_new: ClassVar[bool]
     field: models.Field[Any, Any]
+    #: Not `elidable`: of an operation that has that, Django leaves nothing.
+    is_elidable: bool
 
     # Spelled out, because OperationWriter writes only the arguments that it
     # finds in the signature of __init__.
@@ -67,9 +70,8 @@ class BackfillOperation(_Base):
         elidable: bool = False,
     ) -> None:
         operation = f"{type(self).__name__}({model_name!r}, {name!r})"
-        # An altered field without populate enforces what the rows have already.
-        needs_values = self._is_new and populate is None
-        if (sentence := refusal(field, needs_values=needs_values)) is not None:
+        sentence = refusal(field, needs_values=self._is_new and populate is None)
+        if sentence is not None:
             raise ValueError(f"{operation}: {sentence}")
         check_functions(operation, populate, reverse, deduplicate)
         check_names(
@@ -89,7 +91,6 @@ class BackfillOperation(_Base):
         self.batch_size = batch_size
         self.unique_with = tuple(unique_with)
         self.allow_blank = allow_blank
-        # Not `elidable`: of an operation that has that, Django leaves nothing.
         self.is_elidable = elidable
         super().__init__(model_name, name, field)
 

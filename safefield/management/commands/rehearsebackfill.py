@@ -20,7 +20,7 @@ from safefield.inspection.estimate import Estimate
 from safefield.inspection.rehearsal import rehearse
 from safefield.inspection.rehearsed import Rehearsal
 from safefield.progress import show_progress
-from safefield.reports import may_show_key, shorten
+from safefield.reports import count_rows, may_show_key, shorten
 
 
 class Command(BaseCommand):
@@ -93,13 +93,12 @@ def describe(rehearsal: Rehearsal) -> str:
     """Return the report for people."""
     if not rehearsal.is_here:
         return f"{rehearsal.field}: not on this database."
-    of_rows = f"{rehearsal.rehearsed:,}"
+    of_rows = count_rows(rehearsal.rows)
     if rehearsal.rehearsed != rehearsal.rows:
-        of_rows += f" of {rehearsal.rows:,}"
-    noun = "row" if rehearsal.rows == 1 else "rows"
+        of_rows = f"{rehearsal.rehearsed:,} of {of_rows}"
     lines = [
         f"{rehearsal.field}, filled by {rehearsal.source}: "
-        f"dry run on {of_rows} {noun}, nothing was changed."
+        f"dry run on {of_rows}, nothing was changed."
     ]
     if rehearsal.filled:
         lines.append(f"{rehearsal.filled:,} of them have a value already.")
@@ -110,9 +109,8 @@ def describe(rehearsal: Rehearsal) -> str:
     if rehearsal.error is not None:
         lines += ["migrate would report:", *_indent(str(rehearsal.error))]
     if rehearsal.renumbered:
-        rows = "row" if rehearsal.renumbered == 1 else "rows"
         lines.append(
-            f"{rehearsal.renumbered:,} {rows} would get another value, because an "
+            f"{count_rows(rehearsal.renumbered)} would get another value, because an "
             f"earlier row has the same:"
         )
         lines += [
