@@ -1008,6 +1008,78 @@ class Migration(migrations.Migration):
     )
 
 
+def test_update_of_a_file_with_functions_changes_its_class_and_imports(
+    tmp_path: Path,
+) -> None:
+    site = make_site(tmp_path)
+    note = "    note = models.TextField(null=True)\n"
+    site.write_models(MODELS + note)
+    site.manage("makemigrations", "--no-header", "--name", "note")
+    name = "films/migrations/0002_note.py"
+    head, _, body = site.read(name).partition("class Migration(")
+    body = body.replace(
+        "operations = [\n", "operations = [\n        migrations.RunPython(greet),\n"
+    )
+    greet = '"""Says hello."""\n\n' + head.rstrip("\n") + "  # as always\n"
+    greet += "\n\ndef greet(apps, editor):\n    pass  # Hello.\n\n\n"
+    site.write(name, f"{greet}class Migration({body}\n\n# The end.\n")
+    site.write_models(MODELS + note + SLUG)
+
+    result = site.manage("makemigrations", "--update", "--no-header", "--name", "y")
+
+    assert (result.err, result.code) == ("", 0)
+    assert site.list_migrations() == ["0001_initial.py", "0002_y.py"]
+    assert (
+        site.read("films/migrations/0002_y.py")
+        == '''\
+"""Says hello."""
+
+from django.db import migrations, models  # as always
+import safefield.operations
+
+
+def greet(apps, editor):
+    pass  # Hello.
+
+
+def populate_movie_slug(movie):
+    """
+    Return the slug of one existing movie.
+
+    Fields to build it from: id, title, year, director, note.
+    """
+    raise NotImplementedError("Write populate_movie_slug() before running migrate.")
+
+
+class Migration(migrations.Migration):
+
+    dependencies = [
+        ("films", "0001_initial"),
+    ]
+
+    operations = [
+        migrations.RunPython(
+            code=greet,
+        ),
+        migrations.AddField(
+            model_name="movie",
+            name="note",
+            field=models.TextField(null=True),
+        ),
+        safefield.operations.AddFieldWithBackfill(
+            model_name="movie",
+            name="slug",
+            field=models.SlugField(unique=True),
+            populate=populate_movie_slug,
+        ),
+    ]
+
+
+# The end.
+'''
+    )
+
+
 def test_update_of_the_first_migration_needs_no_function(site: Site) -> None:
     result = site.manage("makemigrations", "--update", "--no-header")
 
