@@ -208,9 +208,9 @@ class Models:
                 clashes.add(REVERSE)
         return clashes
 
-    def find_free_name(self, wanted: str, *keys: Key) -> str:
-        """Return a name that nothing has in some models, their parents and children."""
-        taken = set(self._find_names(*keys))
+    def find_free_name(self, wanted: str, key: Key) -> str:
+        """Return a name that nothing has in a model, its parents and its children."""
+        taken = set(self._find_names(self.find_kin(key)))
         # PostgreSQL cuts what is longer than 63 bytes.
         stem = f"old_{wanted.strip('_')}"[:50].rstrip("_")
         name, number = stem, 2
@@ -218,8 +218,7 @@ class Models:
             name, number = f"{stem}_{number}", number + 1
         return name
 
-    def _find_names(self, *keys: Key) -> Iterator[str]:
-        kin = set().union(*map(self.find_kin, keys))
+    def _find_names(self, kin: set[Key]) -> Iterator[str]:
         for models in (self.before, self.after):
             for key, model in models.items():
                 for name, field in model.fields.items():
