@@ -14,6 +14,7 @@ LABELS = {
     "save": "row.save(), one transaction",
     "save_committed": "row.save(), each committed",
     "bulk_update": "bulk_update(), 1,000 rows",
+    "bulk_update_whole": "bulk_update(), the whole queryset",
     "safefield": "safefield, populate in Python",
     BESIDE: "safefield of --beside, populate in Python",
     "safefield_expression": "safefield, an expression",

@@ -108,6 +108,23 @@ def bulk_update() -> Seconds:
     return three_steps(fill_by_bulk_update)
 
 
+def bulk_update_whole(
+    history: Any = None,
+    populate: Callable[[Any], str] = slug_of,
+    related: tuple[str, ...] = (),
+) -> Seconds:
+    """bulk_update() of the whole queryset, in one call without batch_size."""
+
+    def fill(model: Any) -> None:
+        queryset = model._base_manager.all()
+        films = list(queryset.select_related(*related) if related else queryset)
+        for film in films:
+            film.slug = populate(film)
+        model._base_manager.bulk_update(films, ["slug"])
+
+    return three_steps(fill, history=history)
+
+
 def run_safefield(
     field: models.Field[Any, Any],
     populate: Any,
@@ -175,11 +192,11 @@ def floor_compute() -> Seconds:
     return seconds
 
 
-def floor_update() -> Seconds:
+def floor_update(history: Any = None) -> Seconds:
     """The floor in the database: one UPDATE of the whole table, and AlterField."""
     loose = models.CharField(max_length=330, null=True)
     seconds: Seconds = {}
-    history = get_history()
+    history = history or get_history()
     with timed(seconds, "whole"):
         history.apply(migrations.AddField("Movie", "slug", loose))
         with timed(seconds, "fill"), transaction.atomic():
@@ -193,6 +210,7 @@ WAYS: dict[str, Callable[[], Seconds]] = {
     "save": save,
     "save_committed": save_committed,
     "bulk_update": bulk_update,
+    "bulk_update_whole": bulk_update_whole,
     "safefield": safefield,
     "safefield_expression": safefield_expression,
     "floor_compute": floor_compute,

@@ -13,7 +13,13 @@ from benchmarks import report
 #: As in shapes.py, which needs a Django that is configured.
 SHAPES = ("narrow", "wide", "columns", "relations")
 
-WAYS = ("bulk_update", "bulk_update_only", "safefield")
+WAYS = (
+    "bulk_update",
+    "bulk_update_whole",
+    "bulk_update_only",
+    "safefield",
+    "floor_update",
+)
 LABELS = {**report.LABELS, "bulk_update_only": "bulk_update() of rows read with only()"}
 PARTS = ("read", "compute", "write", "enforce")
 
@@ -61,7 +67,9 @@ def render_table(result: dict[str, Any]) -> str:
                 for part in ("fill", *PARTS, "whole")
             ]
             if costs[0]:
-                cells = " | ".join(f"{median(cost):.1f}" for cost in costs)
+                cells = " | ".join(
+                    f"{median(cost):.1f}" if cost else "" for cost in costs
+                )
                 peak = max(get_peaks(result, shape, way))
                 lines.append(f"| {shape} | {label} | {cells} | {peak:.0f} |")
     return "\n".join([*lines, "", *render_ratios(result)])
@@ -82,15 +90,32 @@ def render_ratios(result: dict[str, Any]) -> list[str]:
                 f"{shape}: the fill takes {render_ratio(fill, narrow)} times that of "
                 f"the narrow table."
             )
+            lines += render_floor(result, shape)
         for way, label in LABELS.items():
             others = [get_costs(result, shape, way, part) for part in ("fill", "whole")]
-            if way != "safefield" and others[0]:
+            if way not in ("safefield", *report.FLOORS) and others[0]:
                 filling, all_in_all = map(render_ratio, others, (fill, whole))
                 lines.append(
                     f"{shape}: {label} takes {filling} times as long for the fill, "
                     f"{all_in_all} for the whole."
                 )
     return lines
+
+
+def render_floor(result: dict[str, Any], shape: str) -> list[str]:
+    """Return what one UPDATE of all rows takes, and what that leaves possible."""
+    wide, narrow = (
+        get_costs(result, name, "floor_update", "fill") for name in (shape, "narrow")
+    )
+    if not (wide and narrow):
+        return []
+    more = median(wide) - median(narrow)
+    fill = median(get_costs(result, "narrow", "safefield", "fill"))
+    return [
+        f"{shape}: one UPDATE in the database takes {median(wide):.1f} µs a row, and "
+        f"{median(narrow):.1f} in the narrow table. That alone makes a fill take "
+        f"{1 + more / fill:.2f} times that of the narrow table."
+    ]
 
 
 def render_ratio(slow: list[float], fast: list[float]) -> str:
@@ -104,7 +129,7 @@ def get_costs(result: dict[str, Any], shape: str, way: str, part: str) -> list[f
     return [
         run["seconds"][part] / run["rows"] * 1e6
         for run in sorted(result["runs"], key=lambda run: int(run["round"]))
-        if (run["shape"], run["way"]) == (shape, way)
+        if (run["shape"], run["way"]) == (shape, way) and part in run["seconds"]
     ]
 
 

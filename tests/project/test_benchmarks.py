@@ -71,10 +71,11 @@ def test_wide_rows(alias: str, tmp_path: Path) -> None:
     assert sorted((run["shape"], run["way"]) for run in runs) == [
         (shape, way)
         for shape in ("columns", "narrow", "relations", "wide")
-        for way in ("bulk_update", "bulk_update_only", "safefield")
+        for way in ("bulk_update", "bulk_update_only", "floor_update", "safefield")
     ]
     assert all(seconds > 0 for run in runs for seconds in run["seconds"].values())
     assert "wide: the fill takes " in out
+    assert "wide: one UPDATE in the database takes " in out
     assert "| relations | bulk_update() of rows read with only() | " in out
 
 
