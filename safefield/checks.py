@@ -145,7 +145,7 @@ def check_makemigrations(
     return [
         Warning(
             f"The makemigrations command of {app_name!r} is used instead of "
-            f"safefield's, so it asks for one-off defaults as before.",
+            f"safefield's, so it asks for one-off defaults.",
             hint=(
                 f"Put 'safefield' before {app_name!r} in INSTALLED_APPS: safefield "
                 f"then uses that command too. Where {app_name!r} has to come first, "

@@ -185,7 +185,9 @@ def backwards(plan: Plan, editor: BaseDatabaseSchemaEditor) -> None:
     with ending.told(), show_progress(), show_statements(editor):
         with not_kept(editor.connection), schema.in_transaction(), schema.claim_table():
             rows = _backwards(plan, schema)
-        done = f"{count_rows(rows)} reversed" if plan.reverse else "nothing to reverse"
+        done = "column dropped" if plan.old_field is None else "column restored"
+        if plan.reverse:
+            done = f"{count_rows(rows)} reversed, {done}"
         finish(plan.title, done, started)
 
 

@@ -239,7 +239,7 @@ def test_shadowed_command_is_reported(tmp_path: Path) -> None:
     assert result.err == (
         "System check identified some issues:\n\nWARNINGS:\n"
         "?: (safefield.W001) The makemigrations command of 'other' is used instead of "
-        "safefield's, so it asks for one-off defaults as before.\n"
+        "safefield's, so it asks for one-off defaults.\n"
         "\tHINT: Put 'safefield' before 'other' in INSTALLED_APPS: safefield then uses "
         "that command too. Where 'other' has to come first, derive its Command from "
         "safefield.management.commands.makemigrations.Command.\n"

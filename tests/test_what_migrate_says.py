@@ -231,7 +231,7 @@ def test_way_back(tmp_path: Path) -> None:
         " films.0002_movie_slug...\n"
         "    Dropping films.Movie.slug.\n"
         "    Dropping films.Movie.slug: done in N s.\n"
-        "    films.Movie.slug: done, nothing to reverse in N s. OK\n"
+        "    films.Movie.slug: done, column dropped in N s. OK\n"
     )
 
 

@@ -166,9 +166,7 @@ class Reporter:
             return []
         notes = []
         if self.plan.unique_columns:
-            notes.append(
-                "That values are unique was looked for among the rehearsed rows alone."
-            )
+            notes.append("Duplicates were looked for among the rehearsed rows only.")
         if self.supply.is_needed:
             notes.append(
                 f"{self.plan.source_name} found only the rehearsed rows in the table."

@@ -522,7 +522,7 @@ def test_a_rehearsal_of_some_rows_says_so(alias: str) -> None:
 
     assert rehearsed.error is None
     assert rehearsed.notes == [
-        "That values are unique was looked for among the rehearsed rows alone."
+        "Duplicates were looked for among the rehearsed rows only."
     ]
 
 

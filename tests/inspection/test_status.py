@@ -213,10 +213,12 @@ def test_abandon_after_asking(site: Site, alias: str) -> None:
     question = QUESTION.format(tally=tally)
 
     cancelled = site.succeed(*arguments, stdin="no\n")
+    unanswered = site.manage(*arguments)
     after_no = describe(alias)
     done = site.succeed(*arguments, stdin="yes\n")
 
     assert cancelled == f"{question}Cancelled.\n"
+    assert unanswered.err == "CommandError: Nobody answers here. Use --noinput.\n"
     assert after_no == half_way != before
     assert done == (
         f"{question}Dropped column slug of table films_movie.\n"

@@ -53,7 +53,7 @@ def test_check_says_that_safefield_is_shadowed(tmp_path: Path, package: str) -> 
     assert result.err == (
         "System check identified some issues:\n\nWARNINGS:\n"
         f"?: (safefield.W001) The makemigrations command of '{package}' is used "
-        f"instead of safefield's, so it asks for one-off defaults as before.\n"
+        f"instead of safefield's, so it asks for one-off defaults.\n"
         f"\tHINT: Put 'safefield' before '{package}' in INSTALLED_APPS: safefield "
         f"then uses that command too. Where '{package}' has to come first, derive its "
         f"Command from safefield.management.commands.makemigrations.Command.\n"

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser, no_translations
+from django.core.management.base import (
+    BaseCommand,
+    CommandError,
+    CommandParser,
+    no_translations,
+)
 from django.db import DEFAULT_DB_ALIAS, connections
 
 from safefield.filling.endings import CommandEnding
@@ -52,11 +57,10 @@ class Command(BaseCommand):
             if not found.remnants:
                 self.stdout.write(_describe_nothing(found))
                 return
-            if options["interactive"]:
-                question = _describe(found, options["database"])
-                if input(question) != "yes":
-                    self.stdout.write("Cancelled.")
-                    return
+            question = _describe(found, options["database"])
+            if options["interactive"] and not _ask(question):
+                self.stdout.write("Cancelled.")
+                return
             for remnant in found.remnants:
                 remnant.remove(connection)
                 ending.done = "What was removed stays so."
@@ -73,6 +77,19 @@ class Command(BaseCommand):
             self.stdout.write(
                 self.style.SUCCESS(f"The schema is as it was before {found.migration}.")
             )
+
+
+def _ask(question: str) -> bool:
+    """
+    Return whether somebody says yes.
+
+    Raises:
+        CommandError: There is nobody to answer.
+    """
+    try:
+        return input(question) == "yes"
+    except EOFError as exc:
+        raise CommandError("Nobody answers here. Use --noinput.") from exc
 
 
 def _describe_nothing(found: Abandonment) -> str:
