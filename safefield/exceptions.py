@@ -78,7 +78,7 @@ class BackfillError(SafefieldError):
         message (str): The whole text for the person who runs migrate.
         model (str): Label of the model, such as "films.Movie".
         field (str): Name of the field, such as "slug".
-        rows (Sequence[BadRow]): The rows that stand in the way, by primary
+        rows (Sequence[BadRow]): The rows that were refused, by primary
             key; empty when the cause is not in the rows.
     """
 

@@ -1,4 +1,4 @@
-"""How rows that stand in the way are told to a person."""
+"""Report bad rows to a person."""
 
 from __future__ import annotations
 
