@@ -198,6 +198,8 @@ class Values:
 
     def _key(self, value: Any) -> Any:
         """Return what a foreign key stores for an instance or a key."""
+        if isinstance(value, tuple):
+            raise BadValue("it is a tuple, as get_or_create() returns: return its [0]")
         if not isinstance(value, Model):
             return value
         target = self.field.target_field

@@ -542,6 +542,13 @@ CASES: dict[str, tuple[Any, Any, Any, str, str]] = {
         "it is None, and the field is required",
         "",
     ),
+    "tuple for a foreign key": (
+        to_studio(),
+        1,
+        (1, True),
+        "it is a tuple, as get_or_create() returns: return its [0]",
+        "(1, True)",
+    ),
     "text for a foreign key": (
         to_studio(),
         1,
