@@ -35,6 +35,7 @@ CORE = {
     "mysql-schema",
     *("postgresql-online", "postgresql-preflight", "postgresql-schema"),
     *("sqlite-catalogue", "sqlite-preflight", "sqlite-remake", "sqlite-schema"),
+    "sqlite-surroundings",
     *("locks", "retries", "session", "mysql-locks", "mysql-session"),
     *("postgresql-claims", "postgresql-locks"),
 }
