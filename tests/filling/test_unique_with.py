@@ -644,7 +644,7 @@ NULL: rows that break it stop the migration that adds it.
 
 LOCKS = """\
 On PostgreSQL others wait while it builds constraint four, constraint one, constraint \
-three, constraint two, index five, unique_together (slug, year), which takes long for \
+three, constraint two, index five, unique_together (year, slug), which takes long for \
 a large table. In place of AddIndex, AddIndexConcurrently of \
 django.contrib.postgres.operations lets them go on, in a migration with atomic = False.
 """
