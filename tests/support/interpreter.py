@@ -18,6 +18,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import types
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -174,16 +175,38 @@ def execute(request: int, *streams: int) -> None:
     module: Any = types.ModuleType("__main__")
     module.__file__ = name
     sys.modules["__main__"] = module
+    code: Any = None
     try:
         exec(
             compile(Path(name).read_text(encoding="utf-8"), name, "exec"), vars(module)
         )
+    except SystemExit as exc:
+        code = exc.code
     except Exception as exc:
         # Without the frame above.
         traceback = exc.__traceback__
         sys.excepthook(type(exc), exc, traceback and traceback.tb_next)
-        sys.exit(1)
-    sys.exit()
+        code = 1
+    end(code)
+
+
+def end(code: object) -> None:
+    """
+    End this process as sys.exit() does, but for one thing: the modules stay.
+
+    To free them, Python would copy the memory that it shares with the other forks,
+    which takes longer than most commands.
+    """
+    if code is not None and not isinstance(code, int):
+        print(code, file=sys.stderr)
+        code = 1
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    # What is open and forgotten says so.
+    gc.collect()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code or 0)
 
 
 if __name__ == "__main__":
