@@ -14,7 +14,7 @@ import json
 import os
 import re
 import signal
-import subprocess
+import socket
 import sys
 import tempfile
 import traceback
@@ -22,7 +22,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tests.support import interpreter
 from tests.support.site import Site
+
+#: What a site is given to be started by.
+SCRIPT = "serve.py"
 
 
 class Answer(NamedTuple):
@@ -55,23 +59,26 @@ class Client:
     """
 
     def __init__(self, site: Site) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-Werror", "-m", "tests.support.fork_server"],
-            cwd=site.path,
-            env=site.get_environment(),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        site.write(SCRIPT, "from tests.support.fork_server import serve\n\nserve()\n")
+        self._socket, other_end = socket.socketpair()
+        self._file = self._socket.makefile("rw")
+        with other_end:
+            self._code = interpreter.launch(
+                site.path,
+                SCRIPT,
+                [],
+                site.get_environment(),
+                [other_end, other_end, sys.__stderr__],
+            )
 
     def __enter__(self) -> Client:
         return self
 
     def __exit__(self, *args: object) -> None:
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.close()
-        self._process.wait()
-        self._process.stdout.close()
+        self._file.close()
+        self._socket.close()
+        with self._code:
+            self._code.read()
 
     def migrate(
         self,
@@ -92,11 +99,9 @@ class Client:
             old_code (str): What another session executes once, before the column is
                 made required.
         """
-        stdin, stdout = self._process.stdin, self._process.stdout
-        assert stdin is not None and stdout is not None
-        stdin.write(json.dumps([arguments, kill_at, how, old_code]) + "\n")
-        stdin.flush()
-        return Answer(*json.loads(stdout.readline()))
+        self._file.write(json.dumps([arguments, kill_at, how, old_code]) + "\n")
+        self._file.flush()
+        return Answer(*json.loads(self._file.readline()))
 
 
 def serve() -> None:
@@ -224,7 +229,3 @@ def with_another(connection: Any, sql: str) -> None:
     with other.cursor() as cursor:
         cursor.execute(sql)
     other.close()
-
-
-if __name__ == "__main__":
-    serve()

@@ -1,5 +1,5 @@
 """
-A Python that has imported Django already, and forks for each manage.py it is to run.
+A Python that has imported Django already, and forks for each script it is to run.
 
 Most of what a command of a test takes is the import of Django. Nothing of safefield and
 no settings are imported here: a fork does that anew, as any process. safefield is only
@@ -26,7 +26,7 @@ from importlib import import_module
 from importlib.machinery import SourceFileLoader
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 ROOT = Path(__file__).parents[2]
 MODULES = [
@@ -68,25 +68,48 @@ def run(
         stdin (str): What is typed.
     """
     with ExitStack() as stack:
-        files = [stack.enter_context(tempfile.TemporaryFile("w+")) for _ in range(4)]
-        request, typed, out, err = files
-        json.dump([str(path), [*arguments], {**environment}], request)
+        typed, out, err = (
+            stack.enter_context(tempfile.TemporaryFile("w+")) for _ in range(3)
+        )
         typed.write(stdin)
-        for file in (request, typed):
-            file.seek(0)
-        # Its end tells that the process has ended.
-        reader, writer = os.pipe()
-        answer = stack.enter_context(open(reader))
-        try:
-            socket.send_fds(
-                start(), [b"+"], [*(file.fileno() for file in files), writer]
-            )
-        finally:
-            os.close(writer)
-        code = int(answer.read())
+        typed.seek(0)
+        answer = launch(path, "manage.py", arguments, environment, [typed, out, err])
+        code = int(stack.enter_context(answer).read())
         for file in (out, err):
             file.seek(0)
         return Result(out.read(), err.read(), code)
+
+
+def launch(
+    path: Path,
+    script: str,
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    streams: Sequence[Any],
+) -> IO[str]:
+    """
+    Run a script in `path` and do not wait for it.
+
+    Args:
+        path (Path): Its directory, which becomes the current one.
+        script (str): Its name.
+        arguments (Sequence[str]): Command and options.
+        environment (Mapping[str, str]): All environment variables.
+        streams (Sequence): Files or sockets for its standard input, output and error.
+
+    Returns:
+        A file with its exit code, which is there when it has ended.
+    """
+    reader, writer = os.pipe()
+    with tempfile.TemporaryFile("w+") as request:
+        json.dump([str(path), script, [*arguments], {**environment}], request)
+        request.seek(0)
+        fds = [file.fileno() for file in (request, *streams)]
+        try:
+            socket.send_fds(start(), [b"+"], [*fds, writer])
+        finally:
+            os.close(writer)
+    return open(reader)
 
 
 @functools.cache
@@ -162,16 +185,16 @@ def compile_once() -> None:
 def execute(request: int, *streams: int) -> None:
     """Become the process that was asked for, and end it."""
     with open(request) as file:
-        path, arguments, environment = json.load(file)
+        path, script, arguments, environment = json.load(file)
     for number, fd in enumerate(streams):
         os.dup2(fd, number)
         os.close(fd)
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(path)
-    sys.argv = ["manage.py", *arguments]
+    sys.argv = [script, *arguments]
     sys.path[0] = path
-    name = os.path.join(path, "manage.py")
+    name = os.path.join(path, script)
     module: Any = types.ModuleType("__main__")
     module.__file__ = name
     sys.modules["__main__"] = module
