@@ -56,7 +56,7 @@ def adding(populate: Any) -> AddFieldWithBackfill:
 
 
 @pytest.mark.parametrize("is_open", [True, False], ids=["open", "closed"])
-@pytest.mark.parametrize("way", ["plain", "atomic"])
+@pytest.mark.parametrize("way", ["plain", "in a block"])
 def test_another_database(
     history: History, log: History, way: str, is_open: bool
 ) -> None:
