@@ -4,7 +4,7 @@ Measure ways of filling a new column side by side, on one database.
     python benchmarks/backfill.py --database postgresql --rows 1000000
 
 Every way runs in a process of its own on a fresh table, in an order that is
-shuffled anew for each round. What is to be compared is the ratios. With --beside, the
+shuffled again for each round. What is to be compared is the ratios. With --beside, the
 safefield of another checkout, such as a git worktree of an earlier commit, takes its
 turns too.
 

@@ -87,7 +87,7 @@ def measure(site: Site, arguments: list[str]) -> float:
     """Return the CPU seconds of one run of manage.py, which has to succeed."""
     command = [sys.executable, "manage.py", *arguments]
     environment = site.get_environment()
-    # As a user's project, which is not compiled anew for each command.
+    # As a user's project, which is not compiled again for each command.
     del environment["PYTHONDONTWRITEBYTECODE"]
     pid = os.fork()
     if pid == 0:

@@ -125,7 +125,7 @@ def load_source(connection: Any, rows: int) -> None:
 
 
 def create_table(connection: Any, rows: int) -> None:
-    """Create the table anew with the first `rows` films."""
+    """Create the table again with the first `rows` films."""
     with connection.cursor() as cursor:
         cursor.execute(f"DROP TABLE IF EXISTS {TABLE}")
     History("default").apply(CREATE_MOVIE)

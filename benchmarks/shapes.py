@@ -148,7 +148,7 @@ def load_bodies(connection: Any, size: int) -> None:
 
 
 def create_table(connection: Any, name: str, rows: int) -> None:
-    """Create the table of a shape anew with the first `rows` films."""
+    """Create the table of a shape again with the first `rows` films."""
     shape = SHAPES[name]
     drop_tables(connection)
     History("default").apply(*shape.operations)

@@ -80,7 +80,7 @@ def undisturbed(cause: BaseException) -> Iterator[None]:
 
 
 def find_interrupt(exc: BaseException | None) -> KeyboardInterrupt | None:
-    """Return the interrupt behind which `exc` was raised, if there is one."""
+    """Return the interrupt after which `exc` was raised, if there is one."""
     # What is raised while a run clears up has the cause of that behind it, too.
     while exc is not _cause and exc is not None:
         if isinstance(exc, KeyboardInterrupt):

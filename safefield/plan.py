@@ -135,7 +135,7 @@ class Plan:
     def value_of(self) -> Callable[[Any], Any]:
         """Populate as a function of one row."""
         if self.populate is None:
-            # A callable default is called anew for each row.
+            # A callable default is called again for each row.
             has_default = self.field.has_default()
             return lambda row: self.field.get_default() if has_default else None
         return bind(self.populate, self.migration_apps)

@@ -109,7 +109,7 @@ def note(message: str, *args: object) -> None:
 
 def finish(title: str, done: str, started: float) -> None:
     """
-    Say the last line of an operation, behind which migrate prints its OK.
+    Say the last line of an operation, after which migrate prints its OK.
 
     `started` is by time.monotonic().
     """
@@ -167,7 +167,7 @@ def _tell(
     Say one line.
 
     `is_drawn`: a terminal shows it in another way. `is_last`: migrate prints its OK
-    behind it.
+    after it.
     """
     args = _escape_all(args)
     is_logged = _is_logged_to_terminal()

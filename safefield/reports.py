@@ -38,7 +38,7 @@ MAX_TEXT = 200
 #: Stands for a row's own number while a message is made.
 _MARK = 987_654_321
 
-#: How Django's messages quote the value, which stands behind the message here.
+#: How Django's messages quote the value, which stands after the message here.
 _QUOTED_VALUE = re.compile(r"“…” value|“…”|Value ['“]…['”]")
 
 _WHITESPACE = re.compile(r"\s+")
@@ -198,7 +198,7 @@ def make_error(
 
     Args:
         plan (Plan): What the operation asks for.
-        head (str): What could not be done, a clause behind the field's name.
+        head (str): What could not be done, a clause after the field's name.
         findings (Sequence[Finding]): The rows.
         advice (str): What became of the other rows, and what to do next.
         bad_rows (Sequence[BadRow]): What is known of the first rows.

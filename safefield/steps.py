@@ -147,7 +147,7 @@ def enforce(plan: Plan, schema: Schema, fill: Fill) -> int:
         with step(f"Setting the constraints of {plan.title}"), whole:
             schema.enforce(sweep, check)
             if plan.field.null and (schema.commits or plan.old_field is not None):
-                # What the application inserted behind the fill: no NOT NULL finds it.
+                # What the application inserted after the fill: no NOT NULL finds it.
                 sweep()
     except DatabaseError as exc:
         if not is_about_values(exc):

@@ -68,7 +68,7 @@ def sort_operations(
 
 
 def sort_nodes(nodes: Iterable[Node]) -> list[Node]:
-    """Return the operations by rank, each behind what it needs."""
+    """Return the operations by rank, each after what it needs."""
     remaining = list(nodes)
     ordered: list[Node] = []
     while remaining:

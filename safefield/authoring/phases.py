@@ -41,7 +41,7 @@ def find_late(changes: Changes) -> set[Migration]:
     """
     Return the migrations that are to run when the old code is gone.
 
-    They refuse what it writes, as one that makes a field required, or come behind
+    They refuse what it writes, as one that makes a field required, or come after
     one that does.
     """
     late: set[Migration] = set()

@@ -25,7 +25,7 @@ from safefield.authoring.nodes import Node, find_needed
 from safefield.authoring.widening import keeps_values
 from safefield.operations import AddFieldWithBackfill
 
-#: Ranks. What a backfill needs that should be late stands behind the others of its
+#: Ranks. What a backfill needs that should be late comes after the others of its
 #: kind, which can do without it.
 _EARLY, _ADDITION, _, _ALTERATION, _, _CHANGE, _, _LATE = range(8)
 
@@ -95,7 +95,7 @@ def _is_post_deployment(operation: Operation) -> bool:
     """
     Return whether django-syzygy runs the operation after the deployment.
 
-    It refuses what stands behind such an operation and belongs before the
+    It refuses what comes after such an operation and belongs before the
     deployment, as a backfill does.
     """
     stage = getattr(operation, "stage", None)

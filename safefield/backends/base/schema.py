@@ -149,7 +149,7 @@ class Schema:
             for statement in self.editor.deferred_sql[queued:]:
                 self.editor.execute(statement, None)
         finally:
-            # What was to come behind the column has come, or must not.
+            # What was to come after the column has come, or must not.
             del self.editor.deferred_sql[queued:]
 
     def add(self) -> None:

@@ -63,7 +63,7 @@ class Session:
 
     def raise_interrupt(self, exc: Exception) -> None:
         """
-        Raise the interrupt behind which an error came, if there is one.
+        Raise the interrupt after which an error came, if there is one.
 
         Told to stop at a COMMIT, Django cannot go back to autocommit, says so, and
         forgets why.
@@ -84,7 +84,7 @@ class Session:
 
     @contextmanager
     def lifted(self, names: Sequence[str]) -> Iterator[None]:
-        """Let these settings end nothing in the block; they are put back behind it."""
+        """Let these settings end nothing in the block; they are put back after it."""
         before = self.lift(names)
         try:
             yield

@@ -18,7 +18,7 @@ from safefield.exceptions import SafefieldError
 from safefield.fields import AnyField
 
 #: How the name of the temporary table begins. No other session sees it, and what
-#: comes behind is new each time: it must not hide a table of this name.
+#: comes after is new each time: it must not hide a table of this name.
 SHADOW_TABLE = "safefield_rehearsal"
 
 

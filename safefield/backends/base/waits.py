@@ -61,7 +61,7 @@ class Wait:
 
 
 def describe(blockers: Sequence[str]) -> str:
-    """Return who is waited for, a clause behind a sentence."""
+    """Return who is waited for, a clause after a sentence."""
     if not blockers:
         return "; who they are cannot be seen"
     shown = "; ".join(blockers[:SHOWN_SESSIONS])

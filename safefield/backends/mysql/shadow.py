@@ -15,7 +15,7 @@ from safefield.backends.base.sql import fetch_one, fetch_values
 from safefield.backends.mysql.conversion import spell_options
 from safefield.backends.mysql.rights import MySQLRights
 
-#: Statements behind which nothing can be rolled back. Source:
+#: Statements after which nothing can be rolled back. Source:
 #: https://dev.mysql.com/doc/refman/8.4/en/implicit-commit.html
 COMMITTING = re.compile(
     r"\s*(ALTER|ANALYZE|CACHE|CHECK|CREATE(?!\s+(OR\s+REPLACE\s+)?TEMPORARY)|"

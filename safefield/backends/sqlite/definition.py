@@ -124,7 +124,7 @@ class Definition(NamedTuple):
                 depth += (text == "(") - (text == ")")
                 if depth or text.upper() != "UNIQUE":
                     continue
-                # UNIQUE (column) behind the columns.
+                # UNIQUE (column) after the columns.
                 names = texts[place + 1 : place + 4]
                 of_column_alone = (
                     name_of(part) is None

@@ -12,7 +12,7 @@ from safefield.fields import AnyField
 
 IS_NO_TEXT = "typeof({0}) <> 'text'"
 
-#: A fraction of a second, or nothing, behind so many characters.
+#: A fraction of a second, or nothing, after so many characters.
 IS_NO_FRACTION = (
     "(length({0}) > {1} AND (substr({0}, {1} + 1, 1) <> '.' OR length({0}) = {1} + 1 "
     "OR length({0}) > {1} + 7 OR substr({0}, {1} + 2) GLOB '*[^0-9]*'))"

@@ -136,7 +136,7 @@ def build_command() -> type[BaseCommand]:
 
 
 def _find_next_command() -> type[BaseCommand] | None:
-    """Return the Command of the first app behind safefield that has one."""
+    """Return the Command of the first app after safefield that has one."""
     configs = iter(apps.get_app_configs())
     if not any(config.name == APP_NAME for config in configs):
         return None
