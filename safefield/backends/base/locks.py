@@ -33,9 +33,6 @@ CLAIM_PAUSE_SECONDS = 0.2
 class Locks:
     """The locks of one plan, on one database, where each statement commits."""
 
-    #: Whether the next statement may go over another connection to the server.
-    is_pooled = False
-
     session_class: type[Session] = Session
 
     #: Waits, in seconds; replaced in tests.
@@ -48,6 +45,11 @@ class Locks:
         self.session = self.session_class(connection)
         #: What still refuses rows without a value after a run that failed.
         self.left_guard = ""
+
+    @property
+    def is_pooled(self) -> bool:
+        """Whether the next statement may go over another connection to the server."""
+        return False
 
     def note_left_guard(self, title: str) -> None:
         """Keep in mind that a guard could not be dropped."""

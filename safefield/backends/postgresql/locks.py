@@ -97,7 +97,7 @@ class PostgreSQLLocks(Locks):
         super().recover()
 
     @property
-    def is_pooled(self) -> bool:  # type: ignore[override]  # an attribute in Locks
+    def is_pooled(self) -> bool:
         return is_pooled(self.connection)
 
     def is_passing(self, exc: DatabaseError) -> bool:

@@ -32,13 +32,10 @@ class PostgreSQLPreflight(Preflight):
         options = self.plan.new_model._meta
         tables = [options.db_table]
         tables += [parent._meta.db_table for parent in options.get_parent_list()]
+        sql = "SELECT current_user::text WHERE row_security_active(%s::regclass)"
         for table in tables:
-            row = fetch_one(
-                self.connection,
-                "SELECT current_user::text WHERE row_security_active(%s::regclass)",
-                [self.connection.ops.quote_name(table)],
-            )
-            if row is not None:
+            quoted = self.connection.ops.quote_name(table)
+            if row := fetch_one(self.connection, sql, [quoted]):
                 raise self.plan.error(
                     f"{self.plan.title} cannot be filled: row security may hide rows "
                     f"of table {table} from role {row[0]}, and they would stay without "
