@@ -55,12 +55,7 @@ class Command(BaseCommand):
     # As migrate, so that values and messages are the same.
     @no_translations
     def handle(self, *args: Any, **options: Any) -> None:
-        """
-        Rehearse and report.
-
-        Raises:
-            CommandError: Rows would fail.
-        """
+        """Rehearse and report; end with an error if migrate would."""
         if options["limit"] is not None and options["limit"] < 1:
             raise CommandError(
                 f"--limit must be a whole number of rows, at least 1, not "

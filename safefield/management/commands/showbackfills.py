@@ -49,12 +49,7 @@ class Command(BaseCommand):
     # As migrate, so that values and messages are the same.
     @no_translations
     def handle(self, *args: Any, **options: Any) -> None:
-        """
-        Print the statuses.
-
-        Raises:
-            CommandError: With --check, a backfill is not done.
-        """
+        """Print the statuses; with --check, end with an error if one is not done."""
         connection, app_label = connections[options["database"]], options["app_label"]
         with CommandEnding(connection, "showbackfills").told():
             statuses = list(read_statuses(connection, app_label))
