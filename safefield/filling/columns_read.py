@@ -8,6 +8,7 @@ from typing import Any
 
 from django.core.exceptions import FieldDoesNotExist
 from django.db.models import Model, QuerySet, prefetch_related_objects
+from django.db.models.fields.files import FileDescriptor, ImageFileDescriptor
 from django.db.models.fields.related_descriptors import ForeignKeyDeferredAttribute
 
 from safefield.fields import AnyField
@@ -25,6 +26,9 @@ from safefield.progress import statement
 #: Under which name the _state of a row that is watched has the key of the row, which
 #: the function may change.
 KEY = "_safefield_key"
+
+#: Attributes that look into the __dict__ of a row, and for their own column alone.
+LOOKING_ATTRIBUTES = (ForeignKeyDeferredAttribute, FileDescriptor, ImageFileDescriptor)
 
 
 class ColumnsRead:
@@ -159,9 +163,12 @@ class _Watch:
         self.keys = [field.attname for field in model._meta.pk_fields]
         #: Columns that are wanted: the next rows have them.
         self.wanted = find_keys(model)
-        fields = zip(self.columns, get_attribute_types(model), strict=True)
-        #: Columns whose attribute looks into the __dict__ of a row at each look.
-        self._looking = {n for n, kind in fields if kind is ForeignKeyDeferredAttribute}
+        kinds = dict(zip(self.columns, get_attribute_types(model), strict=True))
+        #: Columns whose attribute looks for them in the __dict__ of a row at each look.
+        self._looking = {n for n, kind in kinds.items() if kind in LOOKING_ATTRIBUTES}
+        #: Those of them whose attribute makes another value of what it finds.
+        self._files = {n for n in self._looking if issubclass(kinds[n], FileDescriptor)}
+        self._makes_file = False
         #: Names that a row may be asked for in vain, and these.
         self._watched = {"__dict__", *self.columns} - self.wanted | self._looking
         self._is_plain = is_plain(model)
@@ -246,6 +253,12 @@ class _Watch:
 
     def _answer(self, row: Model, name: str) -> Any:
         """Return the attribute `name` of a row, which has its columns then."""
+        if name in self._files:
+            self._makes_file = True
+            try:
+                return object.__getattribute__(row, name)
+            finally:
+                self._makes_file = False
         values = get_values(row)
         state = values.get("_state")
         # Rows that the function itself has read are as it wants them.
@@ -254,6 +267,8 @@ class _Watch:
         if name != "__dict__":
             self._want(values, [name])
             return values[name]
+        if self._makes_file:
+            return values
         self._want(values, self.columns)
         # In the order in which Django sets them.
         ordered = {key: values[key] for key in ("_state", *self.columns)} | values

@@ -732,6 +732,10 @@ SPECIAL: dict[str, tuple[Callable[[], Any], Callable[[Any], str]]] = {
         lambda: models.FileField(upload_to="posters"),
         lambda row: f"{row.extra.name} {row.extra.url} {row.extra.instance is row}",
     ),
+    "file and all": (
+        lambda: models.FileField(upload_to="posters"),
+        lambda row: f"{row.extra.name} {dump(row)}",
+    ),
     "image": (
         lambda: models.ImageField(upload_to="posters"),
         lambda row: f"{row.extra!r} {bool(row.extra)}",
@@ -778,7 +782,7 @@ def test_columns_that_are_more_than_their_value(alias: str, kind: str) -> None:
 
     assert found == expected
     assert sum("id" not in names for names in reads) <= 1
-    if kind == "generated":
+    if kind in ("file", "generated"):
         assert reads[-1] == ["id", "title", "extra"]
 
 
