@@ -8,7 +8,16 @@ from typing import Any, TypeAlias
 from django.db.models import (
     NOT_PROVIDED,
     AutoField,
+    BooleanField,
+    CharField,
+    DateField,
+    DecimalField,
+    DurationField,
+    FloatField,
+    ForeignKey,
     IntegerField,
+    TimeField,
+    UUIDField,
     Value,
 )
 from django.utils.functional import cached_property
@@ -20,6 +29,22 @@ AnyField: TypeAlias = Any
 #: NULL for an UPDATE. Of None a field may make something else, such as
 #: JSON's null or an empty text. JSONField asks a Value for its type.
 NULL = Value(None, IntegerField())
+
+#: Fields whose values have always a few bytes.
+SMALL_FIELDS = (
+    BooleanField,
+    DateField,
+    DecimalField,
+    DurationField,
+    FloatField,
+    ForeignKey,
+    IntegerField,
+    TimeField,
+    UUIDField,
+)
+
+#: Characters of a text that is small, too.
+SMALL_LENGTH = 500
 
 
 def make_interim(field: AnyField, old_field: AnyField | None) -> AnyField:
@@ -45,6 +70,13 @@ def make_interim(field: AnyField, old_field: AnyField | None) -> AnyField:
     if hasattr(interim, "spatial_index"):
         interim.spatial_index = getattr(old_field, "spatial_index", False)
     return interim
+
+
+def is_small(field: AnyField) -> bool:
+    """Return whether no value of the field takes long to read."""
+    if isinstance(field, CharField):
+        return field.max_length is not None and field.max_length <= SMALL_LENGTH
+    return isinstance(field, SMALL_FIELDS)
 
 
 def strip_default(field: AnyField) -> AnyField:

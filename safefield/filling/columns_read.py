@@ -11,7 +11,7 @@ from django.db.models import Model, QuerySet, prefetch_related_objects
 from django.db.models.fields.files import FileDescriptor, ImageFileDescriptor
 from django.db.models.fields.related_descriptors import ForeignKeyDeferredAttribute
 
-from safefield.fields import AnyField
+from safefield.fields import AnyField, is_small
 from safefield.filling.instances import (
     PLAIN_ATTRIBUTES,
     get_attribute_types,
@@ -26,6 +26,9 @@ from safefield.progress import statement
 #: Under which name the _state of a row that is watched has the key of the row, which
 #: the function may change.
 KEY = "_safefield_key"
+
+#: Columns that a row has at the most, if all are small, for it to be read as a whole.
+FEW_COLUMNS = 8
 
 #: Attributes that look into the __dict__ of a row, and for their own column alone.
 LOOKING_ATTRIBUTES = (ForeignKeyDeferredAttribute, FileDescriptor, ImageFileDescriptor)
@@ -44,7 +47,8 @@ class ColumnsRead:
 
     Who looks at a row as a whole, as vars(row), row.save() and copy.copy(row) do,
     finds all its columns, and from the next batch on all rows have them. So have the
-    rows of a class that does more with a row than Django's.
+    rows of a class that does more with a row than Django's, and those of a table with
+    a few small columns, where it takes longer to watch them than to read all.
 
     Args:
         model (type[Model]): Historical model whose instances are read.
@@ -65,6 +69,8 @@ class ColumnsRead:
             return
         for name in plan.select_related:
             self._follow(name)
+        if not any(map(is_wide, self._models.values())):
+            return
         for each in filter(is_watchable, self._models.values()):
             self._watches[each] = _Watch(each, self._note_news)
 
@@ -291,6 +297,12 @@ class _Watch:
             rows: QuerySet[Any, Any] = QuerySet(self.model, using=state.db)
             found = rows.values_list(*missing).get(pk=getattr(state, KEY))
             values.update(zip(missing, found, strict=True))
+
+
+def is_wide(model: type[Model]) -> bool:
+    """Return whether it is worth while to leave out columns of a row."""
+    fields = model._meta.concrete_fields
+    return len(fields) > FEW_COLUMNS or not all(map(is_small, fields))
 
 
 def is_watchable(model: type[Model]) -> bool:

@@ -832,3 +832,33 @@ def test_a_generic_relation_is_followed_by_hand(history: History) -> None:
         if query["sql"].replace("`", '"').startswith('SELECT "films_tag"."object_id"')
     ]
     assert len(loads) == 1
+
+
+@pytest.mark.parametrize(
+    ("others", "are_left_out"),
+    [
+        ({"year": models.IntegerField(default=1)}, False),
+        ({"code": models.CharField(max_length=501, default="a")}, True),
+        ({"body": models.TextField(default="long")}, True),
+        ({f"year{n}": models.IntegerField(default=1) for n in range(6)}, False),
+        ({f"year{n}": models.IntegerField(default=1) for n in range(7)}, True),
+    ],
+)
+def test_columns_are_left_out_where_it_spares_work(
+    alias: str, others: dict[str, Any], are_left_out: bool
+) -> None:
+    history = History(alias)
+    columns = [
+        ("id", models.BigAutoField(primary_key=True)),
+        ("title", models.CharField(max_length=500)),
+        *others.items(),
+    ]
+    history.apply(migrations.CreateModel("Movie", columns))
+    history.rows("Movie").bulk_create(
+        history.model("Movie")(title=f"Film {number}") for number in range(ROWS)
+    )
+
+    with record_reads(history) as reads:
+        fill(history, lambda row: row.title)
+
+    assert reads[-1] == ["id", "title", *([] if are_left_out else others)]
