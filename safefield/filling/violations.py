@@ -3,26 +3,8 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import NamedTuple
 
 from django.db import DatabaseError, DataError, IntegrityError
-
-
-class _Signs(NamedTuple):
-    """
-    How the databases tell a violation.
-
-    Args:
-        states (set[str]): SQLSTATEs of PostgreSQL. Source: its appendix A.
-        numbers (set[int]): Error numbers of MySQL and MariaDB. Source:
-            mysqld_error.h and mariadb.com/kb/en/mariadb-error-codes/.
-        texts (tuple[str, ...]): What SQLite's messages begin with. Source:
-            sqlite.org/rescode.html.
-    """
-
-    states: frozenset[str]
-    numbers: frozenset[int]
-    texts: tuple[str, ...]
 
 
 class Violation(Enum):
@@ -37,32 +19,24 @@ class Violation(Enum):
     WRONG_TYPE = "a value is not of the column's type"
 
 
-_TABLE = {
-    Violation.NOT_NULL: _Signs(
-        frozenset({"23502"}),
-        frozenset({1048, 1138, 1263, 1364}),
-        ("NOT NULL constraint failed",),
+#: How the databases tell them: the SQLSTATE of PostgreSQL (source: its appendix A), the
+#: number of MySQL and MariaDB (source: mysqld_error.h and
+#: mariadb.com/kb/en/mariadb-error-codes/), what the text of SQLite begins with (source:
+#: sqlite.org/rescode.html).
+SIGNS: dict[Violation, tuple[str | int, ...]] = {
+    Violation.NOT_NULL: ("23502", 1048, 1138, 1263, 1364, "NOT NULL constraint failed"),
+    Violation.UNIQUE: ("23505", 1062, 1586, "UNIQUE constraint failed"),
+    Violation.FOREIGN_KEY: (
+        *("23503", 1216, 1217, 1451, 1452),
+        *("FOREIGN KEY constraint failed", "The row in table"),
     ),
-    Violation.UNIQUE: _Signs(
-        frozenset({"23505"}), frozenset({1062, 1586}), ("UNIQUE constraint failed",)
-    ),
-    Violation.FOREIGN_KEY: _Signs(
-        frozenset({"23503"}),
-        frozenset({1216, 1217, 1451, 1452}),
-        ("FOREIGN KEY constraint failed", "The row in table"),
-    ),
-    Violation.CHECK: _Signs(
-        frozenset({"23514"}), frozenset({3819, 4025}), ("CHECK constraint failed",)
-    ),
-    Violation.TOO_LONG: _Signs(
-        frozenset({"22001"}), frozenset({1406}), ("string or blob too big",)
-    ),
+    Violation.CHECK: ("23514", 3819, 4025, "CHECK constraint failed"),
+    Violation.TOO_LONG: ("22001", 1406, "string or blob too big"),
     # On MySQL, an index that may be too long is refused with its definition.
-    Violation.TOO_LONG_FOR_INDEX: _Signs(frozenset({"54000"}), frozenset(), ()),
-    Violation.WRONG_TYPE: _Signs(
-        frozenset({"22P02", "22003", "22007", "22008", "22021", "22P05", "42804"}),
-        frozenset({1264, 1265, 1292, 1366, 1367, 1411, 1690}),
-        ("datatype mismatch",),
+    Violation.TOO_LONG_FOR_INDEX: ("54000",),
+    Violation.WRONG_TYPE: (
+        *("22P02", "22003", "22007", "22008", "22021", "22P05", "42804"),
+        *(1264, 1265, 1292, 1366, 1367, 1411, 1690, "datatype mismatch"),
     ),
 }
 
@@ -73,10 +47,10 @@ def find_violation(exc: DatabaseError) -> Violation | None:
     # psycopg 3 has sqlstate, psycopg2 has pgcode.
     state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
     first = exc.args[0] if exc.args else None
-    for violation, signs in _TABLE.items():
-        if state in signs.states or first in signs.numbers:
+    for violation, signs in SIGNS.items():
+        if state in signs or first in signs:
             return violation
-        if isinstance(first, str) and first.startswith(signs.texts):
+        if any(isinstance(sign, str) and str(first).startswith(sign) for sign in signs):
             return violation
     return None
 
