@@ -167,12 +167,14 @@ class BackfillOperation(_Base):
         # In this order: on SQLite the columns of a remade table are in the
         # order in which their fields were made.
         old_apps, new_apps = old_state.apps, new_state.apps
+        new_model = new_apps.get_model(app_label, self.model_name)
         return Plan(
             origin=self,
             old_state=old_state,
             migration_apps=old_apps,
             model=old_apps.get_model(app_label, self.model_name),
-            new_model=new_apps.get_model(app_label, self.model_name),
+            new_model=new_model,
+            label=new_model._meta.label,
             field_name=self.name,
             populate=self.populate,
             reverse=self.reverse,

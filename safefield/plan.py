@@ -29,6 +29,8 @@ class Plan:
     model: type[Model]
     #: The one from after it.
     new_model: type[Model]
+    #: Label of the model, such as "films.Movie".
+    label: str
     field_name: str
 
     # Its other arguments.
@@ -55,11 +57,6 @@ class Plan:
         meta = self.model._meta
         model = apps.get_model(meta.app_label, meta.object_name)
         return replace(self, migration_apps=apps, model=model)
-
-    @property
-    def label(self) -> str:
-        """Label of the model, such as "films.Movie"."""
-        return self.new_model._meta.label
 
     @property
     def title(self) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.db.migrations import Migration
 from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.operations import SeparateDatabaseAndState
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.recorder import MigrationRecorder
 
@@ -23,10 +24,12 @@ def find_migration(operation: Any) -> Migration | None:
 
 
 def flatten(operations: Sequence[Operation]) -> Iterator[Operation]:
-    """Yield operations, also those within others."""
+    """Yield what changes the database, also within SeparateDatabaseAndState."""
     for operation in operations:
-        yield operation
-        yield from flatten(getattr(operation, "database_operations", ()))
+        if isinstance(operation, SeparateDatabaseAndState):
+            yield from flatten(operation.database_operations)
+        else:
+            yield operation
 
 
 def shorten(migration: Migration) -> str:

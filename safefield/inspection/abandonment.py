@@ -10,9 +10,11 @@ from django.db.migrations import Migration
 
 from safefield.backends import get_backend
 from safefield.exceptions import SafefieldError
-from safefield.inspection.entries import Entry, find_other_operations
+from safefield.filling.origins import flatten
+from safefield.inspection.entries import STATE_OPERATIONS, Entry
 from safefield.inspection.history import History
 from safefield.inspection.status import read_column
+from safefield.operations import BACKFILLS
 from safefield.steps import compare_back, restore
 
 
@@ -108,7 +110,8 @@ def find_abandonment(
         ],
         [
             operation.describe()
-            for operation in find_other_operations(found.migration.operations)
+            for operation in flatten(found.migration.operations)
+            if not isinstance(operation, (*BACKFILLS, *STATE_OPERATIONS))
         ],
     )
 

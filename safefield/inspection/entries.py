@@ -25,6 +25,7 @@ from django.db.models import Model
 
 from safefield.backends import get_backend
 from safefield.backends.base.schema import Schema
+from safefield.filling.origins import flatten
 from safefield.operations import (
     BACKFILLS,
     AddFieldWithBackfill,
@@ -68,10 +69,14 @@ class Entry:
     after: ProjectState
 
     @property
+    def key(self) -> tuple[str, str]:
+        """App label and lower-case name of the model, as states have them."""
+        return self.migration.app_label, self.operation.model_name_lower
+
+    @property
     def model_label(self) -> str:
         """Label of the model, such as "films.Movie"."""
-        key = self.migration.app_label, self.operation.model_name_lower
-        return f"{key[0]}.{self.after.models[key].name}"
+        return f"{self.key[0]}.{self.after.models[self.key].name}"
 
     @property
     def title(self) -> str:
@@ -86,8 +91,7 @@ class Entry:
 
     def is_allowed(self, connection: BaseDatabaseWrapper) -> bool:
         """Return whether the model is on a database."""
-        key = self.migration.app_label, self.operation.model_name_lower
-        state = self.after.models[key]
+        state = self.after.models[self.key]
         if state.options.get("proxy"):
             return False
         if not router.routers and not PLACES & state.options.keys():
@@ -143,24 +147,6 @@ class Entry:
                 )
 
 
-def has_backfill(operations: Sequence[Operation]) -> bool:
-    """Return whether one of the operations is a backfill, or has one within."""
-    return any(
-        isinstance(operation, BACKFILLS)
-        or has_backfill(getattr(operation, "database_operations", ()))
-        for operation in operations
-    )
-
-
-def flatten(operations: Sequence[Operation]) -> Iterator[Operation]:
-    """Yield what changes the database, also within SeparateDatabaseAndState."""
-    for operation in operations:
-        if isinstance(operation, SeparateDatabaseAndState):
-            yield from flatten(operation.database_operations)
-        else:
-            yield operation
-
-
 def find_entries(migration: Migration, start: ProjectState) -> Iterator[Entry]:
     """Yield the backfills of a migration, also within SeparateDatabaseAndState."""
     for change in find_changes(migration, start):
@@ -203,14 +189,3 @@ def find_changes(migration: Migration, start: ProjectState) -> Iterator[Change]:
             before = after
 
     yield from find(migration.operations, start)
-
-
-def find_other_operations(operations: Sequence[Operation]) -> list[Operation]:
-    """Return the operations that are not backfills and may change the database."""
-    others: list[Operation] = []
-    for operation in operations:
-        if isinstance(operation, SeparateDatabaseAndState):
-            others += find_other_operations(operation.database_operations)
-        elif not isinstance(operation, (*BACKFILLS, *STATE_OPERATIONS)):
-            others.append(operation)
-    return others

@@ -12,14 +12,15 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.state import ProjectState
 
 from safefield.exceptions import SafefieldError
+from safefield.filling.origins import flatten
 from safefield.inspection.entries import (
     Change,
     Entry,
     find_changes,
     find_entries,
     find_names,
-    has_backfill,
 )
+from safefield.operations import BACKFILLS
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,8 @@ class History:
         ):
             entries: list[Entry] = []
             try:
-                if not has_backfill(migration.operations):
+                operations = flatten(migration.operations)
+                if not any(isinstance(each, BACKFILLS) for each in operations):
                     migration.mutate_state(state, preserve=False)
                 elif has_states(migration):
                     entries += find_entries(migration, state.clone())

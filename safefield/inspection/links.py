@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from django.db import DatabaseError, transaction
-from django.db.models import CheckConstraint, Model, QuerySet
+from django.db.models import CheckConstraint, QuerySet
 
 from safefield.backends import get_backend
 from safefield.backends.base.column import LiveColumn
@@ -24,12 +24,9 @@ from safefield.filling.refusals import find_column, refuse_plan
 from safefield.filling.refused_constraints import refused
 from safefield.filling.target import Target, has_no_value
 from safefield.inspection.entries import Entry
-from safefield.inspection.states import clone, redirect
+from safefield.inspection.shadow_plans import make_shadow_plan
 from safefield.inspection.supply import Supply
 from safefield.plan import Plan
-
-#: The model of the temporary table, among the historical ones.
-SHADOW_MODEL = "SafefieldRehearsal"
 
 
 @dataclass(frozen=True)
@@ -97,7 +94,9 @@ class Link:
             # An operation before it makes the column.
             self.column = LiveColumn(null=True, has_default=False)
         #: The plan on the temporary table alone.
-        self.shadow_plan = self._make_shadow_plan()
+        self.shadow_plan = make_shadow_plan(
+            entry, self.plan, name, is_instead=supply.is_needed
+        )
         self.column_name = str(self.plan.field.attname)
 
     def make_layout(self) -> Layout:
@@ -210,44 +209,6 @@ class Link:
             using=self.connection.alias
         )
         return savepoint
-
-    # The plans
-
-    def _make_shadow_plan(self) -> Plan:
-        entry = self.entry
-        if self.supply.is_needed:
-            app_label = entry.migration.app_label
-            key = app_label, entry.operation.model_name_lower
-            return entry.operation.make_plan(
-                app_label,
-                redirect(entry.before, key, self.name),
-                redirect(entry.after, key, self.name),
-            )
-        return replace(
-            self.plan,
-            model=self._make_shadow_model(is_after=False),
-            new_model=self._make_shadow_model(is_after=True),
-        )
-
-    def _make_shadow_model(self, *, is_after: bool) -> type[Model]:
-        """Return a model of the temporary table, beside the real one."""
-        app_label = self.entry.migration.app_label
-        name = self.entry.operation.model_name_lower
-        state = clone(self.entry.after if is_after else self.entry.before)
-        real = state.models[app_label, name]
-        copy = real.clone()
-        copy.name = SHADOW_MODEL
-        copy.options = {**copy.options, "db_table": self.name, "indexes": []}
-        for name, field in copy.fields.items():
-            if field.remote_field and field.remote_field.model == "self":
-                field = field.clone()
-                field.remote_field.model = f"{app_label}.{real.name}"
-                copy.fields[name] = field
-        state.add_model(copy)
-        model: Any = state.apps.get_model(app_label, SHADOW_MODEL)
-        # Messages name the model that the user knows.
-        model._meta.object_name = self.plan.new_model._meta.object_name
-        return model  # type: ignore[no-any-return]  # Any, to set object_name
 
     def _named_fields(self) -> list[AnyField]:
         """Return the other fields that the constraints of the field are about."""

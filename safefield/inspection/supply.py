@@ -79,7 +79,7 @@ class Supply:
         self.entry = entry
         self.plan = plan
         self.editor: Any = connection.schema_editor(atomic=False)
-        self.key = entry.migration.app_label, entry.operation.model_name_lower
+        self.key = entry.key
         #: Columns by table, as far as anybody has asked.
         self._live: dict[str, set[str]] = {}
         #: Fields whose columns are to be made, by column.
