@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.core.validators import MaxLengthValidator, RegexValidator
-from django.db.models import (
-    CharField,
-    Field,
-    SlugField,
-    TextField,
-)
+from django.db.models import CharField, Field, SlugField, TextField
 
 from safefield.fields import AnyField
 
@@ -42,45 +38,37 @@ def get_acceptor(field: AnyField) -> Callable[[Any], bool]:
     """
     if not is_stock_text(field):
         return refuse_all
-    max_length = field.max_length or 0
-    searches = []
+    most = sys.maxsize if field.max_length is None else field.max_length
+    searches: list[Callable[[str], Any]] = []
     for validator in field.validators:
         if type(validator) is MaxLengthValidator:
             limit = validator.limit_value
             if not isinstance(limit, int):
                 return refuse_all
-            max_length = min(limit, max_length or limit)
+            most = min(most, limit)
         elif type(validator) is RegexValidator and not validator.inverse_match:
             pattern: Any = validator.regex  # compiled by __init__
             searches.append(pattern.search)
         else:
             return refuse_all
+    # Most have one, as slugs do: without a generator.
+    search = searches[0] if len(searches) == 1 else _join(searches)
 
     def accepts(value: Any) -> bool:
         # isprintable() leaves out what databases may refuse in a text: the zero
         # byte and lone surrogates.
         return (
             type(value) is str
-            and value != ""
-            and (not max_length or len(value) <= max_length)
+            and 0 < len(value) <= most
             and value.isprintable()
-            and all(search(value) for search in searches)
+            and search(value) is not None
         )
 
-    if len(searches) == 1 and max_length:
-        # The same without a generator: slugs are what most backfills are about.
-        search = searches[0]
-
-        def accepts_one(value: Any) -> bool:
-            return (
-                type(value) is str
-                and 0 < len(value) <= max_length
-                and value.isprintable()
-                and search(value) is not None
-            )
-
-        return accepts_one
     return accepts
+
+
+def _join(searches: Sequence[Callable[[str], Any]]) -> Callable[[str], Any]:
+    return lambda text: all(search(text) for search in searches) or None
 
 
 def is_stock_text(field: AnyField) -> bool:
