@@ -116,12 +116,7 @@ class Narrowing:
             self.schema.keep_writers_away()
 
     def refuse(self) -> None:
-        """
-        Compare each value with what its new type makes of it.
-
-        Raises:
-            BackfillError: Some would be others. Nothing was changed.
-        """
+        """Compare each value with what its new type makes of it."""
         if not self.is_possible:
             return
         with step(f"Comparing {self.plan.title} with its new type"):
@@ -129,12 +124,7 @@ class Narrowing:
         self._raise(bad_rows)
 
     def refuse_changed(self) -> None:
-        """
-        Compare the values that have come since the last comparison.
-
-        Raises:
-            BackfillError: Some would be others. The type was not changed.
-        """
+        """Compare the values that have come since the last comparison."""
         if self.mark is None:
             return
         mark, self.mark = self.mark, self.conversion.get_mark()
@@ -173,42 +163,26 @@ class Narrowing:
                     break
         return bad_rows[:MAX_BAD_ROWS]
 
-    def _check(self, rows: QuerySet[Model]) -> list[BadRow]:
+    def _check(self, rows: QuerySet[Model], *, is_single: bool = False) -> list[BadRow]:
         try:
-            converted = self._convert(rows)
+            with transaction.atomic(using=self.alias):
+                converted = self.conversion.convert(rows)
         except Exception as exc:
             if self._is_lost(exc):
                 raise
+            found = list(rows.values_list("pk", self.attname))
+            if is_single:
+                return [self._describe(pk, value, value) for pk, value in found]
             return [
                 bad
-                for pk, value in self._read(rows)
-                if (bad := self._check_one(rows.filter(pk=pk), pk, value)) is not None
+                for pk, _ in found
+                for bad in self._check(rows.filter(pk=pk), is_single=True)
             ]
         return [
             self._describe(pk, old, new)
             for pk, old, new in converted
             if not self.comparison.is_kept(old, new)
         ]
-
-    def _check_one(self, rows: QuerySet[Model], pk: Any, value: Any) -> BadRow | None:
-        try:
-            converted = self._convert(rows)
-        except Exception as exc:
-            if self._is_lost(exc):
-                raise
-            shown = shorten(value) if get_configuration().SHOW_VALUES else ""
-            return BadRow(pk, UNTAKEN, shown)
-        for _, old, new in converted:
-            if not self.comparison.is_kept(old, new):
-                return self._describe(pk, old, new)
-        return None
-
-    def _convert(self, rows: QuerySet[Model]) -> list[tuple[Any, Any, Any]]:
-        with transaction.atomic(using=self.alias):
-            return self.conversion.convert(rows)
-
-    def _read(self, rows: QuerySet[Model]) -> list[tuple[Any, Any]]:
-        return list(rows.values_list("pk", self.attname))
 
     def _is_lost(self, exc: Exception) -> bool:
         return isinstance(exc, DatabaseError) and (
@@ -218,7 +192,7 @@ class Narrowing:
     def _describe(self, pk: Any, old: Any, new: Any) -> BadRow:
         shows = get_configuration().SHOW_VALUES
         if type(old) is type(new) and repr(old) == repr(new):
-            # The database would keep it, and the new field not take it.
+            # The database refuses it, or would keep it, and the new field not take it.
             return BadRow(pk, UNTAKEN, shorten(old) if shows else "")
         shown = tell_change(old, new) if shows else ""
         return BadRow(pk, "the value would be another", shown)
