@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db import DatabaseError, transaction
 from django.db.backends.utils import truncate_name
 from django.db.models import BooleanField
 
+from safefield.backends.base.column import find_column_names
 from safefield.backends.base.schema import Schema
 from safefield.plan import Plan
 
@@ -34,20 +34,8 @@ class Marker:
 
     def is_there(self) -> bool:
         """Return whether a run that was stopped has left it."""
-        connection = self.schema.connection
-        quote = connection.ops.quote_name
-        try:
-            with (
-                transaction.atomic(using=connection.alias),
-                connection.cursor() as cursor,
-            ):
-                cursor.execute(
-                    f"SELECT {quote(self.field.column)} "
-                    f"FROM {quote(self.plan.table)} WHERE 1 = 0"
-                )
-        except DatabaseError:
-            return False
-        return True
+        names = find_column_names(self.schema.connection, self.plan.table)
+        return self.field.column in names
 
     def add(self) -> None:
         """Add it: all rows are to be reversed."""
