@@ -24,8 +24,7 @@ from safefield.filling.rows import (
     Loser,
     find_losers,
     has_sharing_rows,
-    lock_rows,
-    read_values,
+    lock_unchanged,
 )
 from safefield.filling.target import Target
 from safefield.filling.verify import empty_rows
@@ -230,15 +229,15 @@ class Collisions:
         self, page: Sequence[Chosen], found: Mapping[Any, Loser]
     ) -> None:
         """Write the chosen values into rows that are still as they were found."""
-        column = self.plan.field.attname
         with transaction.atomic(using=self.target.alias):
             if self.schema.commits:
                 self.schema.locks.limit_wait()
-            rows = self.target.written_rows().filter(pk__in=[pk for _, pk in page])
-            live = dict(read_values(lock_rows(rows), column))
-            self.writer.write(
-                [row for row, pk in page if pk in live and live[pk] == found[pk].value]
+            same = lock_unchanged(
+                self.target.written_rows(),
+                self.plan.field.attname,
+                {pk: found[pk].value for _, pk in page},
             )
+            self.writer.write([row for row, pk in page if pk in same])
             self.schema.settle()
 
     # After the unique index stands

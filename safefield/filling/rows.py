@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, NamedTuple
@@ -47,6 +47,19 @@ def lock_rows(rows: QuerySet[Any, Any]) -> QuerySet[Any, Any]:
     if not features.has_select_for_update:
         return rows
     return rows.select_for_update(no_key=features.has_select_for_no_key_update)
+
+
+def lock_unchanged(
+    rows: QuerySet[Any, Any], column: str, values: Mapping[Any, Any]
+) -> list[Any]:
+    """
+    Lock rows, and return the keys of those whose value is what was found.
+
+    Args:
+        values (Mapping[Any, Any]): What was found, by primary key.
+    """
+    locked = lock_rows(rows.filter(pk__in=list(values)))
+    return [key for key, value in read_values(locked, column) if value == values[key]]
 
 
 def join_key(parts: Sequence[Any]) -> Any:

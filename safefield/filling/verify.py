@@ -13,7 +13,7 @@ from safefield.backends.base.schema import Schema
 from safefield.conf import get_configuration
 from safefield.fields import NULL
 from safefield.filling.problems import Problem, find_problems
-from safefield.filling.rows import Found, lock_rows, read_values
+from safefield.filling.rows import Found, lock_unchanged
 from safefield.plan import Plan
 from safefield.reports import MAX_BAD_ROWS, Finding, make_error, shorten
 
@@ -144,9 +144,7 @@ def empty_rows(plan: Plan, schema: Schema, found: Sequence[Found]) -> None:
     def empty() -> None:
         with transaction.atomic(using=alias):
             schema.locks.limit_wait()
-            locked = lock_rows(rows.filter(pk__in=[pk for pk, _ in found]))
-            live = dict(read_values(locked, plan.field.attname))
-            same = [pk for pk, value in found if pk in live and live[pk] == value]
+            same = lock_unchanged(rows, plan.field.attname, dict(found))
             writer.update(rows.filter(pk__in=same), NULL)
 
     schema.locks.change_rows(empty)
