@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -15,13 +16,43 @@ from django.db.models import Model, QuerySet
 from safefield.backends.base.writer import Row, Writer
 from safefield.exceptions import BadValue, FailedAssignment
 from safefield.fields import AnyField
-from safefield.filling.attributes import get_setters
 from safefield.filling.nonvalues import find_nonvalue
 from safefield.filling.values import Values
 from safefield.plan import Plan
 
 #: Whose content may change while the object stays the same.
 MUTABLE_TYPES = (bytearray, dict, list, set)
+
+
+def has_own_attribute(model: type[Model], field: AnyField) -> bool:
+    """
+    Return whether assigning `field` may do more than set its own column.
+
+    As with django-money, whose attribute also sets the currency.
+    """
+    return model.__setattr__ is not object.__setattr__ or bool(
+        get_setters(model, field)
+    )
+
+
+def get_setters(model: type[Model], field: AnyField) -> list[str]:
+    """
+    Return the names of what may set more than the column of `field`.
+
+    Django's own attributes set one column each, but for an image that has its
+    width and height in columns of their own.
+    """
+    names = []
+    has_dimensions = any(
+        getattr(field, name, None) for name in ("width_field", "height_field")
+    )
+    for name in dict.fromkeys([field.name, field.attname]):
+        attribute = inspect.getattr_static(model, name, None)
+        setter = getattr(type(attribute), "__set__", None)
+        module = str(getattr(setter, "__module__", None))
+        if setter is not None and (has_dimensions or not module.startswith("django.")):
+            names.append(f"{type(attribute).__name__}.__set__()")
+    return names
 
 
 class Assignment:
@@ -135,12 +166,7 @@ class Assignment:
         return type(prepared) is not type(again) or bool(prepared != again)
 
     def _refuse_companion(self, field: AnyField) -> None:
-        """
-        Refuse a change that one UPDATE of the table cannot write.
-
-        Raises:
-            ValidationError: It says why.
-        """
+        """Refuse a change that one UPDATE of the table cannot write."""
         if field.primary_key or field in self.model._meta.pk_fields:
             reason = "it is the primary key"
         elif field.model._meta.db_table != self.model._meta.db_table:
@@ -225,12 +251,7 @@ class CompanionWriter(Writer):
 
 
 def refuse_assignment(plan: Plan) -> None:
-    """
-    Refuse a field whose other columns are not there, or would not be set.
-
-    Raises:
-        BackfillError: It names the columns, or the attribute, and says what to do.
-    """
+    """Refuse a field whose other columns are not there, or would not be set."""
     there = {field.column for field in plan.model._meta.concrete_fields}
     missing = ", ".join(
         field.name

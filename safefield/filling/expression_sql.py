@@ -23,7 +23,6 @@ from safefield.fields import AnyField
 from safefield.filling.bad_rows import blame_value
 from safefield.filling.key_pages import cut
 from safefield.filling.rows import key_names
-from safefield.filling.saved import Saved, has_subquery
 from safefield.filling.target import Target
 from safefield.filling.values import is_json
 from safefield.filling.violations import is_about_values
@@ -50,6 +49,26 @@ class Updatable:
     value: Any
     is_null: Any
     bad_rows: Sequence[BadRow] = ()
+
+
+class Saved:
+    """An expression whose values are prepared for a column, as UPDATE has them."""
+
+    def __init__(self, expression: Any) -> None:
+        self.expression = expression
+
+    def resolve_expression(
+        self,
+        query: Any = None,
+        allow_joins: bool = True,
+        reuse: Any = None,
+        summarize: bool = False,
+        for_save: bool = False,
+    ) -> Any:
+        """Return the expression as for an UPDATE, whatever the query is."""
+        return self.expression.resolve_expression(
+            query, allow_joins, reuse, summarize, True
+        )
 
 
 class ExpressionSQL:
@@ -158,12 +177,7 @@ class ExpressionSQL:
 
     @contextmanager
     def _open_table(self, fields: Sequence[AnyField]) -> Iterator[ValuesTable]:
-        """
-        Yield a temporary table, empty.
-
-        Raises:
-            BackfillError: It cannot be made.
-        """
+        """Yield a temporary table, empty."""
         if self.schema.commits and self.schema.locks.is_pooled:
             raise self._cannot_have_table(
                 "the connection is that of a pooler, which may hand out another one "
@@ -244,3 +258,12 @@ def try_singly(
         except DatabaseError as exc:
             bad_rows.append(blame_value(target.schema, pk, exc))
     return bad_rows
+
+
+def has_subquery(expression: Any) -> bool:
+    """Return whether a query is part of a resolved expression."""
+    return bool(getattr(expression, "subquery", False)) or any(
+        has_subquery(part)
+        for part in expression.get_source_expressions()
+        if part is not None
+    )

@@ -190,12 +190,7 @@ class ExpressionValues:
     def _update(
         self, updatable: Updatable, rows: QuerySet[Any], *, are_locked: bool = False
     ) -> tuple[int, list[BadRow]]:
-        """
-        Update the rows that have no value, and look at what they have then.
-
-        Returns:
-            tuple[int, list[BadRow]]: How many were updated, and the bad ones.
-        """
+        """Update the rows that have no value; return how many, and the bad ones."""
         empty = rows.filter(self.wanted)
         count = self.writer.update(empty.order_by(), updatable.value)
         bad_rows = self._refuse_values(rows)

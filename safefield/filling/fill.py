@@ -176,12 +176,7 @@ class Fill:
         )
 
     def _refuse(self, walked: Walked) -> None:
-        """
-        Tell the rows that could not be filled.
-
-        Raises:
-            BackfillError: There are some.
-        """
+        """Tell the rows that could not be filled."""
         if not walked.bad_rows:
             return
         kept = (

@@ -52,12 +52,7 @@ def read_migrations() -> list[Migration]:
 
 
 def refuse_applied(plan: Plan, connection: Any) -> None:
-    """
-    Refuse what another run has applied since this one looked.
-
-    Raises:
-        BackfillError: Its migration would be recorded twice.
-    """
+    """Refuse what another run has applied since this one looked."""
     migration = find_migration(plan.origin)
     if migration is None:
         return

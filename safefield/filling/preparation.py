@@ -11,8 +11,12 @@ from django.db.models import Model
 
 from safefield.backends import get_backend
 from safefield.backends.base.writer import Writer
-from safefield.filling.assignment import Assignment, CompanionWriter, snapshot
-from safefield.filling.attributes import has_own_attribute
+from safefield.filling.assignment import (
+    Assignment,
+    CompanionWriter,
+    has_own_attribute,
+    snapshot,
+)
 from safefield.filling.values import Values
 from safefield.plan import Plan
 

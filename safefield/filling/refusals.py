@@ -13,12 +13,7 @@ from safefield.populate import is_unwritten, unwritten_message
 
 
 def refuse_plan(plan: Plan) -> None:
-    """
-    Refuse what cannot be done, whatever is in the database.
-
-    Raises:
-        BackfillError: The text says why, and what to do.
-    """
+    """Refuse what cannot be done, whatever is in the database."""
     refuse_unwritten(plan)
     refuse_another_column(plan)
     refuse_unknown_names(plan)
@@ -69,12 +64,7 @@ def refuse_unknown_names(plan: Plan) -> None:
 
 
 def refuse_broken_transaction(plan: Plan, schema: Schema) -> None:
-    """
-    Refuse to go on in a transaction that could not be committed.
-
-    Raises:
-        BackfillError: What came before breaks a constraint that waits for the end.
-    """
+    """Refuse to go on in a transaction that could not be committed."""
     try:
         schema.settle()
     except DatabaseError as exc:

@@ -15,8 +15,7 @@ from safefield.backends.base.schema import Schema
 from safefield.conf import get_configuration
 from safefield.exceptions import BadRow, BadValue
 from safefield.fields import AnyField
-from safefield.filling.assignment import Assignment
-from safefield.filling.attributes import has_own_attribute
+from safefield.filling.assignment import Assignment, has_own_attribute
 from safefield.filling.bad_rows import blame_row, keep_apart
 from safefield.filling.row_reader import RowReader
 from safefield.filling.values import Values
@@ -142,12 +141,7 @@ class ReverseAnswers:
         return goes_away and bool(field.name == self.plan.field_name)
 
     def _checked(self, answer: Any) -> Mapping[str, Any]:
-        """
-        Return an answer by the names of its fields.
-
-        Raises:
-            BadValue: It names something else than columns that can be written.
-        """
+        """Return an answer by the names of its fields."""
         if not isinstance(answer, Mapping):
             raise BadValue(
                 f"it must be a mapping of field names to values or None, not "

@@ -16,7 +16,7 @@ from safefield.backends.base.schema import Schema
 from safefield.backends.base.shadow import Layout, Shadow
 from safefield.exceptions import BackfillError
 from safefield.fields import AnyField
-from safefield.filling.attributes import has_own_attribute
+from safefield.filling.assignment import has_own_attribute
 from safefield.filling.batch_size import Timing
 from safefield.filling.fill import Fill
 from safefield.filling.narrowing import Narrowing, make_refusal

@@ -181,12 +181,7 @@ class Stage:
             yield
 
     def _refuse_missing_columns(self) -> None:
-        """
-        Refuse a table that cannot be made what populate is to find.
-
-        Raises:
-            SafefieldError: Other operations have to run first.
-        """
+        """Refuse a table that cannot be made what populate is to find."""
         missing = self.supply.find_missing()
         if not missing:
             return

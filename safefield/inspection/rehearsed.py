@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 
 from safefield.backends.base.shadow import Shadow
 from safefield.exceptions import BackfillError
-from safefield.filling.attributes import has_own_attribute
+from safefield.filling.assignment import has_own_attribute
 from safefield.filling.isolation import Trial
 from safefield.inspection.entries import Entry
 from safefield.inspection.estimate import Estimate, estimate

@@ -165,12 +165,7 @@ class Supply:
         )
 
     def _refuse_taken_column(self, change: Change) -> None:
-        """
-        Refuse a column that another field has, until migrate moves or removes it.
-
-        Raises:
-            SafefieldError: The table has such a column.
-        """
+        """Refuse a column that another field has, until migrate moves or removes it."""
         operation: Any = change.operation
         name = getattr(operation, "old_name", getattr(operation, "name", ""))
         if isinstance(operation, operations.AlterOrderWithRespectTo):
@@ -182,12 +177,7 @@ class Supply:
                 raise self._refuse(change, old)
 
     def _refuse_renamed_table(self, change: Change) -> None:
-        """
-        Refuse what would look for a table by the name that migrate gives it.
-
-        Raises:
-            SafefieldError: The table has another name yet.
-        """
+        """Refuse what would look for a table by the name that migrate gives it."""
         tables = [
             {model._meta.db_table for model in state.apps.get_models()}
             for state in (change.before, change.after)
@@ -204,9 +194,6 @@ class Supply:
         Refuse what the function could read now and migrate takes away before.
 
         Without its link a child still has one in the state, and finds its row.
-
-        Raises:
-            SafefieldError: The key of a row is to go first.
         """
         operation = change.operation
         if not isinstance(operation, operations.RemoveField):

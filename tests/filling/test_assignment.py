@@ -14,7 +14,7 @@ from django.db.models.fields.related_descriptors import ForwardManyToOneDescript
 from django.test import override_settings
 
 from safefield import BackfillError
-from safefield.filling.attributes import has_own_attribute
+from safefield.filling.assignment import has_own_attribute
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
 from tests.support.history import History
 from tests.support.rehearsals import rehearse
