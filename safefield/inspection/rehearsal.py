@@ -18,7 +18,7 @@ from safefield.exceptions import BackfillError, SafefieldError
 from safefield.filling.isolation import Trial
 from safefield.inspection.entries import Change, Entry
 from safefield.inspection.history import History
-from safefield.inspection.links import Link, Tried
+from safefield.inspection.links import Link
 from safefield.inspection.rehearsed import Rehearsal, Reporter
 from safefield.inspection.supply import ColumnValue, Supply
 
@@ -46,32 +46,26 @@ def rehearse(
     """
     history = History(connection)
     migration = history.get_migration(app_label, migration_name)
-    label = str(migration)
-    found = history.get_backfills(migration)
-    if history.is_applied(found.migration):
-        raise SafefieldError(f"Migration {label} is already applied.")
-    here = [entry for entry in found.entries if entry.is_allowed(connection)]
-    if not here:
-        names = ", ".join(entry.title for entry in found.entries)
+    entries = history.get_backfills(migration).entries
+    if history.is_applied(migration):
+        raise SafefieldError(f"Migration {migration} is already applied.")
+    if not any(entry.is_allowed(connection) for entry in entries):
+        names = ", ".join(entry.title for entry in entries)
         raise SafefieldError(
-            f"Nothing of migration {label} can be rehearsed on the "
+            f"Nothing of migration {migration} can be rehearsed on the "
             f"{connection.alias!r} database: {names} is not on this database."
         )
-    changes = list(history.find_unapplied(found.migration))
-    for entry in found.entries:
-        if entry not in here:
-            source = entry.make_plan().source_name
-            yield Rehearsal(entry.title, source, is_here=False)
+    changes = list(history.find_unapplied(migration))
+    start = next(each.before for each in changes if each.migration is migration)
+    for entry in entries:
+        if not entry.is_allowed(connection):
+            yield Rehearsal(entry.title, entry.make_plan().source_name, is_here=False)
             continue
         place = [change.operation for change in changes].index(entry.operation)
         # The models as migrate has them: applied migrations of other apps count, too,
         # which the order of the whole history puts behind this one.
-        entry = replace(
-            entry,
-            start=next(c.before for c in changes if c.migration is found.migration),
-            before=changes[place].before,
-            after=changes[place].after,
-        )
+        _, _, before, after = changes[place]
+        entry = replace(entry, start=start, before=before, after=after)
         yield Stage(connection, history, entry, limit, changes[:place]).rehearse()
 
 
@@ -98,6 +92,8 @@ class Stage:
         self.entry = entry
         self.limit = limit
         self.clock = clock
+        #: Name of the temporary table.
+        self.name = f"{SHADOW_TABLE}_{token_hex(4)}"
         self.plan = entry.make_plan()
         self.supply = Supply(connection, entry, self.plan, earlier)
         self.trial = Trial(connection)
@@ -112,30 +108,30 @@ class Stage:
         """
         self._refuse_missing_columns()
         try:
-            links = self._make_links()
+            earlier = [
+                self._make_link(action) if isinstance(action, Entry) else action
+                for action in self.supply.actions
+            ]
+            last = self._make_link(self.entry)
         except BackfillError as exc:
-            return self.reporter.report(exc)
+            return self.reporter.refuse(exc)
         try:
-            return self._perform(links, may_write=False)
+            return self._perform(earlier, last, may_write=False)
         except _NeedsWriting:
-            return replace(self._perform(links, may_write=True), writes=True)
+            return replace(self._perform(earlier, last, may_write=True), writes=True)
 
-    def _make_links(self) -> list[Link]:
-        """Return the backfills to be run, the one that is rehearsed last."""
-        name = f"{SHADOW_TABLE}_{token_hex(4)}"
-        actions = [*self.supply.actions, self.entry]
-        return [
-            Link(self.connection, entry, self.supply, name, self.limit, self.clock)
-            for entry in actions
-            if isinstance(entry, Entry)
-        ]
+    def _make_link(self, entry: Entry) -> Link:
+        return Link(
+            self.connection, entry, self.supply, self.name, self.limit, self.clock
+        )
 
-    def _perform(self, links: list[Link], *, may_write: bool) -> Rehearsal:
-        last = links[-1]
+    def _perform(
+        self, earlier: Sequence[Link | ColumnValue], last: Link, *, may_write: bool
+    ) -> Rehearsal:
+        links = [*(each for each in earlier if isinstance(each, Link)), last]
         shadow = get_backend(self.connection).shadow(
             self.connection, last.make_layout()
         )
-
         refusals: dict[Link, BackfillError | None] = {}
 
         def prepare() -> None:
@@ -149,21 +145,17 @@ class Stage:
             if not all(link.plan.is_expression for link in links):
                 stack.enter_context(self.trial.open())
             stack.enter_context(self._watch_for_writes(may_write))
-            waiting = iter(links)
-            tried: Tried | None = None
-            for action in [*self.supply.actions, self.entry]:
-                if isinstance(action, ColumnValue):
-                    if not shadow.generates(action.column):
-                        action.run(self.connection, shadow.layout.name)
-                    continue
-                link = next(waiting)
-                if (refusal := refusals[link]) is not None:
-                    return self.reporter.report(refusal)
-                tried = link.run(shadow, may_write=may_write)
-                if tried.error is not None and link is not last:
-                    return self.reporter.report(tried.error)
-            error = None if tried is None else tried.error
-            return self.reporter.report(error, tried, shadow)
+            for action in earlier:
+                if isinstance(action, Link):
+                    error = refusals[action]
+                    error = error or action.run(shadow, may_write=may_write).error
+                    if error is not None:
+                        return self.reporter.refuse(error)
+                elif not shadow.generates(action.column):
+                    action.run(self.connection, shadow.layout.name)
+            if (error := refusals[last]) is not None:
+                return self.reporter.refuse(error)
+            return self.reporter.report(last.run(shadow, may_write=may_write), shadow)
 
     @contextmanager
     def _watch_for_writes(self, may_write: bool) -> Iterator[None]:

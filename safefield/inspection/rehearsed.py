@@ -74,28 +74,25 @@ class Reporter:
         self.supply = supply
         self.trial = trial
 
-    def report(
-        self,
-        error: BackfillError | None,
-        tried: Tried | None = None,
-        shadow: Shadow | None = None,
-    ) -> Rehearsal:
-        """
-        Return what there is to say.
-
-        Args:
-            tried (Tried | None): What the backfill did; None if it did not begin.
-            shadow (Shadow | None): The temporary table that it filled.
-        """
-        report = Rehearsal(
+    def refuse(self, error: BackfillError | None) -> Rehearsal:
+        """Return what there is to say where the backfill itself did not begin."""
+        return Rehearsal(
             self.plan.title,
             self.plan.source_name,
             self._count(),
             error=error,
             notes=self._describe_left_out(),
         )
-        if tried is None or shadow is None:
-            return report
+
+    def report(self, tried: Tried, shadow: Shadow) -> Rehearsal:
+        """
+        Return what there is to say.
+
+        Args:
+            tried (Tried): What the backfill did.
+            shadow (Shadow): The temporary table that it filled.
+        """
+        report = self.refuse(tried.error)
         link = tried.link
         rows = link.rows()
         values = rows.filter(**{f"{link.column_name}__isnull": False}).order_by("pk")
