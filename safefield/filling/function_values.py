@@ -153,6 +153,8 @@ class FunctionValues:
             computed = self.compute(
                 self.columns.until_news(take(rows)), singly=is_singly
             )
+        if self.plan.old_field is not None:
+            self.filled.update(computed.written.keys)
         if is_singly:
             written, refused = self._write_singly(computed)
             count = 0
@@ -195,10 +197,8 @@ class FunctionValues:
         value_of = self.plan.value_of
         if singly:
             value_of = keep_apart(value_of, self.target.alias)
-        preparation = self.preparation
-        is_plain = preparation.assignment is None
-        accepts = preparation.values.accepts
-        key_of = self.reader.key_of
+        preparation, key_of = self.preparation, self.reader.key_of
+        accepts, is_plain = preparation.accepts, preparation.assignment is None
         # Of one plain integer both keys are the same.
         written_key_of = None if self.writer.has_plain_key else self.writer.key_of
         source = self.plan.source_name
@@ -217,7 +217,7 @@ class FunctionValues:
                 # A copy: populate may change the row.
                 instance = None if is_plain else preparation.copy(row)
                 value = value_of(row)
-                if is_plain and accepts(value):
+                if accepts(value):
                     prepared: tuple[Any, ...] = (value,)
                 else:
                     value, prepared = preparation.prepare(instance, value)
@@ -231,6 +231,4 @@ class FunctionValues:
                 written.rows.append((written_key, prepared))
                 if keeps_answers:
                     answers.append((row, preparation.get_stored(value)))
-        if self.plan.old_field is not None:
-            self.filled.update(written.keys)
         return Computed(written, answers, bad_rows, key)

@@ -11,6 +11,7 @@ from django.db.models import Model
 
 from safefield.backends import get_backend
 from safefield.backends.base.writer import Writer
+from safefield.filling.acceptance import refuse_all
 from safefield.filling.assignment import (
     Assignment,
     CompanionWriter,
@@ -32,6 +33,8 @@ class Preparation:
         self.assignment: Assignment | None = None
         if has_own_attribute(plan.new_model, plan.field):
             self.assignment = Assignment(plan.new_model, connection)
+        #: Says of a value that prepare() would return it as it is, and nothing else.
+        self.accepts = refuse_all if self.assignment else self.values.accepts
 
     def make_writer(self) -> Writer:
         """Return what writes prepared values into rows that have none."""

@@ -189,9 +189,7 @@ class TableWalk:
                     passed = batch.count_passed(page)
                     progress.update(passed)
                     after = page.last if batch.stopped_at is None else batch.stopped_at
-                    self._end_batch(size.record(passed), batch, is_last=after is None)
-                    if batch.adds_columns:
-                        size.restart()
+                    self._end_batch(size, passed, batch, is_last=after is None)
                     if after is None:
                         break
         return walked
@@ -221,8 +219,13 @@ class TableWalk:
             lambda: find_page(self.rows, after, size, end)
         )
 
-    def _end_batch(self, timing: Timing, batch: Batch, *, is_last: bool) -> None:
+    def _end_batch(
+        self, size: BatchSize, passed: int, batch: Batch, *, is_last: bool
+    ) -> None:
         """Tell how long a batch took, and sleep behind it, as the settings say."""
+        timing = size.record(passed)
+        if batch.adds_columns:
+            size.restart()
         if self.on_batch is not None and batch.rows:
             self.on_batch(replace(timing, rows=batch.rows))
         pause = timing.seconds * get_configuration().PAUSE_RATIO
