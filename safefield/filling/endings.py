@@ -112,19 +112,15 @@ class Ending:
                     yield
             except (BackfillError, Error, KeyboardInterrupt) as exc:
                 if isinstance(exc, KeyboardInterrupt):
-                    raise self._stop(exc) from None
+                    raise stop(exc, self._describe_stop()) from None
                 # It may break the connection, of which transaction.atomic() then fails.
                 was_lost = self.schema.locks.session.was_lost
                 if was_lost and (interrupt := find_interrupt(exc)) is not None:
-                    raise self._stop(interrupt) from None
+                    raise stop(interrupt, self._describe_stop()) from None
                 error = self._explain(exc)
                 if error is exc:
                     raise
                 raise error from exc
-
-    def _stop(self, interrupt: KeyboardInterrupt) -> Stopped:
-        """Say what a run that was told to stop has done, and return its end."""
-        return stop(interrupt, self._describe_stop())
 
     def _explain(self, exc: BackfillError | Error) -> BackfillError | Error:
         """Return what to say of an error; the error itself if that says all."""

@@ -13,6 +13,7 @@ from safefield.backends.base.schema import Schema
 from safefield.filling.columns_read import ColumnsRead
 from safefield.filling.instances import has_relations, read_quickly
 from safefield.filling.key_pages import Page
+from safefield.filling.rows import lock_rows
 from safefield.plan import Plan
 
 
@@ -81,19 +82,15 @@ class RowReader:
 
     def _lock(self, queryset: QuerySet[Model], skips_locked: bool) -> QuerySet[Model]:
         """Lock the rows of a batch, so that nothing written meanwhile is lost."""
-        features = self.schema.connection.features
-        if not (self.schema.commits and features.has_select_for_update):
+        if not self.schema.commits:
             return queryset
-        options: dict[str, Any] = {}
+        of: tuple[str, ...] = ()
         parents = tuple(self._parent_links())
-        if features.has_select_for_update_of and (parents or self.plan.select_related):
+        has_of = self.schema.connection.features.has_select_for_update_of
+        if has_of and (parents or self.plan.select_related):
             # Not the related rows; and "of" takes no table in another schema.
-            options["of"] = ("self", *parents)
-        if features.has_select_for_no_key_update:
-            options["no_key"] = True
-        if skips_locked:
-            options["skip_locked"] = True
-        return queryset.select_for_update(**options)
+            of = ("self", *parents)
+        return lock_rows(queryset, of=of, skip_locked=skips_locked)
 
     def _parent_links(self) -> Iterator[str]:
         """Yield the look-ups of the parents in multi-table inheritance."""

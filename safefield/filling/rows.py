@@ -41,12 +41,13 @@ def read_values(rows: QuerySet[Any, Any], column: str) -> Iterator[Found]:
         yield join_key(key), value
 
 
-def lock_rows(rows: QuerySet[Any, Any]) -> QuerySet[Any, Any]:
+def lock_rows(rows: QuerySet[Any, Any], **options: Any) -> QuerySet[Any, Any]:
     """Return `rows`, to be read in a transaction that keeps others from them."""
     features = connections[rows.db].features
     if not features.has_select_for_update:
         return rows
-    return rows.select_for_update(no_key=features.has_select_for_no_key_update)
+    no_key = features.has_select_for_no_key_update
+    return rows.select_for_update(no_key=no_key, **options)
 
 
 def lock_unchanged(

@@ -145,16 +145,13 @@ def _type_of_integer(field: AnyField, value: Any) -> str | None:
     return None
 
 
-def _type_of_duration(field: AnyField, value: Any) -> str | None:
-    if not isinstance(value, dt.timedelta):
-        return f"it is of type {type(value).__name__}; give a datetime.timedelta"
-    return None
+def _must_be(kinds: type | tuple[type, ...], instead: str) -> Check:
+    def check(field: AnyField, value: Any) -> str | None:
+        if isinstance(value, kinds):
+            return None
+        return f"it is of type {type(value).__name__}{instead}"
 
-
-def _type_of_binary(field: AnyField, value: Any) -> str | None:
-    if not isinstance(value, bytes):
-        return f"it is of type {type(value).__name__}, not bytes"
-    return None
+    return check
 
 
 def _type_of_datetime(field: AnyField, value: Any) -> str | None:
@@ -176,12 +173,6 @@ def _type_of_file(field: AnyField, value: Any) -> str | None:
         return "it is a file that is not saved; save it, and give its name"
     if not isinstance(value, (str, FieldFile)):
         return f"it is of type {type(value).__name__}; give the name of a saved file"
-    return None
-
-
-def _type_of_file_path(field: AnyField, value: Any) -> str | None:
-    if not isinstance(value, (str, PurePath)):
-        return f"it is of type {type(value).__name__}, not a path"
     return None
 
 
@@ -250,12 +241,12 @@ _TYPES: dict[type[models.Field[Any, Any]], Check] = {
     models.CharField: _type_of_text,
     models.TextField: _type_of_text,
     models.IntegerField: _type_of_integer,
-    models.BinaryField: _type_of_binary,
+    models.BinaryField: _must_be(bytes, ", not bytes"),
     models.DateTimeField: _type_of_datetime,
-    models.DurationField: _type_of_duration,
+    models.DurationField: _must_be(dt.timedelta, "; give a datetime.timedelta"),
     models.GenericIPAddressField: _type_of_ip_address,
     models.FileField: _type_of_file,
-    models.FilePathField: _type_of_file_path,
+    models.FilePathField: _must_be((str, PurePath), ", not a path"),
 }
 
 _VALUES: dict[type[models.Field[Any, Any]], Check] = {
