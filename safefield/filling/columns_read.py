@@ -13,11 +13,11 @@ from django.db.models.fields.related_descriptors import ForeignKeyDeferredAttrib
 
 from safefield.fields import AnyField, is_small
 from safefield.filling.instances import (
-    PLAIN_ATTRIBUTES,
+    find_keys,
     get_attribute_types,
     get_values,
-    is_made_plainly,
     is_plain,
+    is_watchable,
     make_instance,
 )
 from safefield.plan import Plan
@@ -303,37 +303,3 @@ def is_wide(model: type[Model]) -> bool:
     """Return whether it is worth while to leave out columns of a row."""
     fields = model._meta.concrete_fields
     return len(fields) > FEW_COLUMNS or not all(map(is_small, fields))
-
-
-def is_watchable(model: type[Model]) -> bool:
-    """Return whether it can be told what somebody wants to know of a row."""
-    return (
-        is_made_plainly(model)
-        and model.__getattribute__ is object.__getattribute__
-        and not hasattr(model, "__getattr__")
-    )
-
-
-def find_keys(model: type[Model]) -> set[str]:
-    """
-    Return the columns that are always read.
-
-    They are keys, by which Django finds other rows, and a row itself; and what has an
-    attribute of its own, which may look for other columns.
-    """
-    meta: AnyField = model._meta
-    fields = meta.concrete_fields
-    keys = {field.attname for field in fields if field.is_relation}
-    for each in (model, *meta.all_parents):
-        keys.update(field.attname for field in each._meta.pk_fields)
-    for relation in meta.related_objects:
-        # A relation to many has none: it leads by the primary key.
-        others = getattr(relation.field, "foreign_related_fields", ())
-        keys.update(field.attname for field in others)
-    # The keys of contenttypes.
-    keys.update(
-        field.fk_field for field in meta.private_fields if hasattr(field, "fk_field")
-    )
-    kinds = zip(fields, get_attribute_types(model), strict=True)
-    keys.update(field.attname for field, k in kinds if k not in PLAIN_ATTRIBUTES)
-    return keys & {field.attname for field in fields}

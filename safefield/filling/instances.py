@@ -13,6 +13,8 @@ from django.db.models.query import ModelIterable
 from django.db.models.query_utils import DeferredAttribute
 from django.db.models.signals import post_init, pre_init
 
+from safefield.fields import AnyField
+
 #: Attributes of an instance that are nothing but an entry in its __dict__.
 PLAIN_ATTRIBUTES = (DeferredAttribute, ForeignKeyDeferredAttribute)
 
@@ -122,3 +124,37 @@ def get_attribute_types(model: type[Model]) -> list[type]:
         type(vars(field.model).get(field.attname))
         for field in model._meta.concrete_fields
     ]
+
+
+def is_watchable(model: type[Model]) -> bool:
+    """Return whether it can be told what somebody wants to know of a row."""
+    return (
+        is_made_plainly(model)
+        and model.__getattribute__ is object.__getattribute__
+        and not hasattr(model, "__getattr__")
+    )
+
+
+def find_keys(model: type[Model]) -> set[str]:
+    """
+    Return the columns that are always read.
+
+    They are keys, by which Django finds other rows, and a row itself; and what has an
+    attribute of its own, which may look for other columns.
+    """
+    meta: AnyField = model._meta
+    fields = meta.concrete_fields
+    keys = {field.attname for field in fields if field.is_relation}
+    for each in (model, *meta.all_parents):
+        keys.update(field.attname for field in each._meta.pk_fields)
+    for relation in meta.related_objects:
+        # A relation to many has none: it leads by the primary key.
+        others = getattr(relation.field, "foreign_related_fields", ())
+        keys.update(field.attname for field in others)
+    # The keys of contenttypes.
+    keys.update(
+        field.fk_field for field in meta.private_fields if hasattr(field, "fk_field")
+    )
+    kinds = zip(fields, get_attribute_types(model), strict=True)
+    keys.update(field.attname for field, k in kinds if k not in PLAIN_ATTRIBUTES)
+    return keys & {field.attname for field in fields}
