@@ -29,8 +29,6 @@ from safefield.reports import NOT_DEPENDED_ON, Finding
 class Source(Work, Protocol):
     """What the values come from."""
 
-    #: Rows in a batch at the most.
-    max_rows: int
     #: Whether rows that others have locked can be left for later.
     can_skip_locked: bool
 
@@ -62,14 +60,7 @@ class Fill:
             self.source = FunctionValues(
                 target, reader, preparation, self.filled, self.collisions
             )
-        self.walk = TableWalk(
-            schema,
-            target.read_rows() if target.paged is None else target.paged,
-            max_rows=self.source.max_rows,
-            estimate_rows=target.estimate_rows,
-            clock=target.clock,
-            on_batch=target.on_batch,
-        )
+        self.walk = TableWalk(target)
 
     def fill_and_check(
         self, column: LiveColumn | None, prepare: Callable[[], int | None]

@@ -18,12 +18,14 @@ from safefield.backends.base.writer import Writer
 from safefield.exceptions import BadRow
 from safefield.fields import AnyField
 from safefield.filling.bad_rows import blame_row, make_bad_rows_error
+from safefield.filling.batch_size import MAX_ROWS
 from safefield.filling.columns_read import ColumnsRead
 from safefield.filling.key_pages import Page
 from safefield.filling.marker import Marker
 from safefield.filling.reverse_answers import Answer, ReverseAnswers
 from safefield.filling.row_reader import RowReader
 from safefield.filling.table_walk import Batch, PageWork, TableWalk, Take
+from safefield.filling.target import Target
 from safefield.filling.violations import find_violation
 from safefield.plan import Plan
 from safefield.populate import function_name
@@ -37,6 +39,9 @@ class Reversal:
     where the field takes NULL or stays, so each is reversed once. In a transaction
     nothing has to be known.
     """
+
+    #: Rows in a batch at the most.
+    max_rows = MAX_ROWS
 
     def __init__(self, plan: Plan, schema: Schema) -> None:
         assert plan.reverse is not None
@@ -79,7 +84,7 @@ class Reversal:
         if self.marker is not None:
             self.marker.add()
         rows: QuerySet[Any] = QuerySet(self.model, using=self.alias)
-        walk = TableWalk(self.schema, rows)
+        walk = TableWalk(Target(self.plan, self.schema, paged=rows))
         walked = walk.run(f"Reversing {self.plan.title}", self)
         count = walked.rows
         if self.done is not None and not walked.bad_rows:

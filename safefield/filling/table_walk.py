@@ -7,20 +7,18 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from django.db.models import Model, QuerySet
+from django.db.models import Model
 
-from safefield.backends.base.schema import Schema
 from safefield.conf import get_configuration
 from safefield.exceptions import BadRow
 from safefield.filling.attempts import try_page
 from safefield.filling.batch_size import (
     BATCH_SECONDS,
-    MAX_ROWS,
     UNLOCKED_SECONDS,
     BatchSize,
-    Timing,
 )
 from safefield.filling.key_pages import Page, find_page
+from safefield.filling.target import Target
 from safefield.progress import track
 from safefield.reports import MAX_BAD_ROWS
 
@@ -113,6 +111,9 @@ class PageWork:
 class Work(Protocol):
     """What is done page by page."""
 
+    #: Rows in a batch at the most.
+    max_rows: int
+
     def open(self, *, skips_locked: bool) -> AbstractContextManager[PageWork]:
         """
         Get ready for a walk, and clear up behind it.
@@ -127,31 +128,13 @@ class TableWalk:
     A walk over the rows of a table, page by page, by primary key.
 
     Locks held: those of one batch.
-
-    Args:
-        rows (QuerySet): The rows that are cut into pages.
-        max_rows (int): Rows in a batch at the most.
-        estimate_rows (Callable[[], int | None] | None): Says how many rows the table
-            has, about; None: the catalogue does.
-        on_batch (Callable[[Timing], object] | None): Is told how long each batch took.
     """
 
-    def __init__(
-        self,
-        schema: Schema,
-        rows: QuerySet[Any],
-        *,
-        max_rows: int = MAX_ROWS,
-        estimate_rows: Callable[[], int | None] | None = None,
-        clock: Callable[[], float] | None = None,
-        on_batch: Callable[[Timing], object] | None = None,
-    ) -> None:
-        self.schema = schema
-        self.rows = rows
-        self.max_rows = max_rows
-        self.estimate_rows = estimate_rows or schema.catalogue.estimate_rows
-        self.clock = clock
-        self.on_batch = on_batch
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self.schema = target.schema
+        #: The rows that are cut into pages.
+        self.rows = target.read_rows() if target.paged is None else target.paged
 
     def run(
         self,
@@ -170,13 +153,12 @@ class TableWalk:
             skips_locked (bool): Whether rows that others have locked are passed over.
             total (int | None): How many rows the table has, if that is known.
         """
-        size = self._make_size()
+        size = self._make_size(work)
         with work.open(skips_locked=skips_locked) as each:
             walked = Walked(bad_rows=each.bad_rows, end=self._find_end())
             if each.is_void or (self.schema.commits and walked.end is None):
                 return walked
-            estimate = self.estimate_rows if total is None else lambda: total
-            with track(title, estimate) as progress:
+            with track(title, self._get_estimate(total)) as progress:
                 while len(walked.bad_rows) < MAX_BAD_ROWS:
                     page = self._find_page(after, size.rows, walked.end)
                     size.start()
@@ -194,15 +176,19 @@ class TableWalk:
                         break
         return walked
 
-    def _make_size(self) -> BatchSize:
+    def _make_size(self, work: Work) -> BatchSize:
         commits = self.schema.commits
-        clock = {} if self.clock is None else {"clock": self.clock}
         return BatchSize(
             self.schema.plan.batch_size,
-            max_rows=self.max_rows,
+            max_rows=work.max_rows,
             target_seconds=BATCH_SECONDS if commits else UNLOCKED_SECONDS,
-            **clock,
+            clock=self.target.clock,
         )
+
+    def _get_estimate(self, total: int | None) -> Callable[[], int | None]:
+        if total is not None:
+            return lambda: total
+        return self.target.estimate_rows or self.schema.catalogue.estimate_rows
 
     def _find_end(self) -> Any:
         """Return the greatest key, where others may insert meanwhile."""
@@ -226,8 +212,8 @@ class TableWalk:
         timing = size.record(passed)
         if batch.adds_columns:
             size.restart()
-        if self.on_batch is not None and batch.rows:
-            self.on_batch(replace(timing, rows=batch.rows))
+        if self.target.on_batch is not None and batch.rows:
+            self.target.on_batch(replace(timing, rows=batch.rows))
         pause = timing.seconds * get_configuration().PAUSE_RATIO
         if pause and self.schema.commits and not is_last:
             self.schema.locks.sleep(pause)

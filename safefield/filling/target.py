@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -44,7 +45,7 @@ class Target:
     last_key: Any = None
     is_beside: bool = False
     estimate_rows: Callable[[], int | None] | None = None
-    clock: Callable[[], float] | None = None
+    clock: Callable[[], float] = time.perf_counter
     on_batch: Callable[[Timing], object] | None = None
 
     @property
