@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,11 +14,12 @@ from safefield.backends.base.schema import Schema
 from safefield.conf import get_configuration
 from safefield.exceptions import BackfillError, BadRow
 from safefield.fields import AnyField
+from safefield.filling.bad_rows import make_bad_rows_error
 from safefield.filling.comparison import LIMITED_TEXTS, Comparison
 from safefield.filling.key_pages import cut
 from safefield.plan import Plan
 from safefield.progress import step
-from safefield.reports import MAX_BAD_ROWS, group_rows, make_error, shorten
+from safefield.reports import MAX_BAD_ROWS, shorten
 
 #: Rows that are converted at once. Not measured: a page of this size is read in a few
 #: milliseconds, and where one row of it is refused, each is asked about.
@@ -96,7 +98,6 @@ class Narrowing:
         self.schema = schema
         self.alias = schema.connection.alias
         self.connection = schema.connection
-        self.is_passing = schema.locks.is_passing
         self.is_possible = plan.old_field is not None and _may_narrow(plan, schema)
         if self.is_possible:
             make = get_backend(self.connection).conversion
@@ -129,24 +130,19 @@ class Narrowing:
             return
         mark, self.mark = self.mark, self.conversion.get_mark()
         rows = self.conversion.filter_changed(self._rows(), mark)
-        self._raise(self._check(rows.order_by("pk"))[:MAX_BAD_ROWS])
+        self._raise(self._check(rows.order_by("pk")))
 
-    def _raise(self, bad_rows: list[BadRow]) -> None:
-        if not bad_rows:
-            return
-        kind = self.plan.field.db_type(self.connection)
-        more = ""
-        if len(bad_rows) >= MAX_BAD_ROWS:
-            more = f". After {MAX_BAD_ROWS:,} such rows no more were tried"
-        raise make_error(
-            self.plan,
-            f" cannot be altered: in its new type, {kind}, values would not be the "
-            f"same{more}",
-            group_rows(bad_rows),
-            "Nothing was changed. Change these values or the type of the field, then "
-            "run migrate again.",
-            bad_rows,
-        )
+    def _raise(self, bad_rows: Sequence[BadRow]) -> None:
+        if bad_rows:
+            kind = self.plan.field.db_type(self.connection)
+            raise make_bad_rows_error(
+                self.plan,
+                bad_rows,
+                f" cannot be altered: in its new type, {kind}, values would not be the "
+                f"same",
+                "Nothing was changed. Change these values or the type of the field, "
+                "then run migrate again.",
+            )
 
     def _rows(self) -> QuerySet[Model]:
         rows: QuerySet[Model] = QuerySet(self.plan.model, using=self.alias)
@@ -161,7 +157,7 @@ class Narrowing:
                 bad_rows += self._check(page.bound(rows).order_by("pk"))
                 if len(bad_rows) >= MAX_BAD_ROWS:
                     break
-        return bad_rows[:MAX_BAD_ROWS]
+        return bad_rows
 
     def _check(self, rows: QuerySet[Model], *, is_single: bool = False) -> list[BadRow]:
         try:
@@ -186,7 +182,7 @@ class Narrowing:
 
     def _is_lost(self, exc: Exception) -> bool:
         return isinstance(exc, DatabaseError) and (
-            self.is_passing(exc) or not self.connection.is_usable()
+            self.schema.locks.is_passing(exc) or not self.connection.is_usable()
         )
 
     def _describe(self, pk: Any, old: Any, new: Any) -> BadRow:
