@@ -43,7 +43,7 @@ class Page:
         Args:
             found (int): Rows that were found in it.
             done (int): How many of these were worked on.
-            last_key (Any): The key of the last of them.
+            last_key (Any): The key of the last one.
         """
         may_have_more = self.last is None and found == self.size
         return last_key if done < found or may_have_more else None
@@ -51,15 +51,12 @@ class Page:
 
 def find_page(rows: QuerySet[Model], after: Any, size: int, end: Any = None) -> Page:
     """
-    Return the page of `size` rows behind the key `after`.
+    Return the page of `size` of all `rows`, behind the key `after`.
 
     A page is bounded by key alone: with the rows that are wanted as the only
     bound, each page would search through all pages before it.
 
     Args:
-        rows (QuerySet): All rows of the table.
-        after (Any): The key behind which the page begins; None at the first row.
-        size (int): Rows in the page.
         end (Any): The last key to look at: others may insert rows as fast as pages
             are found. None for all keys.
     """

@@ -164,7 +164,9 @@ class Narrowing:
             with transaction.atomic(using=self.alias):
                 converted = self.conversion.convert(rows)
         except Exception as exc:
-            if self._is_lost(exc):
+            if isinstance(exc, DatabaseError) and (
+                self.schema.locks.is_passing(exc) or not self.connection.is_usable()
+            ):
                 raise
             found = list(rows.values_list("pk", self.attname))
             if is_single:
@@ -179,11 +181,6 @@ class Narrowing:
             for pk, old, new in converted
             if not self.comparison.is_kept(old, new)
         ]
-
-    def _is_lost(self, exc: Exception) -> bool:
-        return isinstance(exc, DatabaseError) and (
-            self.schema.locks.is_passing(exc) or not self.connection.is_usable()
-        )
 
     def _describe(self, pk: Any, old: Any, new: Any) -> BadRow:
         shows = get_configuration().SHOW_VALUES

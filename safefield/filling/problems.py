@@ -134,7 +134,10 @@ def _list_possible(
         )
     # A text that an existing field has already is not this operation's to judge.
     if plan.old_field is None and must_not_be_blank(plan, schema):
-        yield Problem(BLANK, filled.filter(*is_blank(column)), column)
+        # As a text: the field may make something else of one. And a collation may take
+        # a text of blanks for one of no characters.
+        empty = Exact(F(column), Value("", TextField()))
+        yield Problem(BLANK, filled.filter(empty, Exact(Length(column), 0)), column)
     if plan.unique_columns:
         yield Sharing(
             f"an earlier row has the same value, and the field is unique"
@@ -199,14 +202,6 @@ BLANK = (
     "the value is an empty text, and the field is required: if it is meant, add "
     "allow_blank=True to the operation"
 )
-
-
-def is_blank(column: str) -> tuple[Any, ...]:
-    """Return the conditions that a text is empty, in the eyes of Python."""
-    # As a text: the field may make something else of one. And a collation may take a
-    # text of blanks for one of no characters.
-    empty = Value("", TextField())
-    return Exact(F(column), empty), Exact(Length(column), 0)
 
 
 def must_not_be_blank(plan: Plan, schema: Schema) -> bool:

@@ -33,9 +33,9 @@ class Target:
         paged (QuerySet | None): What is cut into pages; None: the rows that are read.
         last_key (Any): The last row that is read; None for all rows.
         is_beside (bool): Whether the column is in another table than the rows.
-        estimate_rows (Callable[[], int | None] | None): Says how many rows there are,
-            about; None: the catalogue does.
-        on_batch (Callable[[Timing], object] | None): Is told how long each batch took.
+        estimate_rows (Callable | None): Says how many rows there are, about; None: the
+            catalogue does.
+        on_batch (Callable | None): Is told how long each batch took.
     """
 
     plan: Plan

@@ -36,7 +36,7 @@ class Unfilled:
     themselves is seldom needed.
 
     Args:
-        get_rows (Callable[[], QuerySet]): Gives the rows that have no value.
+        get_rows (Callable): Gives the rows that have no value.
         looks_always (bool): Whether each batch is read again when it is written, and
             not only the first.
     """
@@ -53,8 +53,7 @@ class Unfilled:
         Return the rows of a batch that have kept no value.
 
         Args:
-            written (Written): What the database was given.
-            count (int): Rows that it says it has changed.
+            count (int): Rows that the database says it has changed.
         """
         looks, self._looks_next = self._looks_next, self._looks_always
         if not looks and count >= len(written.keys):

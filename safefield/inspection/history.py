@@ -151,7 +151,8 @@ class History:
     def is_next(self, migration: Migration) -> bool:
         """Return whether `migrate` may have begun it, or the way back from it."""
         if self.is_applied(migration):
-            return not self.has_applied_children(migration)
+            children = self._related(migration, "children")
+            return self.loader.applied_migrations.keys().isdisjoint(children)
         return not self.find_unapplied_parents(migration)
 
     def find_unapplied_parents(self, migration: Migration) -> list[str]:
@@ -161,13 +162,6 @@ class History:
             for key in self._related(migration, "parents")
             if key not in self.loader.applied_migrations
         ]
-
-    def has_applied_children(self, migration: Migration) -> bool:
-        """Return whether a migration that needs `migration` is applied."""
-        return any(
-            key in self.loader.applied_migrations
-            for key in self._related(migration, "children")
-        )
 
     def find_previous(self, migration: Migration) -> str:
         """Return what `migrate` is told in order to undo `migration`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -141,8 +141,9 @@ class Link:
             BackfillError | None: What the database has against it.
         """
         schema = self._make_schema(self.shadow_plan)
+        alias, is_inside = self.connection.alias, self.connection.in_atomic_block
         try:
-            with self._undone_together():
+            with transaction.atomic(alias) if is_inside else nullcontext():
                 if self.plan.old_field is not None:
                     shadow.change_type(schema)
                 elif not self.has_column:
@@ -151,16 +152,13 @@ class Link:
         except BackfillError as exc:
             return exc
         except DatabaseError as exc:
-            return self._refuse_definition(exc)
+            if self.plan.old_field is not None:
+                return make_refusal(self.plan, exc)
+            return self.plan.error(
+                f"{self.plan.title}: the database refused the definition of column "
+                f"{self.plan.field.column}: {exc}"
+            )
         return None
-
-    def _refuse_definition(self, exc: DatabaseError) -> BackfillError:
-        if self.plan.old_field is not None:
-            return make_refusal(self.plan, exc)
-        return self.plan.error(
-            f"{self.plan.title}: the database refused the definition of column "
-            f"{self.plan.field.column}: {exc}"
-        )
 
     def run(self, shadow: Shadow, *, may_write: bool) -> Tried:
         """Do what migrate does."""
@@ -200,15 +198,6 @@ class Link:
         except DatabaseError as exc:
             return refused(self.shadow_plan, schema, exc, fill.filled)
         return None
-
-    def _undone_together(self) -> AbstractContextManager[Any]:
-        """Return a savepoint, where there is a transaction."""
-        if not self.connection.in_atomic_block:
-            return nullcontext()
-        savepoint: AbstractContextManager[Any] = transaction.atomic(
-            using=self.connection.alias
-        )
-        return savepoint
 
     def _named_fields(self) -> list[AnyField]:
         """Return the other fields that the constraints of the field are about."""
