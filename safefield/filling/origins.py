@@ -8,7 +8,6 @@ from typing import Any
 
 from django.db.migrations import Migration
 from django.db.migrations.loader import MigrationLoader
-from django.db.migrations.operations import SeparateDatabaseAndState
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.recorder import MigrationRecorder
 
@@ -26,10 +25,11 @@ def find_migration(operation: Any) -> Migration | None:
 def flatten(operations: Sequence[Operation]) -> Iterator[Operation]:
     """Yield what changes the database, also within SeparateDatabaseAndState."""
     for operation in operations:
-        if isinstance(operation, SeparateDatabaseAndState):
-            yield from flatten(operation.database_operations)
-        else:
+        inner = getattr(operation, "database_operations", None)
+        if inner is None:
             yield operation
+        else:
+            yield from flatten(inner)
 
 
 def shorten(migration: Migration) -> str:
