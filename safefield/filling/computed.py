@@ -16,6 +16,7 @@ from safefield.backends.base.misfits import ALWAYS
 from safefield.backends.base.schema import Schema
 from safefield.conf import get_configuration
 from safefield.exceptions import BadRow
+from safefield.filling.comparison import LIMITED_TEXTS
 from safefield.filling.problems import BLANK
 from safefield.filling.rows import read_values
 from safefield.plan import Plan
@@ -23,9 +24,6 @@ from safefield.reports import shorten
 
 #: What a value is called in a query: the hyphen keeps it from meeting a field.
 RAW = "safefield-raw"
-
-#: Fields whose values are texts with a length.
-TEXT_TYPES = {"CharField", "EmailField", "FileField", "SlugField", "URLField"}
 
 
 class ComputedValues:
@@ -43,7 +41,7 @@ class ComputedValues:
         self.column = field.attname
         #: The length to which the column itself holds no text, if there is one.
         self.max_length = None
-        if field.max_length and field.get_internal_type() in TEXT_TYPES:
+        if field.max_length and field.get_internal_type() in LIMITED_TEXTS:
             kind = str(field.db_type(connection))
             if not (schema.limits_texts and f"({field.max_length})" in kind):
                 self.max_length = field.max_length

@@ -138,6 +138,35 @@ def test_sqlite(alias: str, name: str, is_altered: bool) -> None:
     assert read_raw(history, "code") == found
 
 
+@pytest.mark.parametrize("alias", ["default"], indirect=True)
+@pytest.mark.parametrize(
+    "field_class",
+    [
+        models.CharField,
+        models.EmailField,
+        models.FileField,
+        models.FilePathField,
+        models.SlugField,
+        models.URLField,
+    ],
+)
+def test_a_text_that_is_too_long(alias: str, field_class: Any) -> None:
+    """Fails if SQLite, which knows no lengths, keeps what other databases refuse."""
+    history = History(alias)
+    create(history, TEXT, "12345", "123456")
+
+    with pytest.raises(BackfillError) as caught:
+        history.apply(
+            AddFieldWithBackfill(
+                "Movie", "code", field_class(max_length=5), F("source")
+            )
+        )
+
+    assert [(row.pk, row.reason) for row in caught.value.rows] == [
+        (2, "F(source) gave a text of more than 5 characters")
+    ]
+
+
 @pytest.mark.parametrize(
     ("field", "source", "bad"),
     [
