@@ -26,6 +26,9 @@ LIMITED_TEXTS = {
     "URLField",
 }
 
+#: Internal types of texts.
+TEXTS = LIMITED_TEXTS | {"TextField"}
+
 #: The texts that a truth value is written as: by Python, PostgreSQL, and the others.
 TRUTHS = {True: {"True", "true", "1"}, False: {"False", "false", "0"}}
 

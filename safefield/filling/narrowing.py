@@ -15,7 +15,7 @@ from safefield.conf import get_configuration
 from safefield.exceptions import BackfillError, BadRow
 from safefield.fields import AnyField
 from safefield.filling.bad_rows import make_bad_rows_error
-from safefield.filling.comparison import LIMITED_TEXTS, Comparison
+from safefield.filling.comparison import TEXTS, Comparison
 from safefield.filling.key_pages import cut
 from safefield.plan import Plan
 from safefield.progress import step
@@ -24,10 +24,6 @@ from safefield.reports import MAX_BAD_ROWS, shorten
 #: Rows that are converted at once. Not measured: a page of this size is read in a few
 #: milliseconds, and where one row of it is refused, each is asked about.
 PAGE_ROWS = 1_000
-
-#: Internal types of texts.
-TEXTS = LIMITED_TEXTS | {"TextField"}
-
 
 #: What is said of a value that is not converted, or that the new field cannot read.
 UNTAKEN = "the new type does not take the value"

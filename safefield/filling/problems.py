@@ -23,6 +23,7 @@ from django.db.models.functions import Coalesce, Length, RowNumber
 from django.db.models.lookups import Exact
 
 from safefield.backends.base.schema import Schema
+from safefield.filling.comparison import TEXTS
 from safefield.filling.rows import (
     Found,
     find_losers,
@@ -207,12 +208,14 @@ BLANK = (
 def must_not_be_blank(plan: Plan, schema: Schema) -> bool:
     """Return whether an empty text is no value of the field."""
     field = plan.field
+    kind = field.get_internal_type()
     return (
-        not (field.blank or plan.allow_blank)
+        kind in TEXTS
+        # Of no file, save() makes an empty text.
+        and not (kind == "FileField" and field.null)
+        and not (field.blank or plan.allow_blank)
         # What each new row of the application gets cannot be wrong in old ones.
         and not (field.has_default() and field.get_default() == "")
         and not field.is_relation
         and not schema.connection.features.interprets_empty_strings_as_nulls
-        and field.get_internal_type()
-        in {"CharField", "EmailField", "SlugField", "TextField", "URLField"}
     )

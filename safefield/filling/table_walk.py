@@ -178,11 +178,12 @@ class TableWalk:
 
     def _make_size(self, work: Work) -> BatchSize:
         commits = self.schema.commits
+        clock = {} if self.target.clock is None else {"clock": self.target.clock}
         return BatchSize(
             self.schema.plan.batch_size,
             max_rows=work.max_rows,
             target_seconds=BATCH_SECONDS if commits else UNLOCKED_SECONDS,
-            clock=self.target.clock,
+            **clock,
         )
 
     def _get_estimate(self, total: int | None) -> Callable[[], int | None]:

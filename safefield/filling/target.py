@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -45,7 +44,7 @@ class Target:
     last_key: Any = None
     is_beside: bool = False
     estimate_rows: Callable[[], int | None] | None = None
-    clock: Callable[[], float] = time.perf_counter
+    clock: Callable[[], float] | None = None
     on_batch: Callable[[Timing], object] | None = None
 
     @property

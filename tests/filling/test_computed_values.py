@@ -167,6 +167,43 @@ def test_a_text_that_is_too_long(alias: str, field_class: Any) -> None:
     ]
 
 
+@pytest.mark.parametrize("field_class", [models.FileField, models.FilePathField])
+def test_an_empty_name_of_a_file(alias: str, field_class: Any) -> None:
+    """Fails if an expression fills a required file with nothing."""
+    history = History(alias)
+    create(history, TEXT, "movie.txt", "")
+
+    with pytest.raises(BackfillError) as caught:
+        history.apply(AddFieldWithBackfill("Movie", "code", field_class(), F("source")))
+
+    assert [(row.pk, row.reason) for row in caught.value.rows] == [
+        (
+            2,
+            "the value is an empty text, and the field is required: if it is meant, "
+            "add allow_blank=True to the operation",
+        )
+    ]
+
+
+@pytest.mark.parametrize("alias", ["default"], indirect=True)
+def test_no_file_of_a_field_that_takes_null(alias: str) -> None:
+    """Fails if the empty text that save() makes of no file is refused."""
+    history = History(alias)
+    create(history, TEXT, "movie.txt")
+
+    history.apply(
+        AddFieldWithBackfill(
+            "Movie", "code", models.FileField(null=True), lambda row: None
+        )
+    )
+
+    movie = history.rows("Movie").get()
+    found = read_raw(history, "code")
+    movie.code = None
+    movie.save(update_fields=["code"])
+    assert read_raw(history, "code") == found
+
+
 @pytest.mark.parametrize(
     ("field", "source", "bad"),
     [
