@@ -157,15 +157,12 @@ class Supply:
             texts = self.left_out.setdefault(str(change.migration), [])
             texts.append(operation.describe())
 
-    def _make_error(self, change: Change, what: str) -> SafefieldError:
+    def _refuse(self, change: Change, field: AnyField) -> SafefieldError:
         return SafefieldError(
             f"{self.plan.title} cannot be rehearsed yet, because {change.migration} is "
-            f"to {what}. Apply {change.migration} first."
+            f"to change column {self.plan.table}.{field.column}. Apply "
+            f"{change.migration} first."
         )
-
-    def _refuse_change(self, change: Change, field: AnyField) -> SafefieldError:
-        what = f"change column {self.plan.table}.{field.column}"
-        return self._make_error(change, what)
 
     def _refuse_taken_column(self, change: Change) -> None:
         """Refuse a column that another field has, until migrate moves or removes it."""
@@ -177,7 +174,7 @@ class Supply:
             return
         for old in change.before.apps.get_model(*self.key)._meta.local_concrete_fields:
             if old.name == name and old.column == self.plan.field.column:
-                raise self._refuse_change(change, old)
+                raise self._refuse(change, old)
 
     def _refuse_renamed_table(self, change: Change) -> None:
         """Refuse what would look for a table by the name that migrate gives it."""
@@ -186,8 +183,11 @@ class Supply:
             for state in (change.before, change.after)
         ]
         if tables[0] != tables[1]:
-            what = f"rename a table: {change.operation.describe()}"
-            raise self._make_error(change, what)
+            raise SafefieldError(
+                f"{self.plan.title} cannot be rehearsed yet, because "
+                f"{change.migration} is to rename a table: "
+                f"{change.operation.describe()}. Apply {change.migration} first."
+            )
 
     def _refuse_lost_key(self, change: Change) -> None:
         """
@@ -243,7 +243,7 @@ class Supply:
         old = self._field(change.before, operation.name)
         new = self._field(change.after, operation.name)
         if old.db_parameters(self.connection) != new.db_parameters(self.connection):
-            raise self._refuse_change(change, old)
+            raise self._refuse(change, old)
         self._move(old, new)
         if old.null and not new.null:
             value = self.editor.effective_default(new)

@@ -142,8 +142,8 @@ def test_errors_are_those_of_the_code() -> None:
     missing = [
         text
         for text, call in texts
-        if call in {"BackfillError", "SafefieldError"}
-        and text.strip("… ")
+        if call.rpartition(".")[2] in {"BackfillError", "SafefieldError", "error"}
+        and text.strip("…:. ")
         and not any(name in text for name in shown)
     ]
 
