@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from django.db import connections, migrations, models, transaction
@@ -13,10 +12,9 @@ from django.db.models import QuerySet
 
 from safefield import BackfillError
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
-from tests.oracle.cases import Case
+from tests.oracle.cases import CASES, Case
 from tests.oracle.ways import KEYS, Way, set_up
 from tests.support import cleanup
-from tests.support.extensions import has_extension
 from tests.support.history import History
 
 with suppress(ImportError):  # There may be no psycopg.
@@ -158,10 +156,12 @@ class Comparison:
         row.save(update_fields=names, using=self.connection.alias)
 
     def _delete(self, name: str, numbers: Any) -> None:
-        for row in self.history.rows(name).only("pk"):
-            place = self.keys[row.pk]
-            if self.numbers.get(place) in numbers:
-                self.history.rows(name).filter(pk=row.pk).delete()
+        if not numbers:
+            return
+        with transaction.atomic(using=self.connection.alias):
+            for key, place in self.keys.items():
+                if self.numbers.get(place) in numbers:
+                    self.history.rows(name).filter(pk=key).delete()
 
     # Django
 
@@ -297,21 +297,23 @@ SPELLINGS = {
 }
 
 
-def compare(alias: str, case: Case, way: Way, values: Sequence[Any]) -> Outcome:
-    """Return what became of `values`."""
+def compare(alias: str, name: str, way: Way, values: Sequence[Any]) -> Outcome:
+    """Return what became of `values`, which the case of this name was given."""
     with set_up(alias, way):
         connection = connections[alias]
         if connection.vendor == "postgresql":
             with connection.cursor() as cursor:
                 cursor.execute("CREATE DOMAIN code AS char(6)")
-                for name in filter(partial(has_extension, connection), EXTENSIONS):
-                    cursor.execute(f"CREATE EXTENSION IF NOT EXISTS {name}")
+                needed = {name, way.key}.intersection(EXTENSIONS)
+                for extension in needed:
+                    cursor.execute(f"CREATE EXTENSION {extension}")
             # A session learns the numbers of these types when it begins.
             get_hstore_oids.cache_clear()
             get_citext_oids.cache_clear()
-            connection.close()
+            if needed:
+                connection.close()
         try:
-            return Comparison(alias, case, way, values).run()
+            return Comparison(alias, CASES[name], way, values).run()
         finally:
             cleanup.reset_connection(connection)
             cleanup.empty_database(connection)

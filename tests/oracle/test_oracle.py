@@ -9,6 +9,7 @@ value.
 
 from __future__ import annotations
 
+import functools
 import os
 from itertools import zip_longest
 from typing import Any
@@ -17,7 +18,7 @@ import pytest
 from django.db import connections
 from hypothesis import HealthCheck, Phase, given, settings
 
-from tests.oracle.cases import CASES, Case
+from tests.oracle.cases import CASES
 from tests.oracle.comparison import EXTENSIONS, Crash, compare
 from tests.oracle.differences import DIFFERENCES, Found
 from tests.oracle.values import INTEGERS, JSON, PLANES, STRANGE, TEXTS
@@ -59,7 +60,7 @@ def find_differences(
     case = CASES[name]
     vendor = connections[alias].vendor
     try:
-        outcome = compare(alias, case, way, values)
+        outcome = compare(alias, name, way, values)
     except Crash as exc:
         if len(values) <= 2:
             return 0, [f"crash {values[-1]!r:.60}: {exc!s:.300}"]
@@ -102,7 +103,10 @@ def describe(theirs: Any, ours: Any) -> str:
     return f"save() and safefield stored {', '.join(parts)}"
 
 
-def get_values(case: Case) -> list[Any]:
+@functools.cache
+def get_values(name: str) -> list[Any]:
+    """Return the values of a case: the same ones on every database."""
+    case = CASES[name]
     values = [case.good, *case.values]
     if case.strategy is not None:
         values += draw(case.strategy, EXAMPLES)
@@ -138,7 +142,7 @@ def get_ways(alias: str, name: str) -> list[Way]:
 def test_stores_what_save_stores(alias: str, name: str, record_property: Any) -> None:
     """Fails if a writer, or a check before it, changes a value or refuses it alone."""
     require(alias, name)
-    values = get_values(CASES[name])
+    values = get_values(name)
     count, unexplained = 0, []
     for way in get_ways(alias, name):
         compared, differences = find_differences(alias, name, way, values)
