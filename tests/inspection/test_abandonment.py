@@ -19,8 +19,13 @@ from tests.support.movies import create_movies, slug_of, values
 from tests.support.sessions import Session
 from tests.support.stops import FIELDS, POPULATE, Stopped, abandon, stop_at
 
+#: The case that is stopped at each statement, the others behind what writes.
+THOROUGH = "unique"
 
-def abandon_everywhere(history: History, operation: Any, *, after: bool) -> int:
+
+def abandon_everywhere(
+    history: History, operation: Any, case: str, *, after: bool
+) -> int:
     """
     Stop the operation one statement later each time, and abandon it.
 
@@ -30,7 +35,12 @@ def abandon_everywhere(history: History, operation: Any, *, after: bool) -> int:
     count = 0
     for number in itertools.count(1):
         try:
-            with stop_at(history.connection.alias, number, after=after):
+            with stop_at(
+                history.connection.alias,
+                number,
+                after=after,
+                also_at_reads=case == THOROUGH,
+            ):
                 history.apply(operation)
         except Stopped:
             # As after a crash: what was not committed is gone.
@@ -61,7 +71,7 @@ def test_addition_stopped_everywhere(alias: str, case: str, after: bool) -> None
     rows = values(history, "id", "title", "year")
     operation = AddFieldWithBackfill("Movie", "extra", FIELDS[case], POPULATE[case])
 
-    count = abandon_everywhere(history, operation, after=after)
+    count = abandon_everywhere(history, operation, case, after=after)
 
     assert values(history, "id", "title", "year") == rows
     # On SQLite only what is stopped between the last commit and the record.
@@ -99,7 +109,7 @@ def test_alteration_stopped_everywhere(alias: str, case: str, after: bool) -> No
     history.apply(migrations.AddField("Movie", "extra", nullable))
     operation = AlterFieldWithBackfill("Movie", "extra", field, populate)
 
-    count = abandon_everywhere(history, operation, after=after)
+    count = abandon_everywhere(history, operation, case, after=after)
 
     assert count >= (0 if alias == "default" else 1)
 

@@ -15,9 +15,9 @@ from tests.support.servers import get_connection_settings
 from tests.support.sessions import Session, wait_until
 from tests.support.site import Site
 
-#: Points in each direction of each case: with six cases that makes 60 on each
-#: database. The case that changes the schema most gets all that matter.
-POINTS = 10
+#: Points in each direction of each case. The case that changes the schema most gets all
+#: that matter.
+POINTS = 6
 
 INITIAL = """\
 from django.db import migrations, models

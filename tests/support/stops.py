@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from typing import Any
+from unittest.mock import patch
 
 from django.db import DatabaseError, connections, models
 
@@ -19,21 +21,41 @@ class Stopped(BaseException):
     """Stands for a signal, a lost connection or a power cut."""
 
 
+#: Behind such a statement all is as it was before it.
+READS = re.compile(r"\s*(SELECT|SHOW|EXPLAIN)\b", re.IGNORECASE)
+
+
 @contextmanager
-def stop_at(alias: str, number: int, *, after: bool) -> Iterator[Callable[[], bool]]:
+def stop_at(
+    alias: str, number: int, *, after: bool, also_at_reads: bool = True
+) -> Iterator[Callable[[], bool]]:
     """
     Stop before or after the statement with this number.
+
+    Without `also_at_reads`, a statement that only reads is none to stop after, nor is
+    the next one to stop before, unless there is a COMMIT between the two.
 
     Yields a function that says whether it came to that. The cursor is closed, as
     Django closes it after an Exception: in the traceback it would outlive the
     connection, and keep SQLite's lock until the garbage is collected.
     """
     counter = itertools.count(1)
-    stopped = False
+    connection = connections[alias]
+    original_commit = connection._commit
+    stopped = was_read = was_committed = False
+
+    def commit() -> None:
+        nonlocal was_committed
+        original_commit()
+        was_committed = True
 
     def wrapper(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
-        nonlocal stopped
-        if next(counter) != number:
+        nonlocal stopped, was_read, was_committed
+        is_behind_read, was_read = was_read, bool(READS.match(sql))
+        is_behind_commit, was_committed = was_committed, False
+        only_reads = was_read if after else is_behind_read
+        counts = also_at_reads or is_behind_commit or not only_reads
+        if not counts or next(counter) != number:
             return execute(sql, params, many, context)
         stopped = True
         with closing(context["cursor"]):
@@ -43,11 +65,20 @@ def stop_at(alias: str, number: int, *, after: bool) -> Iterator[Callable[[], bo
                     execute(sql, params, many, context)
             raise Stopped
 
-    with connections[alias].execute_wrapper(wrapper):
+    with (
+        patch.object(connection, "_commit", commit),
+        connection.execute_wrapper(wrapper),
+    ):
         yield lambda: stopped
 
 
-def run_with_stops(history: History, run: Callable[[], None], *, after: bool) -> int:
+def run_with_stops(
+    history: History,
+    run: Callable[[], None],
+    *,
+    after: bool,
+    also_at_reads: bool = True,
+) -> int:
     """
     Run again and again, each time stopped one statement later, until it is done.
 
@@ -55,7 +86,12 @@ def run_with_stops(history: History, run: Callable[[], None], *, after: bool) ->
     """
     for number in itertools.count(1):
         try:
-            with stop_at(history.connection.alias, number, after=after) as stopped:
+            with stop_at(
+                history.connection.alias,
+                number,
+                after=after,
+                also_at_reads=also_at_reads,
+            ) as stopped:
                 run()
         except Stopped:
             # As after a crash: what was not committed is gone.
