@@ -59,12 +59,16 @@ def pytest_configure(config: pytest.Config) -> None:
         pytest.exit(f"SAFEFIELD_REQUIRE_DATABASES is not met. {reasons}.", returncode=1)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> None:
     """
     Leave out what would run twice, and mark each test with its database.
 
     The marks are for -m mysql, which takes all that run there.
     """
+    twice = [item for item in items if is_run_twice(item)]
+    config.hook.pytest_deselected(items=twice)
     items[:] = [item for item in items if not is_run_twice(item)]
     for item in items:
         for label in find_labels(item):
@@ -75,7 +79,7 @@ def is_run_twice(item: pytest.Item) -> bool:
     """
     Return whether a migration is to be atomic on a database where none is.
 
-    There a test does the same with "own-commits": tests/test_fixtures.py asserts it.
+    It does the same with "own-commits" there: tests/project/test_servers.py asserts it.
     """
     callspec = getattr(item, "callspec", None)
     return (

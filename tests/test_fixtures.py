@@ -5,7 +5,6 @@ import threading
 import pytest
 from django.db import connections, transaction
 
-from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
 from tests.support import catalogue
 
 
@@ -60,25 +59,3 @@ def test_single_aliases(sqlite_alias, postgresql_alias, mariadb_alias):
     aliases = [sqlite_alias, postgresql_alias, mariadb_alias]
 
     assert aliases == ["default", "postgresql", "mariadb"]
-
-
-def test_atomic_makes_no_difference(mysql_alias):
-    """Fails if what tests/conftest.py leaves out is not what runs instead."""
-    connection = connections[mysql_alias]
-
-    with connection.schema_editor(atomic=True) as editor:
-        assert editor.atomic_migration is False
-        assert connection.in_atomic_block is False
-    # Migration.apply() opens no block for them, either.
-    assert AddFieldWithBackfill.atomic is False
-    assert AlterFieldWithBackfill.atomic is False
-
-
-def test_atomic_is_left_out(request):
-    ids = {
-        item.callspec.id
-        for item in request.session.items
-        if hasattr(item, "callspec") and "atomic" in item.callspec.id.split("-")
-    }
-
-    assert {id for id in ids if "mariadb" in id or "mysql" in id} == set()

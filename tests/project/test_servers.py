@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from django.db import connections
 
+from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
 from tests.support import servers
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -152,3 +153,25 @@ class TestProcesses:
         run = run_python("-m", "pytest", *arguments, **environment)
 
         assert processes in run.stdout
+
+
+def test_atomic_makes_no_difference(mysql_alias):
+    """Fails if what tests/conftest.py leaves out is not what runs instead."""
+    connection = connections[mysql_alias]
+
+    with connection.schema_editor(atomic=True) as editor:
+        assert editor.atomic_migration is False
+        assert connection.in_atomic_block is False
+    # Migration.apply() opens no block for them, either.
+    assert AddFieldWithBackfill.atomic is False
+    assert AlterFieldWithBackfill.atomic is False
+
+
+def test_atomic_is_left_out(request):
+    ids = {
+        item.callspec.id
+        for item in request.session.items
+        if hasattr(item, "callspec") and "atomic" in item.callspec.id.split("-")
+    }
+
+    assert {id for id in ids if "mariadb" in id or "mysql" in id} == set()

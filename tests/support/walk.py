@@ -244,22 +244,26 @@ class Walk:
             "django-admin": [str(Path(self.site.python).with_name("django-admin"))],
             "pytest": [self.site.python, "-m", "pytest", "-p", "no:randomly"],
         }
-        process = subprocess.run(
-            [*programs[command[0]], *command[1:]],
-            cwd=self.site.path,
-            env=self.site.get_environment(),
-            input=stdin,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        if command[:2] == ["python", "manage.py"]:
+            result = self.site.manage(*command[2:], stdin=stdin, keeps_progress=True)
+        else:
+            process = subprocess.run(
+                [*programs[command[0]], *command[1:]],
+                cwd=self.site.path,
+                env=self.site.get_environment(),
+                input=stdin,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            result = Result(process.stdout, process.stderr, process.returncode)
         out, err = (
             TIME.sub("about 0.1 s", text).replace(
                 str(self.site.path), "/path/to/project"
             )
-            for text in (process.stdout, process.stderr)
+            for text in (result.out, result.err)
         )
-        return Result(out, err, process.returncode)
+        return Result(out, err, result.code)
 
     def manage(self, *arguments: str) -> str:
         result = self.site.manage(*arguments)
