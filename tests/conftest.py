@@ -77,15 +77,20 @@ def pytest_collection_modifyitems(
 
 def is_run_twice(item: pytest.Item) -> bool:
     """
-    Return whether a migration is to be atomic on a database where none is.
+    Return whether another test does the same in the same way.
 
-    It does the same with "own-commits" there: tests/project/test_servers.py asserts it.
+    Where DDL commits, a migration that is to be atomic is none, so that "atomic" is
+    "own-commits": tests/project/test_servers.py asserts it. And of some tests the mark
+    says that MySQL has no say in what they look at beside MariaDB.
     """
+    labels = find_labels(item)
     callspec = getattr(item, "callspec", None)
     return (
+        labels == {"mysql"} and item.get_closest_marker("mariadb_is_enough") is not None
+    ) or (
         callspec is not None
         and "atomic" in callspec.id.split("-")
-        and not find_labels(item).isdisjoint({"mariadb", "mysql"})
+        and not labels.isdisjoint({"mariadb", "mysql"})
     )
 
 

@@ -15,6 +15,8 @@ from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
 from tests.support.catalogue import without_names
 from tests.support.history import History
 
+pytestmark = pytest.mark.mariadb_is_enough
+
 ID = ("id", models.BigAutoField(primary_key=True))
 TITLE = ("title", models.CharField(max_length=100))
 STUDIO = migrations.CreateModel("Studio", [ID, TITLE])

@@ -26,6 +26,8 @@ from tests.support.history import History
 from tests.support.site import Site
 from tests.support.states import detect, model, pk, state, text
 
+pytestmark = pytest.mark.mariadb_is_enough
+
 UUID = uuid.UUID(int=7)
 
 

@@ -11,6 +11,8 @@ from django.db.migrations.operations.base import Operation
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
 from tests.support.history import History
 
+pytestmark = pytest.mark.mariadb_is_enough
+
 ID = ("id", models.BigAutoField(primary_key=True))
 LONG = "x" * 50 + "ü"
 

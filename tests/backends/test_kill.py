@@ -40,7 +40,16 @@ def films(
     yield Films(connections[alias], request.param, tmp_path)
 
 
-@pytest.mark.parametrize("films", CASES, indirect=True)
+@pytest.mark.parametrize(
+    "films",
+    [
+        pytest.param(
+            case, marks=[] if case == THOROUGH else pytest.mark.mariadb_is_enough
+        )
+        for case in CASES
+    ],
+    indirect=True,
+)
 def test_killed_anywhere(films: Films) -> None:
     with Client(films.site) as client:
         before, filled, forwards, backwards = films.go_there_and_back(client)

@@ -13,6 +13,8 @@ from django.db.models.signals import post_init
 from safefield.filling.instances import PlainIterable, read_quickly
 from tests.support.history import History
 
+pytestmark = pytest.mark.mariadb_is_enough
+
 STUDIO = migrations.CreateModel(
     "Studio",
     [

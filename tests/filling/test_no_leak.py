@@ -24,6 +24,8 @@ from safefield.exceptions import BackfillError
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
 from tests.support.history import History
 
+pytestmark = pytest.mark.mariadb_is_enough
+
 MARKER = "marker4111"
 
 Operation = AddFieldWithBackfill | AlterFieldWithBackfill

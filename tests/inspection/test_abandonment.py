@@ -59,7 +59,15 @@ def get_stops(cases: Iterable[str]) -> list[Any]:
     Behind a statement all is as before the next one, or, without the COMMIT that
     may be between them, as before the transaction: only the last one leaves more.
     """
-    before = [pytest.param(case, False, id=f"{case}-before") for case in cases]
+    before = [
+        pytest.param(
+            case,
+            False,
+            id=f"{case}-before",
+            marks=[] if case == THOROUGH else pytest.mark.mariadb_is_enough,
+        )
+        for case in cases
+    ]
     return [*before, pytest.param("unique", True, id="unique-after")]
 
 
