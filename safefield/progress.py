@@ -214,7 +214,7 @@ class Counter:
         self.title = title
         self.total = total
         self.clock = clock
-        self.rows = 0
+        self.rows = self.worked_on = 0
         self.started = self.told = self.drawn = clock()
 
     def begin(self) -> None:
@@ -223,9 +223,17 @@ class Counter:
         _tell("%s%s.", self.title, of_rows, is_drawn=True)
         self._draw(0.0)
 
-    def update(self, rows: int) -> None:
-        """Take note that `rows` more rows are done."""
+    def update(self, rows: int, worked_on: int | None = None) -> None:
+        """
+        Take note of more rows.
+
+        Args:
+            rows (int): Rows of the table that are behind.
+            worked_on (int | None): Those of them that something was done with; None
+                is all of them.
+        """
         self.rows += rows
+        self.worked_on += rows if worked_on is None else worked_on
         now = self.clock()
         if now - self.drawn >= DRAW_SECONDS:
             self.drawn = now
@@ -237,11 +245,12 @@ class Counter:
     def finish(self) -> None:
         """Say what the step has done."""
         seconds = self.clock() - self.started
-        rate = f", {self.rows / seconds:,.0f} a second" if seconds and self.rows else ""
+        rows = self.worked_on
+        rate = f", {rows / seconds:,.0f} a second" if seconds and rows else ""
         _tell(
             "%s: done, %s in %s%s.",
             self.title,
-            count_rows(self.rows),
+            count_rows(rows),
             spell_seconds(seconds),
             rate,
         )

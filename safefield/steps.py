@@ -38,7 +38,7 @@ from safefield.progress import (
     show_statements,
     step,
 )
-from safefield.reports import count_rows
+from safefield.reports import count_rows, list_keys
 
 
 def forwards(plan: Plan, editor: BaseDatabaseSchemaEditor) -> None:
@@ -73,6 +73,7 @@ def forwards(plan: Plan, editor: BaseDatabaseSchemaEditor) -> None:
                     column, partial(make_room, plan, schema, column, narrowing)
                 )
                 rows += enforce(plan, schema, fill)
+                note_renumbered(plan, fill)
         finish(plan.title, f"{count_rows(rows)} filled", started)
 
 
@@ -158,7 +159,19 @@ def enforce(plan: Plan, schema: Schema, fill: Fill) -> int:
         # which writers are kept away.
         fill.resolve()
         verify(plan, schema, fill.filled)
-    return sum(each.rows for each in swept)
+    return sum(each.filled for each in swept)
+
+
+def note_renumbered(plan: Plan, fill: Fill) -> None:
+    """Say which rows have another value than populate gave, or than they had."""
+    if fill.collisions is None or not (keys := sorted(fill.collisions.originals)):
+        return
+    note(
+        "%s: %s got another value, because an earlier row has the same (%s).",
+        plan.title,
+        count_rows(len(keys)),
+        list_keys(keys, len(keys)),
+    )
 
 
 def backwards(plan: Plan, editor: BaseDatabaseSchemaEditor) -> None:

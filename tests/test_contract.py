@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 from django.db import migrations, models
+from django.db.models import F
 from django.utils import timezone
 
 from safefield import BackfillError, BadRow
-from safefield.operations import AddFieldWithBackfill
+from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
 from tests.support.catalogue import without_names
 from tests.support.fields import FIELDS
 from tests.support.history import History
@@ -283,13 +284,13 @@ def test_bad_reverse_then_fixed(history: History) -> None:
     [
         (
             {"select_related": ["studio"]},
-            "select_related=('studio',) and prefetch_related=(): Invalid field name(s) "
-            "given in select_related: 'studio'. Choices are: (none).",
+            "select_related=('studio',): Invalid field name(s) given in "
+            "select_related: 'studio'. Choices are: (none).",
         ),
         (
             {"prefetch_related": ["studio"]},
-            "select_related=() and prefetch_related=('studio',): Cannot find 'studio' "
-            "on Movie object, 'studio' is an invalid parameter to prefetch_related().",
+            "prefetch_related=('studio',): Cannot find 'studio' on Movie object, "
+            "'studio' is an invalid parameter to prefetch_related().",
         ),
     ],
 )
@@ -306,4 +307,43 @@ def test_unknown_relations_change_nothing(
         f"films.Movie.slug: the rows cannot be read with {reason} Fix these "
         f"arguments, then run migrate again. Nothing was changed."
     )
+    assert history.describe("Movie") == before
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (
+            {"populate": slug_of, "select_related": ["studio"]},
+            "the rows cannot be read with select_related=('studio',): Invalid field "
+            "name(s) given in select_related: 'studio'. Choices are: (none). Fix "
+            "these arguments, then run migrate again. Nothing was changed.",
+        ),
+        (
+            {"populate": F("studio")},
+            "F(studio) cannot be computed: Cannot resolve keyword 'studio' into field. "
+            "Choices are: code, id, title, year. Fix the expression, then run "
+            "migrate again. Nothing was changed.",
+        ),
+    ],
+    ids=["function", "expression"],
+)
+def test_unknown_names_of_a_column_that_is_there(
+    history: History, options: dict[str, Any], reason: str
+) -> None:
+    """Fails if they are looked at only before a new column is added."""
+    create_movies(history)
+    history.apply(
+        migrations.AddField("Movie", "code", models.CharField(max_length=80, null=True))
+    )
+    before = history.describe("Movie")
+
+    with pytest.raises(BackfillError) as caught:
+        history.apply(
+            AlterFieldWithBackfill(
+                "Movie", "code", models.CharField(max_length=80), **options
+            )
+        )
+
+    assert str(caught.value) == f"films.Movie.code: {reason}"
     assert history.describe("Movie") == before

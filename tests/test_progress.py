@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import re
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -11,9 +12,10 @@ from typing import Any
 import pytest
 from django.db import migrations, models
 
+import safefield
 from safefield import progress
 from safefield.console import Console, fit_bar, spell_seconds
-from safefield.operations import AddFieldWithBackfill
+from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
 from tests.support.clock import Clock
 from tests.support.history import History
 
@@ -273,4 +275,40 @@ def test_steps_in_the_log(alias: str, caplog: pytest.LogCaptureFixture) -> None:
         "Setting the constraints of films.Movie.rank",
         *([CONSTRAINT] if alias == "postgresql" else []),
         "films.Movie.rank",
+    ]
+
+
+def test_counts_only_rows_that_got_a_value(
+    alias: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Fails if rows count that had a value, or for which populate returned None."""
+    caplog.set_level(logging.INFO, "safefield")
+    history = History(alias)
+    field = models.CharField(max_length=10, null=True)
+    history.apply(
+        migrations.CreateModel(
+            "Movie", [("id", models.BigAutoField(primary_key=True)), ("code", field)]
+        )
+    )
+    history.rows("Movie").bulk_create(
+        history.model("Movie")(code=code) for code in ("a", "a", None, None, None)
+    )
+    caplog.clear()
+
+    history.apply(
+        AlterFieldWithBackfill(
+            "Movie",
+            "code",
+            models.CharField(max_length=10, null=True, unique=True),
+            lambda row: None if row.pk == 3 else f"code{row.pk}",
+            deduplicate=safefield.numbered,
+        )
+    )
+
+    ends = [re.sub(r" in [\d.]+ s.*", "", message) for message in caplog.messages]
+    assert "Filling films.Movie.code: done, 3 rows" in ends
+    assert ends[-2:] == [
+        "films.Movie.code: 1 row got another value, because an earlier row has the "
+        "same (pk 2).",
+        "films.Movie.code: done, 2 rows filled",
     ]

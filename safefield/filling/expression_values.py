@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -122,6 +123,10 @@ class ExpressionValues:
             raise self._cannot_compute(exc) from exc
         return bad_rows if len(bad_rows) == len(keys) else []
 
+    def check(self) -> None:
+        """Refuse an expression that cannot be computed, see Source."""
+        self.preflight()
+
     def _cannot_compute(self, exc: Exception) -> BackfillError:
         text = str(exc).rstrip(".")
         if isinstance(exc, DatabaseError) and not get_configuration().SHOW_VALUES:
@@ -129,6 +134,8 @@ class ExpressionValues:
             text = f"the database raised {type(exc).__name__}"
         elif not isinstance(exc, (DatabaseError, FieldError)):
             text = f"{type(exc).__name__}: {exc}"
+        # The names of our own annotations are no choice for anybody.
+        text = re.sub(r"\bsafefield-\w+, ", "", text)
         return self.plan.error(
             f"{self.plan.title}: {self.plan.source_name} cannot be computed: {text}. "
             f"Fix the expression, then run migrate again. Nothing was changed."

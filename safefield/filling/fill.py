@@ -35,6 +35,14 @@ class Source(Work, Protocol):
     def preflight(self) -> Sequence[BadRow]:
         """Try the first rows, changing nothing; return them if none gets a value."""
 
+    def check(self) -> None:
+        """
+        Try whether rows can be read at all, where some have a value already.
+
+        Raises:
+            BackfillError: They cannot, as the operation asks for it.
+        """
+
 
 class Fill:
     """The fill of one column."""
@@ -81,6 +89,8 @@ class Fill:
         """
         if column is None and (useless := self.source.preflight()):
             raise self._make_useless_error(useless)
+        if column is not None and column.null:
+            self.source.check()
         total = prepare()
         rows = 0
         if column is None or column.null:
@@ -89,7 +99,7 @@ class Fill:
             title = f"Filling {self.plan.title}"
             walked = self.walk.run(title, self.source, skips_locked=skips, total=total)
             self._refuse(walked)
-            rows = walked.rows
+            rows = walked.filled
             if skips:
                 seconds = time.monotonic() - begun
                 rows += pursue(self.plan, self.sweep, walked, seconds)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -19,7 +19,7 @@ from safefield.filling.collisions import Collisions
 from safefield.filling.columns_read import ColumnsRead
 from safefield.filling.filled import FilledKeys
 from safefield.filling.free_answers import NoAnswer
-from safefield.filling.isolation import Trial
+from safefield.filling.isolation import NeedsWriting, Trial
 from safefield.filling.key_pages import Page
 from safefield.filling.preparation import Preparation
 from safefield.filling.queries import QueryWatch
@@ -94,13 +94,19 @@ class FunctionValues:
         self.queries = QueryWatch(self.schema.connection, self.plan.source_name)
 
     def preflight(self) -> Sequence[BadRow]:
-        """Try populate on a few rows; return them if it works on none of them."""
+        """
+        Try populate on a few rows; return them if it works on none of them.
+
+        One that writes is not tried: objects that it created would be gone again.
+        """
+        trial = Trial(self.schema.connection, may_write=False)
         alias = self.target.alias
-        trial = Trial(self.schema.connection)
-        with transaction.atomic(using=alias), trial.open():
+        rows: Sequence[Model] = []
+        bad_rows: Sequence[BadRow] = []
+        with suppress(NeedsWriting), transaction.atomic(using=alias), trial.open():
             rows = self._read_first_rows()
-            computed = self.compute(rows, singly=True)
-            # Also what populate wrote, such as objects that it created.
+            bad_rows = self.compute(rows, singly=True).bad_rows
+            # Also what a function of the database wrote that populate has called.
             transaction.set_rollback(True, using=alias)
         for stranger in sorted(trial.strangers):
             warn(
@@ -109,18 +115,26 @@ class FunctionValues:
                 self.plan.source_name,
                 stranger,
             )
-        return computed.bad_rows if len(computed.bad_rows) == len(rows) else []
+        return bad_rows if len(bad_rows) == len(rows) else []
+
+    def check(self) -> None:
+        """Refuse names of relations that are none, see Source."""
+        self._read_first_rows()
 
     def _read_first_rows(self) -> list[Model]:
         try:
             return list(self.reader.rows().order_by("pk")[:PREFLIGHT_ROWS])
         except (AttributeError, FieldError) as exc:
             # What Django raises for unknown names.
+            arguments = " and ".join(
+                f"{name}={names!r}"
+                for name in ("select_related", "prefetch_related")
+                if (names := getattr(self.plan, name))
+            )
             raise self.plan.error(
-                f"{self.plan.title}: the rows cannot be read with select_related="
-                f"{self.plan.select_related!r} and prefetch_related="
-                f"{self.plan.prefetch_related!r}: {str(exc).rstrip('.')}. Fix these "
-                f"arguments, then run migrate again. Nothing was changed."
+                f"{self.plan.title}: the rows cannot be read with {arguments}: "
+                f"{str(exc).rstrip('.')}. Fix these arguments, then run migrate again. "
+                f"Nothing was changed."
             ) from exc
 
     @contextmanager
@@ -165,11 +179,17 @@ class FunctionValues:
         return Batch(
             found=len(rows),
             rows=computed.count,
-            filled=len(written.keys),
+            filled=self._count_filled(written),
             bad_rows=[*computed.bad_rows, *refused, *unkept],
             stopped_at=page.find_stop(len(rows), computed.count, computed.last_key),
             adds_columns=self.columns.has_news,
         )
+
+    def _count_filled(self, written: Written) -> int:
+        """Count the rows that got a value, where populate may have returned None."""
+        if not self.plan.field.null:
+            return len(written.rows)
+        return sum(values[0] is not None for _, values in written.rows)
 
     def _write_singly(self, computed: Computed) -> tuple[Written, list[BadRow]]:
         """Write row by row; return what the database has taken, and what it has not."""

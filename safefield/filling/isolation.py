@@ -18,15 +18,25 @@ READING = frozenset(
 ) | frozenset({"SAVEPOINT", "SELECT", "SET", "SHOW", "START", "VALUES"})
 
 
+class NeedsWriting(BaseException):
+    """Populate writes: past its own `except Exception`, and that of the fill."""
+
+
 class Trial:
     """
     A time in which populate is tried, and nothing of what it does is to stay.
 
     What it does through the connection of the rows is for the caller to roll back.
+
+    Args:
+        may_write (bool): Whether populate may go on when it writes. What it has
+            created is gone in the end, and it may still remember it, as with
+            functools.cache.
     """
 
-    def __init__(self, connection: Any) -> None:
+    def __init__(self, connection: Any, *, may_write: bool = True) -> None:
         self.connection = connection
+        self.may_write = may_write
         #: Aliases of other databases that were written to.
         self.written: set[str] = set()
         #: Aliases to which a connection was opened that is not the project's one, as
@@ -42,6 +52,7 @@ class Trial:
         Raises:
             NotSupportedError: Out of populate, at a statement that would end the
                 transaction of the rows.
+            NeedsWriting: Out of populate, before it writes, if it may not.
         """
         with ExitStack() as stack:
 
@@ -55,6 +66,8 @@ class Trial:
                     self.strangers.add(connection.alias)
 
             stack.enter_context(self.connection.execute_wrapper(self._refuse))
+            if not self.may_write:
+                stack.enter_context(self._watch(self.connection))
             for other in connections.all(initialized_only=True):
                 if other is not self.connection and other.connection is not None:
                     stack.enter_context(self._undo(other))
@@ -107,6 +120,8 @@ class Trial:
             words = str(sql).lstrip("( \n\t").split(None, 1)
             if words and words[0].upper() not in READING:
                 self.written.add(other.alias)
+                if not self.may_write:
+                    raise NeedsWriting
             return execute(sql, *args)
 
         with other.execute_wrapper(watch):

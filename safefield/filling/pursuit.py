@@ -38,7 +38,7 @@ def pursue(plan: Plan, sweep: Sweep, filled: Walked, seconds: float) -> int:
     inserted before is for enforce() to find, as what comes from now on.
 
     Returns:
-        int: Rows that were worked on.
+        int: Rows that were filled.
 
     Raises:
         BackfillError: Rows come in faster than they are filled.
@@ -51,7 +51,7 @@ def pursue(plan: Plan, sweep: Sweep, filled: Walked, seconds: float) -> int:
     for number in range(MAX_SWEEPS):
         begun = time.monotonic()
         swept = sweep(after, is_whole=not number or not grows)
-        rows += swept.rows
+        rows += swept.filled
         before_seconds, seconds = seconds, time.monotonic() - begun
         if not swept.filled or seconds < SHORT_SECONDS:
             break

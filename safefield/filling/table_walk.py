@@ -169,7 +169,7 @@ class TableWalk:
                                 self.schema.settle()
                     walked = walked.add(page, batch)
                     passed = batch.count_passed(page)
-                    progress.update(passed)
+                    progress.update(passed, batch.rows)
                     after = page.last if batch.stopped_at is None else batch.stopped_at
                     self._end_batch(size, passed, batch, is_last=after is None)
                     if after is None:

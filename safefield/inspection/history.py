@@ -89,11 +89,28 @@ class History:
         found = next((each for each in every if each.migration is migration), None)
         if found is None:
             raise SafefieldError(f"{migration} has no backfill.")
-        if (error := found.error) is not None:
-            raise SafefieldError(
-                f"{migration} cannot be read: {type(error).__name__}: {error}"
-            ) from error
-        return found
+        return refuse_unreadable(found)
+
+    def list_unapplied_backfills(
+        self, app_label: str | None = None
+    ) -> list[BackfillMigration]:
+        """
+        Return the migrations with backfills that are not applied, in order.
+
+        Args:
+            app_label (str | None): The app; None for all.
+
+        Raises:
+            SafefieldError: There is no such app, or one cannot be read.
+        """
+        if app_label is not None:
+            self.check_app(app_label)
+        return [
+            refuse_unreadable(found)
+            for found in self.walk(lambda other: not self.is_applied(other))
+            if app_label in (None, found.migration.app_label)
+            and not self.is_applied(found.migration)
+        ]
 
     def find_unapplied(self, migration: Migration) -> Iterator[Change]:
         """Yield what `migrate` does up to a migration, and in it."""
@@ -175,6 +192,20 @@ class History:
     def _related(self, migration: Migration, kind: str) -> list[tuple[str, str]]:
         node = self.loader.graph.node_map[get_key(migration)]
         return sorted(related.key for related in getattr(node, kind))
+
+
+def refuse_unreadable(found: BackfillMigration) -> BackfillMigration:
+    """
+    Return what was found, unless it cannot be read.
+
+    Raises:
+        SafefieldError: Its states cannot be computed.
+    """
+    if (error := found.error) is None:
+        return found
+    raise SafefieldError(
+        f"{found.migration} cannot be read: {type(error).__name__}: {error}"
+    ) from error
 
 
 def get_key(migration: Migration) -> tuple[str, str]:

@@ -15,49 +15,58 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from safefield.backends import get_backend
 from safefield.backends.base.shadow import SHADOW_TABLE
 from safefield.exceptions import BackfillError, SafefieldError
-from safefield.filling.isolation import Trial
+from safefield.filling.isolation import NeedsWriting, Trial
 from safefield.inspection.entries import Change, Entry
-from safefield.inspection.history import History
+from safefield.inspection.history import BackfillMigration, History
 from safefield.inspection.links import Link
 from safefield.inspection.rehearsed import Rehearsal, Reporter
 from safefield.inspection.supply import ColumnValue, Supply
 
 
-class _NeedsWriting(BaseException):
-    """Populate writes: past its own `except Exception`, and that of the fill."""
-
-
 def rehearse(
     connection: BaseDatabaseWrapper,
-    app_label: str,
-    migration_name: str,
+    app_label: str | None,
+    migration_name: str | None,
     *,
     limit: int | None = None,
 ) -> Iterator[Rehearsal]:
     """
-    Rehearse the backfills of a migration, in order, changing nothing.
+    Rehearse backfills in order, changing nothing.
 
     Args:
-        migration_name (str): Its name, or how it begins.
+        app_label (str | None): The app; None for all.
+        migration_name (str | None): Name of a migration, or how it begins; None for all
+            that are not applied.
         limit (int | None): Rows of each table, by primary key; None for all.
 
     Raises:
         SafefieldError: There is nothing to rehearse, or not yet.
     """
     history = History(connection)
+    if app_label is None or migration_name is None:
+        for found in history.list_unapplied_backfills(app_label):
+            yield from _rehearse_migration(history, found, limit)
+        return
     migration = history.get_migration(app_label, migration_name)
-    entries = history.get_backfills(migration).entries
+    found = history.get_backfills(migration)
     if history.is_applied(migration):
         raise SafefieldError(f"Migration {migration} is already applied.")
-    if not any(entry.is_allowed(connection) for entry in entries):
-        names = ", ".join(entry.title for entry in entries)
+    if not any(entry.is_allowed(connection) for entry in found.entries):
+        names = ", ".join(entry.title for entry in found.entries)
         raise SafefieldError(
             f"Nothing of migration {migration} can be rehearsed on the "
             f"{connection.alias!r} database: {names} is not on this database."
         )
+    yield from _rehearse_migration(history, found, limit)
+
+
+def _rehearse_migration(
+    history: History, found: BackfillMigration, limit: int | None
+) -> Iterator[Rehearsal]:
+    connection, migration = history.connection, found.migration
     changes = list(history.find_unapplied(migration))
     start = next(each.before for each in changes if each.migration is migration)
-    for entry in entries:
+    for entry in found.entries:
         if not entry.is_allowed(connection):
             yield Rehearsal(entry.title, entry.make_plan().source_name, is_here=False)
             continue
@@ -117,7 +126,7 @@ class Stage:
             return self.reporter.refuse(exc)
         try:
             return self._perform(earlier, last, may_write=False)
-        except _NeedsWriting:
+        except NeedsWriting:
             return replace(self._perform(earlier, last, may_write=True), writes=True)
 
     def _make_link(self, entry: Entry) -> Link:
@@ -166,7 +175,7 @@ class Stage:
                 return execute(*args)
             except DatabaseError as exc:
                 if not may_write and rights.is_read_only(exc):
-                    raise _NeedsWriting from exc
+                    raise NeedsWriting from exc
                 raise
 
         with self.connection.execute_wrapper(watch):

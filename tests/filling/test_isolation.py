@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 from typing import Any
@@ -87,6 +88,28 @@ def test_another_database(
     assert list(history.rows("Movie").values_list("label", flat=True)) == [
         f"Film {n}: {n + 1}" for n in range(20)
     ]
+
+
+def test_what_a_function_remembers(history: History) -> None:
+    """Fails if it creates objects that are gone again: it remembers their keys."""
+    objects = history.rows("Studio")
+
+    @functools.cache
+    def get_studio(name: str) -> Any:
+        return objects.get_or_create(name=name)[0].pk
+
+    history.apply(
+        AddFieldWithBackfill(
+            "Movie",
+            "studio",
+            models.ForeignKey("films.Studio", models.CASCADE),
+            # The names of the first rows come again behind them, in another order.
+            lambda movie: get_studio(f"Studio {movie.pk * 7 % 10}"),
+        )
+    )
+
+    rows = history.rows("Movie").values_list("pk", "studio__name")
+    assert list(rows) == [(pk, f"Studio {pk * 7 % 10}") for pk, _ in rows]
 
 
 def test_a_connection_of_its_own(

@@ -350,6 +350,50 @@ def test_command_that_succeeds(site: Site) -> None:
     )
 
 
+LATER = """\
+import safefield.operations
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    atomic = False
+    dependencies = [("films", "0002_movie_slug")]
+    operations = [
+        safefield.operations.AddFieldWithBackfill(
+            model_name="movie",
+            name="code",
+            field=models.SlugField(max_length=10),
+            populate=lambda movie: movie.slug,
+        ),
+    ]
+"""
+
+
+@pytest.mark.parametrize("arguments", [[], ["films"]], ids=["all", "app"])
+def test_command_for_all_that_are_left(site: Site, arguments: list[str]) -> None:
+    """Fails if it needs to be told each migration, which CI does not know."""
+    site.write("films/migrations/0003_movie_code.py", LATER)
+
+    result = site.manage("rehearsebackfill", *arguments, "--json")
+
+    assert [found["field"] for found in json.loads(result.out)] == [
+        "films.Movie.slug",
+        "films.Movie.code",
+    ]
+    # The second reads what the first cannot fill.
+    assert result.err == "CommandError: migrate would fail at films.Movie.slug.\n"
+    assert result.code == 1
+
+
+@pytest.mark.parametrize("arguments", [[], ["films"]], ids=["all", "app"])
+def test_command_with_nothing_left(site: Site, arguments: list[str]) -> None:
+    site.manage("migrate", "films", "0002_movie_slug", "--fake")
+
+    result = site.manage("rehearsebackfill", *arguments)
+
+    assert result == ("Nothing to rehearse: each backfill is applied.\n", "", 0)
+
+
 def test_command_without_values(site: Site) -> None:
     with (site.path / "settings.py").open("a") as file:
         file.write("SAFEFIELD = {'SHOW_VALUES': False}\n")
@@ -399,6 +443,7 @@ def test_command_as_json(site: Site) -> None:
             ["films", "0001"],
             "SafefieldError: films.0001_initial has no backfill.",
         ),
+        (["film"], "SafefieldError: App 'film' does not have migrations."),
         (
             ["films", "0002_movie_slug", "--limit", "0"],
             "CommandError: --limit must be a whole number of rows, at least 1, not 0.",

@@ -22,6 +22,8 @@ from safefield.inspection.rehearsed import Rehearsal
 from safefield.progress import show_progress
 from safefield.reports import count_rows, may_show_key, shorten
 
+NOTHING = "Nothing to rehearse: each backfill is applied."
+
 
 class Command(BaseCommand):
     """Prints what migrate would do with the backfills of a migration."""
@@ -33,9 +35,16 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the arguments."""
-        parser.add_argument("app_label", help="App label of the migration.")
         parser.add_argument(
-            "migration_name", help="Name of the migration, or a unique prefix of it."
+            "app_label",
+            nargs="?",
+            help="App label of the migration. Defaults to all apps.",
+        )
+        parser.add_argument(
+            "migration_name",
+            nargs="?",
+            help="Name of the migration, or a unique prefix of it. Defaults to each "
+            "one that is not applied.",
         )
         parser.add_argument(
             "--limit",
@@ -76,11 +85,14 @@ class Command(BaseCommand):
                 )
             )
         if options["json"]:
-            texts = [as_dict(rehearsal) for rehearsal in found]
-            self.stdout.write(json.dumps(texts, indent=2, default=str))
+            reports = [as_dict(rehearsal) for rehearsal in found]
+            self.stdout.write(json.dumps(reports, indent=2, default=str))
         else:
-            self.stdout.write("\n\n".join(describe(rehearsal) for rehearsal in found))
-        if failing := [item.field for item in found if item.error is not None]:
+            texts = [describe(rehearsal) for rehearsal in found] or [NOTHING]
+            self.stdout.write("\n\n".join(texts))
+        if errors := [item.error for item in found if item.error is not None]:
+            # Of an earlier backfill, perhaps, whose values this one needs.
+            failing = dict.fromkeys(f"{each.model}.{each.field}" for each in errors)
             raise CommandError(f"migrate would fail at {', '.join(failing)}.")
 
 
