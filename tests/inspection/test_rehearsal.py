@@ -424,9 +424,7 @@ def test_command_as_json(site: Site) -> None:
         "renumbered_samples": [],
         "samples": [{"pk": 1, "value": "dune"}, {"pk": 2, "value": "heat"}],
         "writes": False,
-        "notes": [
-            "That values are unique was looked for among the rehearsed rows alone."
-        ],
+        "notes": ["Duplicates were looked for among the rehearsed rows only."],
         "is_here": True,
     }
     assert result.code == 0

@@ -163,7 +163,7 @@ def test_limit(history: History) -> None:
     assert (rehearsal.rows, rehearsal.rehearsed) == (50, 20)
     assert rehearsal.notes == [
         "What films.0002_test is to fill was filled first, in a copy of the table.",
-        "That values are unique was looked for among the rehearsed rows alone.",
+        "Duplicates were looked for among the rehearsed rows only.",
         "<lambda>() found only the rehearsed rows in the table.",
     ]
 
