@@ -11,13 +11,14 @@ from django.db.models import Model, QuerySet, prefetch_related_objects
 from django.db.models.fields.files import FileDescriptor, ImageFileDescriptor
 from django.db.models.fields.related_descriptors import ForeignKeyDeferredAttribute
 
-from safefield.fields import AnyField, is_small
+from safefield.fields import AnyField
 from safefield.filling.instances import (
     find_keys,
     get_attribute_types,
     get_values,
     is_plain,
     is_watchable,
+    is_wide,
     make_instance,
 )
 from safefield.plan import Plan
@@ -26,9 +27,6 @@ from safefield.progress import statement
 #: Under which name the _state of a row that is watched has the key of the row, which
 #: the function may change.
 KEY = "_safefield_key"
-
-#: Columns that a row has at the most, if all are small, for it to be read as a whole.
-FEW_COLUMNS = 8
 
 #: Attributes that look into the __dict__ of a row, and for their own column alone.
 LOOKING_ATTRIBUTES = (ForeignKeyDeferredAttribute, FileDescriptor, ImageFileDescriptor)
@@ -297,9 +295,3 @@ class _Watch:
             rows: QuerySet[Any, Any] = QuerySet(self.model, using=state.db)
             found = rows.values_list(*missing).get(pk=getattr(state, KEY))
             values.update(zip(missing, found, strict=True))
-
-
-def is_wide(model: type[Model]) -> bool:
-    """Return whether it is worth while to leave out columns of a row."""
-    fields = model._meta.concrete_fields
-    return len(fields) > FEW_COLUMNS or not all(map(is_small, fields))

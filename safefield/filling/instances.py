@@ -13,7 +13,10 @@ from django.db.models.query import ModelIterable
 from django.db.models.query_utils import DeferredAttribute
 from django.db.models.signals import post_init, pre_init
 
-from safefield.fields import AnyField
+from safefield.fields import AnyField, is_small
+
+#: Columns that a row has at the most, if all are small, for it to be read as a whole.
+FEW_COLUMNS = 8
 
 #: Attributes of an instance that are nothing but an entry in its __dict__.
 PLAIN_ATTRIBUTES = (DeferredAttribute, ForeignKeyDeferredAttribute)
@@ -133,6 +136,12 @@ def is_watchable(model: type[Model]) -> bool:
         and model.__getattribute__ is object.__getattribute__
         and not hasattr(model, "__getattr__")
     )
+
+
+def is_wide(model: type[Model]) -> bool:
+    """Return whether it is worth while to leave out columns of a row."""
+    fields = model._meta.concrete_fields
+    return len(fields) > FEW_COLUMNS or not all(map(is_small, fields))
 
 
 def find_keys(model: type[Model]) -> set[str]:
