@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from django.db import migrations, models
 
+from safefield import BackfillError
 from safefield.operations import AddFieldWithBackfill
 from tests.support.history import History
 from tests.support.movies import MOVIE, STUDIO, create_movies, slug_of, values
@@ -125,6 +126,30 @@ def test_other_column_of_that_name(alias: str, count: int) -> None:
         "films.Movie.slug cannot be added: table films_movie already has a column "
         f"slug of type {found}, and {expected} was expected. Rename or drop that "
         "column, then run migrate again. Nothing was changed."
+    )
+    assert history.describe("Movie") == before
+
+
+def test_column_of_that_name_without_its_check(alias: str) -> None:
+    """Fails if the type alone is looked at: Django's AddField would make both."""
+    history = History(alias)
+    create_movies(history, 3)
+    field = models.PositiveSmallIntegerField()
+    named = field.clone()
+    named.set_attributes_from_name("votes")
+    condition = named.db_check(history.connection)
+    kind = named.db_type(history.connection)
+    with history.connection.cursor() as cursor:
+        cursor.execute(f"ALTER TABLE films_movie ADD COLUMN votes {kind}")
+    before = history.describe("Movie")
+
+    with pytest.raises(BackfillError) as caught:
+        history.apply(AddFieldWithBackfill("Movie", "votes", field, lambda _: 7))
+
+    assert str(caught.value) == (
+        f"films.Movie.votes cannot be added: table films_movie already has a column "
+        f"votes without CHECK ({condition}), which Django would make with it. Rename "
+        f"or drop that column, then run migrate again. Nothing was changed."
     )
     assert history.describe("Movie") == before
 

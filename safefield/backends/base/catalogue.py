@@ -48,6 +48,19 @@ class Catalogue:
                     return LiveColumn(bool(column.null_ok), column.default is not None)
         return None
 
+    def lacks_check(self) -> bool:
+        """Return whether the column has not the check that its type asks for."""
+        if not self.plan.field.db_check(self.connection):
+            return False
+        introspection = self.connection.introspection
+        name = introspection.identifier_converter(self.plan.field.column)
+        with self.connection.cursor() as cursor:
+            found = introspection.get_constraints(cursor, self.plan.table)
+        return not any(
+            each["check"] and list(each["columns"] or ()) == [name]
+            for each in found.values()
+        )
+
     def spell_type(self, *, may_make_tables: bool = True) -> str | None:
         """
         Return the type that the column is to have, spelled as LiveColumn.type.

@@ -33,6 +33,15 @@ class Preflight:
                 f"migrate again. Nothing was changed."
             )
 
+        if self.catalogue.lacks_check():
+            check = self.plan.field.db_check(self.connection)
+            raise self.plan.error(
+                f"{self.plan.title} cannot be added: table {self.plan.table} already "
+                f"has a column {self.plan.field.column} without CHECK ({check}), which "
+                f"Django would make with it. Rename or drop that column, then run "
+                f"migrate again. Nothing was changed."
+            )
+
     def check_table(self) -> None:
         """Refuse a table that cannot have the final column."""
         wanted = find_wanted_names(self.editor, self.plan)
