@@ -33,7 +33,7 @@ def verify(
     others: Sequence[Problem] = (),
 ) -> None:
     """
-    Refuse a filled column that its constraints would refuse.
+    Refuse a filled column that its constraints would refuse, all reasons in one error.
 
     Rows that were filled and would be refused are emptied again where what was
     filled stays, so that the next run fills them.
@@ -44,9 +44,6 @@ def verify(
         leaves_duplicates (bool): Whether rows that share a value are left to
             the unique index to find.
         others (Sequence[Problem]): What was found besides.
-
-    Raises:
-        BackfillError: Such rows were found; all reasons are in one error.
     """
     problems = find_problems(plan, schema, filled, leaves_duplicates=leaves_duplicates)
     if problems and leaves_duplicates:
