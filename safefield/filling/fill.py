@@ -234,6 +234,8 @@ def advise(source: str, bad_rows: Sequence[BadRow]) -> str:
         return f"Give the expression itself as populate, in place of {source}"
     if all(row.reason.endswith(NOT_DEPENDED_ON) for row in bad_rows):
         return "Add a migration of that app to the dependencies of this migration"
-    if source.endswith("()") and all(row.reason.endswith(NONE) for row in bad_rows):
+    # Not where the None is what assigning a value sets besides.
+    none = f"{source} gave a bad value: {NONE}"
+    if source.endswith("()") and all(row.reason == none for row in bad_rows):
         return f"Fix {source} (is a return missing?)"
     return f"Fix {source}"
