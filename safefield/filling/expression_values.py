@@ -70,6 +70,8 @@ class ExpressionValues:
 
     #: Whether rows that others have locked can be left for later.
     can_skip_locked = False
+    #: No code of the user's raises anything.
+    first_error: Exception | None = None
 
     def __init__(self, target: Target, filled: FilledKeys) -> None:
         self.target = target

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from safefield.backends.base.column import LiveColumn
+from safefield.conf import get_configuration
 from safefield.exceptions import BackfillError, BadRow
 from safefield.filling.bad_rows import make_bad_rows_error
 from safefield.filling.collisions import Collisions
@@ -31,6 +32,8 @@ class Source(Work, Protocol):
 
     #: Whether rows that others have locked can be left for later.
     can_skip_locked: bool
+    #: What the user's function raised first, with its traceback.
+    first_error: Exception | None
 
     def preflight(self) -> Sequence[BadRow]:
         """Try the first rows, changing nothing; return them if none gets a value."""
@@ -88,7 +91,7 @@ class Fill:
             BackfillError: Rows cannot be filled, or constraints would refuse them.
         """
         if column is None and (useless := self.source.preflight()):
-            raise self._make_useless_error(useless)
+            raise self._make_useless_error(useless) from self._cause
         if column is not None and column.null:
             self.source.check()
         total = prepare()
@@ -166,6 +169,11 @@ class Fill:
 
     # Rows that go wrong
 
+    @property
+    def _cause(self) -> Exception | None:
+        """What `migrate --traceback` shows above the error."""
+        return self.source.first_error if get_configuration().SHOW_VALUES else None
+
     def _make_useless_error(self, bad_rows: Sequence[BadRow]) -> BackfillError:
         source, rows = self.plan.source_name, len(bad_rows)
         tried = {1: "the row", 2: "both rows"}.get(rows, f"all {rows} rows")
@@ -195,7 +203,7 @@ class Fill:
             " could not be filled in some rows",
             f"{kept} {advice}, then run migrate again.",
             others,
-        )
+        ) from self._cause
 
     def _find_others(self) -> tuple[list[Finding], list[str]]:
         """

@@ -92,6 +92,8 @@ class FunctionValues:
         )
         self.writer = preparation.make_writer()
         self.queries = QueryWatch(self.schema.connection, self.plan.source_name)
+        #: What was raised first, for `migrate --traceback`.
+        self.first_error: Exception | None = None
 
     def preflight(self) -> Sequence[BadRow]:
         """
@@ -244,6 +246,7 @@ class FunctionValues:
             except Exception as exc:
                 if isinstance(exc, DatabaseError) and not singly:
                     raise
+                self.first_error = self.first_error or exc
                 # What was raised beside a value, if it came to one.
                 bad_rows.append(blame_row(self.schema, key, source, exc, value))
             else:

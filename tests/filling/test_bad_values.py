@@ -6,6 +6,7 @@ import datetime as dt
 import decimal
 import enum
 import ipaddress
+import traceback
 import uuid
 from io import BytesIO
 from typing import Any
@@ -662,7 +663,7 @@ def test_values_are_not_shown_where_logs_must_not_hold_them(
         history.apply(AddFieldWithBackfill("Movie", "extra", text(), fail))
 
     assert caught.value.rows == [BadRow(2, "fail() raised ValueError")]
-    assert "secret" not in str(caught.value)
+    assert "secret" not in "".join(traceback.format_exception(caught.value))
 
 
 def test_what_populate_raised_is_shown(history: History) -> None:
@@ -670,6 +671,9 @@ def test_what_populate_raised_is_shown(history: History) -> None:
         history.apply(AddFieldWithBackfill("Movie", "extra", text(), fail))
 
     assert caught.value.rows == [BadRow(2, "fail() raised ValueError", "secret")]
+    # As `migrate --traceback` shows it: the line of the function is in it.
+    shown = "".join(traceback.format_exception(caught.value))
+    assert 'raise ValueError("secret")\nValueError: secret\n' in shown
 
 
 def test_details_of_postgresql_are_not_shown(postgresql_alias: str) -> None:
