@@ -587,3 +587,26 @@ def test_waits_for_a_transaction_of_the_application(sqlite_alias: str) -> None:
         (2, "Film Number 1", "film-number-1-2"),
         (3, "Film Number 2", "film-number-2-3"),
     ]
+
+
+def test_file_that_another_connection_writes_to(sqlite_alias: str) -> None:
+    """Fails if what SQLite says ends in a traceback."""
+    history = History(sqlite_alias)
+    create_movies(history, 3)
+    before = history.describe("Movie")
+    with history.connection.cursor() as cursor:
+        # What a test cannot wait for: 5 seconds, without a timeout in OPTIONS.
+        cursor.execute("PRAGMA busy_timeout = 1")
+
+    with Session(history.connection) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(BackfillError) as caught:
+            history.apply(add_slug())
+        other.execute("ROLLBACK")
+
+    assert str(caught.value) == (
+        "films.Movie.slug: another connection writes to the database file, for longer "
+        "than this one waits (the timeout in OPTIONS). End it, or wait for it. Nothing "
+        "was changed. Run migrate again."
+    )
+    assert history.describe("Movie") == before
