@@ -61,7 +61,7 @@ def test_server_crashes_in_the_middle(crashing_connection: Any, tmp_path: Path) 
 def sample(events: list[str]) -> list[int]:
     """Return some of the points at which to crash, from the first to the last."""
     points = choose_points(events)
-    return points[:: -(-len(points) // CRASHES)][:CRASHES]
+    return [points[n * (len(points) - 1) // (CRASHES - 1)] for n in range(CRASHES)]
 
 
 def crash(films: Films, client: Client, migration: str, point: int) -> None:
