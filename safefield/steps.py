@@ -120,7 +120,11 @@ def note_resuming(plan: Plan, schema: Schema) -> int | None:
     if not is_heard():
         return None
     tally = get_backend(schema.connection).census(schema).count()
-    note("Resuming %s: %s.", plan.title, tally.describe_filled())
+    note(
+        "Resuming %s: %s. Rows that have a value keep it.",
+        plan.title,
+        tally.describe_filled(),
+    )
     return tally.rows
 
 
