@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import signal
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -31,7 +32,7 @@ passed_by_label: Counter[str] = Counter()
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
-    """Run a folder of tests in as many processes as there are cores."""
+    """Run a folder of tests in twice as many processes as there are cores."""
     options = config.option
     is_told = getattr(options, "numprocesses", 0) is not None
     is_watched = options.usepdb or options.capture == "no"
@@ -46,7 +47,8 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
         return
     count = config.hook.pytest_xdist_auto_num_workers(config=config)
     if count > 1:
-        options.numprocesses = min(count, MOST_PROCESSES)
+        # Half of the time they wait for a database.
+        options.numprocesses = min(2 * count, MOST_PROCESSES)
         # One may have got most of what takes long.
         options.dist = "worksteal"
 
@@ -57,6 +59,9 @@ def pytest_configure(config: pytest.Config) -> None:
     if missing:
         reasons = "; ".join(f"{server.label}: {server.note}" for server in missing)
         pytest.exit(f"SAFEFIELD_REQUIRE_DATABASES is not met. {reasons}.", returncode=1)
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        # As a shell starts what runs in the background. Tests press Ctrl-C.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(
@@ -100,7 +105,7 @@ def find_labels(item: pytest.Item) -> set[str]:
     parameters = callspec.params if callspec is not None else {}
     labels = {
         servers.LABELS[parameters[name]]
-        for name in ("alias", "mysql_alias")
+        for name in ("alias", "mysql_alias", "place")
         if parameters.get(name) in servers.LABELS
     }
     fixtures = getattr(item, "fixturenames", ())

@@ -543,5 +543,6 @@ def test_resuming_counts_only_for_who_listens(
     with caplog.at_level("INFO", "safefield"), pytest.raises(BackfillError):
         history.apply(add_slug(populate=lambda movie: {1: "a"}[movie.pk]))
     assert (
-        "Resuming films.Movie.slug: 1 of 3 rows are filled. Rows that have a value keep it."
+        "Resuming films.Movie.slug: 1 of 3 rows are filled. Rows that have a value "
+        "keep it."
     ) in caplog.messages
