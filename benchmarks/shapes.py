@@ -87,7 +87,8 @@ def slug_of_three(film: Any) -> str:
 
 def slug_of_relations(film: Any) -> str:
     names = " ".join(getattr(film, name).name for name in RELATIONS)
-    return slugify(f"{film.title} {names} {film.id}")
+    # With the key in front, so that what is cut off is not what differs.
+    return slugify(f"{film.id} {film.title} {names}")[:330]
 
 
 def make_columns() -> list[tuple[str, models.Field[Any, Any], str]]:
