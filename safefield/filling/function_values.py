@@ -99,7 +99,7 @@ class FunctionValues:
         """
         Try populate on a few rows; return them if it works on none of them.
 
-        One that writes is not tried: objects that it created would be gone again.
+        It is tried up to where it would write: what it created would be gone again.
         """
         trial = Trial(self.schema.connection, may_write=False)
         alias = self.target.alias
