@@ -76,6 +76,10 @@ TABLES = {
     "CONSTRAINT checked CHECK (films_movie.id > 0))",
     "spelled oddly": "create table FILMS_Movie(id integer primary key,\n"
     "\t'title' -- ',(\n, [extra] /* ) */ default (1 + (2)))",
+    # Of which SQLite takes no other spelling for the same.
+    "letters beyond ASCII": "CREATE TABLE films_movie (id INTEGER PRIMARY KEY, title, "
+    "extra, \u00dcber DEFAULT (hex(randomblob(8))), "
+    '"\u00c9" DEFAULT (hex(randomblob(8))), \u00e9 DEFAULT (hex(randomblob(8))))',
 }
 
 
@@ -114,6 +118,23 @@ def test_index_by_hand_on_the_column(history: History) -> None:
         "sqlite_master index of_title on films_movie: "
         "CREATE INDEX of_title ON films_movie (title)"
     }
+
+
+@pytest.mark.parametrize("null", [False, True])
+def test_field_with_letters_beyond_ascii(history: History, null: bool) -> None:
+    """Fails if names are compared as Python does: the values are not copied."""
+    history.apply(MOVIE)
+    history.rows("Movie").create(title="One")
+    history.execute("ALTER TABLE films_movie ADD \u00fcn\u00ef TEXT DEFAULT 'kept'")
+    field = models.TextField(null=null, db_index=True, db_column="\u00dcn\u00ef")
+    operation = AddFieldWithBackfill("Movie", "name", field, lambda movie: movie.title)
+    before = take_snapshot(history.connection)
+
+    for _ in range(2):
+        history.apply(operation)
+        assert [movie.name for movie in history.rows("Movie")] == ["One"]
+        history.unapply()
+        assert take_snapshot(history.connection) == before
 
 
 def test_strict_table_does_not_take_the_type(history: History) -> None:

@@ -10,7 +10,7 @@ from safefield.backends.base.catalogue import Catalogue
 from safefield.backends.base.column import LiveColumn
 from safefield.backends.base.names import WantedName
 from safefield.backends.base.sql import fetch_all, fetch_one
-from safefield.backends.sqlite.definition import Definition
+from safefield.backends.sqlite.definition import Definition, fold
 from safefield.backends.sqlite.keys import SQLiteKeys
 from safefield.fields import AnyField
 
@@ -26,7 +26,7 @@ class SQLiteCatalogue(Catalogue):
             f"PRAGMA table_info({self.connection.ops.quote_name(self.plan.table)})",
         )
         for _, name, kind, not_null, default, _ in rows:
-            if name.lower() == self.plan.field.column.lower():
+            if fold(name) == fold(self.plan.field.column):
                 return LiveColumn(not not_null, default is not None, kind.lower())
         return None
 
@@ -38,15 +38,15 @@ class SQLiteCatalogue(Catalogue):
         return None, definition.find_collation(field.column)
 
     def find_taken_names(self, wanted: Sequence[WantedName]) -> Iterator[str]:
-        table = strip_quotes(self.plan.table).lower()
-        column = self.plan.field.column.lower()
+        table = fold(strip_quotes(self.plan.table))
+        column = fold(self.plan.field.column)
         # The others have no names here.
         for name in [name for name, kind, _ in wanted if kind == "index"]:
             # One name space for the whole database.
             rows = fetch_all(
                 self.connection,
                 "SELECT type, tbl_name, ifnull(("
-                "SELECT group_concat(lower(ifnull(name, '?'))) "
+                "SELECT group_concat(ifnull(name, '?')) "
                 "FROM pragma_index_info(master.name)), ''), sql "
                 "FROM sqlite_master master WHERE name = %s COLLATE NOCASE "
                 "AND type <> 'trigger'",
@@ -54,7 +54,7 @@ class SQLiteCatalogue(Catalogue):
             )
             for found, owner, columns, sql in rows:
                 is_whole = " WHERE " not in (sql or "").upper()
-                if (owner.lower(), columns) == (table, column) and is_whole:
+                if (fold(owner), fold(columns)) == (table, column) and is_whole:
                     continue
                 where = f" on table {owner}" if found == "index" else ""
                 yield f"{name} ({found}{where})"

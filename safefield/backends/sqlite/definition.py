@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -33,6 +34,15 @@ REFERENCES = re.compile(
 #: Words that begin what is not a column; the name of a column is quoted then.
 #: Source: https://www.sqlite.org/lang_createtable.html.
 CONSTRAINTS = {"CONSTRAINT", "PRIMARY", "UNIQUE", "CHECK", "FOREIGN"}
+
+
+#: What SQLite takes for the same: only those letters, whatever Python says.
+LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
+
+
+def fold(name: str) -> str:
+    """Return a name as SQLite compares it with others."""
+    return name.translate(LOWER)
 
 
 def quote(name: str) -> str:
@@ -118,7 +128,7 @@ class Definition(NamedTuple):
         """Yield the name, '' if there is none, of each UNIQUE on a column alone."""
         for part in self.parts:
             texts = [match[0] for match in _meaningful(part)]
-            of_column = name_of(part) == column.lower()
+            of_column = name_of(part) == fold(column)
             depth = 0
             for place, text in enumerate(texts):
                 depth += (text == "(") - (text == ")")
@@ -129,7 +139,7 @@ class Definition(NamedTuple):
                 of_column_alone = (
                     name_of(part) is None
                     and names[::2] == ["(", ")"]
-                    and _unquote(names[1]) == column.lower()
+                    and _unquote(names[1]) == fold(column)
                 )
                 if of_column or of_column_alone:
                     is_named = place > 1 and texts[place - 2].upper() == "CONSTRAINT"
@@ -137,9 +147,7 @@ class Definition(NamedTuple):
 
     def find_part(self, column: str) -> str:
         """Return the definition of a column; empty if there is none."""
-        return next(
-            (part for part in self.parts if name_of(part) == column.lower()), ""
-        )
+        return next((part for part in self.parts if name_of(part) == fold(column)), "")
 
     def add(self, text: str) -> Definition:
         """Return the same with one more column, before the constraints."""
@@ -151,7 +159,7 @@ class Definition(NamedTuple):
         """Return the same with another text for a column, or without it."""
         parts = []
         for part in self.parts:
-            if name_of(part) != column.lower():
+            if name_of(part) != fold(column):
                 parts.append(part)
             elif text is not None:
                 parts.append(f" {text}")
@@ -159,7 +167,7 @@ class Definition(NamedTuple):
 
 
 def name_of(part: str) -> str | None:
-    """Return the name of the column in lower case; None for a constraint."""
+    """Return the name of the column, folded; None for a constraint."""
     for match in _meaningful(part):
         return None if match[0].upper() in CONSTRAINTS else _unquote(match[0])
     return None
@@ -199,7 +207,7 @@ def _drop_qualifier(part: str, table: str) -> str:
     tokens = TOKEN.findall(part)
     kept: list[str] = []
     for token in tokens:
-        if token == "." and kept and _unquote(kept[-1]) == table.lower():
+        if token == "." and kept and _unquote(kept[-1]) == fold(table):
             kept.pop()
         else:
             kept.append(token)
@@ -207,8 +215,8 @@ def _drop_qualifier(part: str, table: str) -> str:
 
 
 def _unquote(token: str) -> str:
-    """Return the name that a token stands for, in lower case."""
-    return _spelled(token).lower()
+    """Return the name that a token stands for, folded."""
+    return fold(_spelled(token))
 
 
 def _spelled(token: str) -> str:

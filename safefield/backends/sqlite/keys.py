@@ -8,7 +8,7 @@ from django.db.backends.utils import strip_quotes
 
 from safefield.backends.base.keys import Key, Keys, Kind
 from safefield.backends.base.sql import fetch_all
-from safefield.backends.sqlite.definition import Definition
+from safefield.backends.sqlite.definition import Definition, fold
 
 
 class SQLiteKeys(Keys):
@@ -17,7 +17,7 @@ class SQLiteKeys(Keys):
     def find(self) -> list[Key]:
         # Not by Django's introspection, which divides the text of the table at each
         # comma and blank: CHECK (... IN (1, 2, 3)) is an IndexError.
-        column = self.plan.field.column.lower()
+        column = fold(self.plan.field.column)
         definition = Definition.read(self.connection, self.plan.table)
         with self.connection.cursor() as cursor:
             relations = self.connection.introspection.get_relations(
@@ -29,7 +29,7 @@ class SQLiteKeys(Keys):
             *(
                 Key(f"fk_{place}", Kind.FOREIGN_KEY, target=(table, target))
                 for place, (name, (target, table, *_)) in enumerate(relations.items())
-                if name.lower() == column
+                if fold(name) == column
             ),
         ]
 
@@ -45,9 +45,9 @@ class SQLiteKeys(Keys):
             columns = fetch_all(self.connection, f"PRAGMA index_xinfo({quote(index)})")
             found = [
                 # Without a name it is an expression.
-                ((name or "").lower(), is_descending, sorting.upper())
+                (fold(name or ""), is_descending, sorting.upper())
                 for _, _, name, is_descending, sorting, is_key in columns
                 if is_key
             ]
-            if found == [(column.lower(), 0, collation)]:
+            if found == [(fold(column), 0, collation)]:
                 yield Key(index, Kind.UNIQUE if is_unique else Kind.INDEX)

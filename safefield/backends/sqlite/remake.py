@@ -21,7 +21,7 @@ from safefield.backends.base.sql import fetch_all
 from safefield.backends.sqlite.definition import (
     Definition,
     checks_of,
-    name_of,
+    fold,
     quote,
     references_of,
 )
@@ -108,8 +108,8 @@ class _Remake:
         """Remove a column, and the indexes that need it."""
         rows = self._fetch(
             "SELECT list.name FROM pragma_index_list(%s) list, "
-            "pragma_index_info(list.name) info WHERE lower(info.name) = %s",
-            [self.table, field.column.lower()],
+            "pragma_index_info(list.name) info WHERE info.name = %s COLLATE NOCASE",
+            [self.table, field.column],
         )
         self.leftover |= {name for (name,) in rows}
         self._remake(self.definition.change(field.column, None))
@@ -161,19 +161,12 @@ class _Remake:
 
     def _columns(self, table: str, definition: Definition) -> list[str]:
         """Return the columns that are copied, quoted, with the number of the row."""
-        was = {name for part in self.definition.parts if (name := name_of(part))}
-        rows = [
-            row
-            for row in self._fetch(
-                "SELECT lower(name), name, upper(type), pk, hidden "
-                "FROM pragma_table_xinfo(%s)",
-                [table],
-            )
-            if row[0] in was
-        ]
+        sql = "SELECT name, upper(type), pk, hidden FROM pragma_table_xinfo(%s)"
+        was = {fold(name) for name, *_ in self._fetch(sql, [self.table])}
+        rows = [row for row in self._fetch(sql, [table]) if fold(row[0]) in was]
         # Those that are generated cannot be written.
-        columns = [quote(name) for _, name, _, _, hidden in rows if not hidden]
-        keys = [kind for _, _, kind, pk, _ in rows if pk]
+        columns = [quote(name) for name, _, _, hidden in rows if not hidden]
+        keys = [kind for _, kind, pk, _ in rows if pk]
         if definition.has_rowid and keys != ["INTEGER"]:
             columns += [name for name in ROW_NUMBERS if name not in was][:1]
         return columns

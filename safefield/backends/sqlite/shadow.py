@@ -13,7 +13,13 @@ from django.db.backends.utils import strip_quotes
 from safefield.backends.base.schema import Schema
 from safefield.backends.base.shadow import Shadow
 from safefield.backends.base.sql import fetch_all, fetch_value, fetch_values
-from safefield.backends.sqlite.definition import Definition, checks_of, name_of, words
+from safefield.backends.sqlite.definition import (
+    Definition,
+    checks_of,
+    fold,
+    name_of,
+    words,
+)
 from safefield.fields import AnyField
 
 WRITING = {sqlite3.SQLITE_DELETE, sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE}
@@ -105,7 +111,7 @@ class SQLiteShadow(Shadow):
 
     def _find_checks(self) -> list[str]:
         column = self.layout.column
-        mine = None if column is None else column.column.lower()
+        mine = None if column is None else fold(column.column)
         return [
             check
             for part in self._parse().parts
