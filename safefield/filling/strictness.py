@@ -179,14 +179,18 @@ def _type_of_file(field: AnyField, value: Any) -> str | None:
 # Values
 
 
-def _value_of_text(field: AnyField, value: Any) -> str | None:
-    if "\0" in str(value):
-        return "it has a NUL character"
+def find_surrogate(text: str) -> str | None:
+    """Return a clause that says why no database stores `text`; or None."""
     try:
-        str(value).encode()
+        text.encode()
     except UnicodeEncodeError:
         return "it has half of a surrogate pair, which UTF-8 cannot store"
     return None
+
+
+def _value_of_text(field: AnyField, value: Any) -> str | None:
+    text = str(value)
+    return "it has a NUL character" if "\0" in text else find_surrogate(text)
 
 
 def _value_of_path(field: AnyField, value: Any) -> str | None:

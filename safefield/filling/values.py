@@ -27,7 +27,12 @@ from safefield.exceptions import BadValue
 from safefield.fields import AnyField
 from safefield.filling.acceptance import get_acceptor
 from safefield.filling.nonvalues import NONE
-from safefield.filling.strictness import get_type_check, get_value_check, is_djangos
+from safefield.filling.strictness import (
+    find_surrogate,
+    get_type_check,
+    get_value_check,
+    is_djangos,
+)
 
 
 class Values:
@@ -86,13 +91,8 @@ class Values:
             ) from exc
         if prepared is None and value is not None and not self.field.null:
             raise BadValue("the field makes NULL of it, and is required")
-        if isinstance(prepared, str):
-            try:
-                prepared.encode()
-            except UnicodeEncodeError as exc:
-                raise BadValue(
-                    "it has half of a surrogate pair, which UTF-8 cannot store"
-                ) from exc
+        if isinstance(prepared, str) and (fault := find_surrogate(prepared)):
+            raise BadValue(fault)
         freeze = self.freezers.get(type(prepared))
         return prepared if freeze is None else freeze(prepared)
 
