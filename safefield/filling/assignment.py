@@ -56,14 +56,10 @@ def get_setters(model: type[Model], field: AnyField) -> list[str]:
 
 
 class Assignment:
-    """
-    Assign values to a row as `row.field = value` does, and see what changes.
-
-    Args:
-        model (type[Model]): Historical model whose attributes do it.
-    """
+    """Assign values to a row as `row.field = value` does, and see what changes."""
 
     def __init__(self, model: type[Model], connection: BaseDatabaseWrapper) -> None:
+        #: Historical model whose attributes do it.
         self.model = model
         self.connection = connection
         self._values: dict[AnyField, Values] = {}
@@ -206,8 +202,8 @@ class CompanionWriter(Writer):
     those of others by their fields, if there are any.
 
     Args:
-        writer_class (Callable): Makes a Writer, of rows with the same columns.
-        connection (BaseDatabaseWrapper): As of a Writer, like the rest.
+        writer_class (Callable): Makes a Writer, of rows with the same columns. All
+            others are its arguments.
     """
 
     def __init__(

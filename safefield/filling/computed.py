@@ -27,15 +27,11 @@ RAW = "safefield-raw"
 
 
 class ComputedValues:
-    """
-    Look at values that the database has computed.
-
-    Args:
-        refuses_blank (bool): Whether an empty text is told here.
-    """
+    """Look at values that the database has computed."""
 
     def __init__(self, plan: Plan, schema: Schema, *, refuses_blank: bool) -> None:
         self.plan = plan
+        #: Whether an empty text is told here.
         self.refuses_blank = refuses_blank
         field, connection = plan.field, schema.connection
         self.column = field.attname

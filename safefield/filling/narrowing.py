@@ -84,9 +84,6 @@ class Narrowing:
 
     Django's AlterField rounds and cuts without a word what the new type has no
     room for, and on SQLite leaves what its field cannot read.
-
-    Args:
-        schema (Schema): The column as it is before.
     """
 
     def __init__(self, plan: Plan, schema: Schema) -> None:

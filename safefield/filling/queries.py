@@ -21,15 +21,11 @@ DEEPEST = 3
 
 
 class QueryWatch:
-    """
-    Count the queries of populate, and warn once when there is one for each row.
-
-    Args:
-        source (str): How the warning names populate.
-    """
+    """Count the queries of populate, and warn once when there is one for each row."""
 
     def __init__(self, connection: BaseDatabaseWrapper, source: str) -> None:
         self.connection = connection
+        #: How the warning names populate.
         self.source = source
         self.is_over = False
 
