@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterable
 from operator import contains
 from typing import Any, NamedTuple
 
-from django.db.models import Model, QuerySet
+from django.db.models import Model
 
+from safefield.backends.base.schema import Schema
 from safefield.filling.assignment import snapshot
 from safefield.filling.preparation import Preparation
+from safefield.filling.problems import rows_with_values
 
 #: Colliding rows numbered together, and answers in one question to the
 #: database. Each question reads the column once, for there is no index yet.
@@ -37,23 +39,15 @@ class Answer(NamedTuple):
 
 
 class Answers:
-    """
-    Ask deduplicate for answers, and the database which of them are free.
-
-    Args:
-        get_rows (Callable[[], QuerySet]): Gives the rows that have a value.
-    """
+    """Ask deduplicate for answers, and the database which of them are free."""
 
     def __init__(
-        self,
-        function: Callable[..., Any],
-        preparation: Preparation,
-        get_rows: Callable[[], QuerySet[Any, Any]],
+        self, function: Callable[..., Any], preparation: Preparation, schema: Schema
     ) -> None:
         self.plan = preparation.plan
         self.function = bind_max_length(function, self.plan.field.max_length)
         self.preparation = preparation
-        self.get_rows = get_rows
+        self.schema = schema
         #: Answers in one question.
         self.limit = QUESTION_VALUES // len(self.plan.unique_columns)
         #: Whether an answer is free, for the answers that were asked about.
@@ -83,7 +77,7 @@ class Answers:
         if not unknown:
             return
         columns = self.plan.unique_columns
-        rows = self.get_rows()
+        rows = rows_with_values(self.schema)
         for position, column in enumerate(columns):
             # Lists and dicts are free until the database says otherwise: not every
             # database, nor driver, takes them in such a question.

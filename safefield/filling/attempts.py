@@ -1,108 +1,112 @@
-"""Try a page again where that may do better."""
+"""Work on a page in one transaction, and try it again where that may do better."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from types import TracebackType
+from dataclasses import dataclass
+from typing import Any
 
 from django.db import DatabaseError, Error, transaction
 
 from safefield.backends.base.retries import BATCH
 from safefield.backends.base.schema import Schema
-from safefield.exceptions import SafefieldError
+from safefield.exceptions import BadRow, SafefieldError
+from safefield.filling.key_pages import Page
 
 
-def try_page(schema: Schema, *, skips_locked: bool) -> Iterator[Attempt]:
+@dataclass(frozen=True)
+class Batch:
     """
-    Yield the tries of a page: again while others hold locks, then row by row.
-
-    Each is to be entered, and its transaction within it.
+    What was done with a page, and is committed together.
 
     Args:
+        found (int): Rows that were found in the page.
+        rows (int): Rows that were worked on, also those that turned out bad.
+        filled (int): Rows that got a value, or were reversed.
+        bad_rows (Sequence[BadRow]): Rows that have no good value.
+        stopped_at (Any): The last key that was worked on, where rows may be left
+            behind it; None if the page is done.
+        adds_columns (bool): Whether the next rows are read with more columns.
+    """
+
+    found: int = 0
+    rows: int = 0
+    filled: int = 0
+    bad_rows: Sequence[BadRow] = ()
+    stopped_at: Any = None
+    adds_columns: bool = False
+
+    def count_passed(self, page: Page) -> int:
+        """Return how many rows of the table are behind, as far as is known."""
+        if self.stopped_at is not None:
+            return self.rows
+        return self.found if page.last is None else page.size
+
+
+def try_page(
+    schema: Schema, handle: Callable[[bool], Batch], *, skips_locked: bool
+) -> Batch:
+    """
+    Call `handle` in a transaction: again while others hold locks, then row by row.
+
+    Args:
+        handle (Callable[[bool], Batch]): Does the work; with True, what is about one
+            row alone is to be kept from the others.
         skips_locked (bool): Whether rows that others have locked are passed over.
 
     Raises:
         BackfillError: Others held locks each time; the text names them.
     """
-    pauses = schema.locks.pause_between(BATCH)
-    attempt = Attempt(schema, skips_locked)
+    locks = schema.locks
+    pauses = locks.pause_between(BATCH)
+    is_singly = False
     while True:
-        yield attempt
-        if attempt.error is None:
-            return
-        is_passing = attempt.is_passing(attempt.error)
-        if is_passing and not next(pauses, False):
-            raise schema.locks.make_error() from attempt.error
-        attempt = Attempt(schema, skips_locked, is_singly=not is_passing)
+        try:
+            with _begin(schema, is_singly=is_singly, skips_locked=skips_locked):
+                batch = handle(is_singly)
+                if batch.found:
+                    schema.settle()
+            return batch
+        except (MemoryError, SafefieldError):
+            raise
+        except Exception as exc:
+            locks.session.raise_interrupt(exc)
+            is_passing = isinstance(exc, DatabaseError) and locks.is_passing(exc)
+            if is_passing:
+                if not schema.commits:
+                    raise
+                if not next(pauses, False):
+                    raise locks.make_error() from exc
+            elif is_singly or not _may_be_about_a_row(schema, exc):
+                raise
+            is_singly = not is_passing
 
 
-class Attempt:
-    """
-    One try of a page. What may be put right by another one it holds back.
+@contextmanager
+def _begin(schema: Schema, *, is_singly: bool, skips_locked: bool) -> Iterator[None]:
+    """Begin the transaction of the batch, and end it."""
+    commits = schema.commits
+    with transaction.atomic(using=schema.connection.alias):
+        if commits and not skips_locked:
+            schema.locks.limit_wait()
+        old = schema.plan.old_field
+        is_key = commits and old is not None and old.is_relation
+        # Else the database checks keys at the commit, and nobody knows of which row.
+        # A batch of a column without a foreign key is told so the second time: it may
+        # write other columns, and populate other tables.
+        if is_singly or is_key:
+            schema.locks.check_keys_at_once()
+        yield
 
-    Args:
-        skips_locked (bool): Whether rows that others have locked are passed over.
-        is_singly (bool): Whether it is found out row by row which one is bad.
-    """
 
-    def __init__(
-        self, schema: Schema, skips_locked: bool, *, is_singly: bool = False
-    ) -> None:
-        self.schema = schema
-        self.skips_locked = skips_locked
-        self.is_singly = is_singly
-        #: What was raised, if another try is to follow.
-        self.error: Exception | None = None
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> bool:
-        if isinstance(error, Exception) and self._may_follow(error):
-            self.error = error
-            return True
+def _may_be_about_a_row(schema: Schema, error: Exception) -> bool:
+    """Return whether it can be found out row by row which one `error` is about."""
+    if isinstance(error, Error) and (
+        not isinstance(error, DatabaseError) or schema.locks.name_limit(error)
+    ):
+        # The connection, or a timeout of the server's.
         return False
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Begin the transaction of the batch, and end it."""
-        commits = self.schema.commits
-        with transaction.atomic(using=self.schema.connection.alias):
-            if commits and not self.skips_locked:
-                self.schema.locks.limit_wait()
-            old = self.schema.plan.old_field
-            is_key = commits and old is not None and old.is_relation
-            # Else the database checks keys at the commit, and nobody knows of which
-            # row. A batch of a column without a foreign key is told so the second
-            # time: it may write other columns, and populate other tables.
-            if self.is_singly or is_key:
-                self.schema.locks.check_keys_at_once()
-            yield
-
-    def is_passing(self, error: Exception) -> bool:
-        """Return whether `error` is about a lock, so that the next try may work."""
-        return isinstance(error, DatabaseError) and self.schema.locks.is_passing(error)
-
-    def _may_follow(self, error: Exception) -> bool:
-        """Return whether another try may do better."""
-        if isinstance(error, (MemoryError, SafefieldError)):
-            return False
-        locks = self.schema.locks
-        locks.session.raise_interrupt(error)
-        if self.is_passing(error):
-            return self.schema.commits
-        if isinstance(error, Error) and (
-            not isinstance(error, DatabaseError) or locks.name_limit(error)
-        ):
-            # Not about a row: the connection, or a timeout of the server's.
-            return False
-        # With needs_rollback the whole transaction is lost, as to a full disk. Else
-        # populate broke that of the batch, or the database or its driver refused a
-        # value. Row by row it is known which one.
-        return not (self.is_singly or self.schema.connection.needs_rollback)
+    # With needs_rollback the whole transaction is lost, as to a full disk. Else
+    # populate broke that of the batch, or the database or its driver refused a value.
+    return not schema.connection.needs_rollback

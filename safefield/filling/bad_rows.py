@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from django.db import DatabaseError, Error, transaction
@@ -59,6 +59,28 @@ def blame_value(schema: Schema, pk: Any, exc: Exception) -> BadRow:
         label = field.target_field.model._meta.label
         return BadRow(pk, f"there is no {label} with this key")
     return BadRow(pk, f"the database refused it: {violation.value}")
+
+
+def try_each(
+    schema: Schema,
+    keys: Iterable[Any],
+    function: Callable[[Any], Sequence[BadRow] | None],
+) -> list[BadRow]:
+    """
+    Call `function` with each key, in a savepoint of its own; return the bad rows.
+
+    Args:
+        function (Callable): Returns the row if it is bad, or raises what the database
+            has against it.
+    """
+    bad_rows: list[BadRow] = []
+    for key in keys:
+        try:
+            with transaction.atomic(using=schema.connection.alias):
+                bad_rows += function(key) or ()
+        except Exception as exc:
+            bad_rows.append(blame_value(schema, key, exc))
+    return bad_rows
 
 
 def keep_apart(function: Callable[[Any], Any], alias: str) -> Callable[[Any], Any]:

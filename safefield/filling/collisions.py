@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from operator import attrgetter
+from operator import itemgetter
 from typing import Any
 
-from django.db import DatabaseError, IntegrityError, transaction
-from django.db.models import Model, QuerySet
+from django.db import IntegrityError, transaction
+from django.db.models import Model
 
 from safefield.backends import get_backend
 from safefield.backends.base.writer import Row, Writer
 from safefield.exceptions import BadRow
 from safefield.filling.answers import Answers
-from safefield.filling.bad_rows import blame_row, blame_value, make_bad_rows_error
+from safefield.filling.attempts import Batch, try_page
+from safefield.filling.bad_rows import blame_row, make_bad_rows_error, try_each
 from safefield.filling.filled import FilledKeys
-from safefield.filling.free_answers import Collider, FreeAnswers, NoAnswer, Numbering
+from safefield.filling.free_answers import FreeAnswers, Numbering
 from safefield.filling.preparation import Preparation
 from safefield.filling.problems import rows_with_values, tell_group
 from safefield.filling.row_reader import RowReader
@@ -27,7 +28,7 @@ from safefield.filling.rows import (
     lock_unchanged,
 )
 from safefield.filling.target import Target
-from safefield.filling.verify import empty_rows
+from safefield.filling.verify import empty_rows, tell_emptied
 from safefield.filling.violations import Violation, find_violation
 from safefield.numbering import numbered
 from safefield.populate import function_name
@@ -36,9 +37,6 @@ from safefield.reports import MAX_BAD_ROWS
 #: Colliding rows written in one transaction: about as many as a batch of the
 #: fill comes to, see BATCH_SECONDS in batch_size.py.
 PAGE_ROWS = 500
-
-#: What is written into a row that must give way, and its primary key.
-Chosen = tuple[Row, Any]
 
 
 class Collisions:
@@ -58,9 +56,6 @@ class Collisions:
     Memory: one entry for each colliding row, and a page of rows.
 
     Re-run: a row that has its own value does not collide any more.
-
-    Args:
-        filled (FilledKeys): Knows which rows were filled, where others had a value.
     """
 
     def __init__(
@@ -77,7 +72,7 @@ class Collisions:
         self.filled = filled
         assert self.plan.deduplicate is not None
         self.source = function_name(self.plan.deduplicate)
-        self.answers = Answers(self.plan.deduplicate, preparation, self._valued_rows)
+        self.answers = Answers(self.plan.deduplicate, preparation, self.schema)
         self.free_answers = FreeAnswers(self.answers)
         #: What writes also where there is a value.
         self.writer: Writer = get_backend(self.schema.connection).writer(
@@ -130,13 +125,11 @@ class Collisions:
         """Return what became of the rows."""
         if not self.schema.commits:
             return "Nothing was changed."
-        if self.plan.old_field is None:
-            return "The other rows keep their values, and these are NULL again."
-        ours = [bad.pk in self.filled for bad in bad_rows]
+        is_new = self.plan.old_field is None
+        ours = [is_new or bad.pk in self.filled for bad in bad_rows]
         if not any(ours):
             return "All rows keep their values."
-        but = "" if all(ours) else ", but for values that were there before"
-        return f"The other rows keep their values, and these are NULL again{but}."
+        return tell_emptied(has_others=not all(ours))
 
     def advise(self) -> str:
         """Return what to do about rows for which no answer is good."""
@@ -147,16 +140,13 @@ class Collisions:
 
     # Finding
 
-    def _valued_rows(self) -> QuerySet[Any, Any]:
-        return rows_with_values(self.plan, self.target.alias)
-
     def _find_losers(self) -> list[Loser]:
         """Return the rows that must give way, each value's by key."""
-        columns = self.plan.unique_columns
-        if not has_sharing_rows(self._valued_rows(), columns):
+        rows, columns = rows_with_values(self.schema), self.plan.unique_columns
+        if not has_sharing_rows(rows, columns):
             return []
         return find_losers(
-            self._valued_rows(),
+            rows,
             columns,
             lambda key: key in self.free_answers or key in self.filled,
         )
@@ -166,21 +156,20 @@ class Collisions:
     def _renumber(self, found: Mapping[Any, Loser], most_bad: int) -> list[BadRow]:
         """Give these rows other values; return those that get none."""
         chosen, bad_rows = self._choose(found, most_bad)
-        for first in range(0, len(chosen), PAGE_ROWS):
-            write = partial(self._write_page, chosen[first : first + PAGE_ROWS], found)
-            if self.schema.commits:
-                bad_rows += self.schema.locks.change_rows(write)
-            else:
-                bad_rows += write()
+        keys = list(chosen)
+        for first in range(0, len(keys), PAGE_ROWS):
+            page = {key: chosen[key] for key in keys[first : first + PAGE_ROWS]}
+            write = partial(self._write_page, page, found)
+            bad_rows += try_page(self.schema, write, skips_locked=False).bad_rows
         return bad_rows
 
     def _choose(
         self, found: Mapping[Any, Loser], most_bad: int
-    ) -> tuple[list[Chosen], list[BadRow]]:
-        """Return what to write into the rows, and the rows that are bad."""
+    ) -> tuple[dict[Any, Row], list[BadRow]]:
+        """Return what to write into the rows, by key, and the rows that are bad."""
         colliders = self._read(list(found))
-        self.free_answers.look_ahead(colliders, found)
-        chosen: list[Chosen] = []
+        self.free_answers.look_ahead(((key, row) for key, _, row in colliders), found)
+        chosen: dict[Any, Row] = {}
         bad_rows: list[BadRow] = []
         for key, written_key, row in colliders:
             if len(bad_rows) >= most_bad:
@@ -190,61 +179,50 @@ class Collisions:
             except Exception as exc:
                 bad_rows.append(blame_row(self.schema, key, self.source, exc))
             else:
-                chosen.append(((written_key, (value,)), key))
+                chosen[key] = (written_key, (value,))
         return chosen, bad_rows
 
-    def _read(self, keys: list[Any]) -> list[Collider]:
+    def _read(self, keys: list[Any]) -> list[tuple[Any, tuple[Any, ...], Model]]:
+        """Return rows behind their keys, which are read before deduplicate has them."""
         # SQLite takes an OR of composite keys, and not of many.
         size = PAGE_ROWS if len(self.writer.keys) > 1 else len(keys)
         colliders = [
-            Collider(self.reader.key_of(row), self.writer.key_of(row), row)
+            (self.reader.key_of(row), self.writer.key_of(row), row)
             for start in range(0, len(keys), size)
             for row in self.reader.rows().filter(pk__in=keys[start : start + size])
         ]
-        return sorted(colliders, key=attrgetter("key"))
+        return sorted(colliders, key=itemgetter(0))
 
     def _write_page(
-        self, page: Sequence[Chosen], found: Mapping[Any, Loser]
-    ) -> list[BadRow]:
-        """Write the chosen values; return the rows that the database refuses."""
-        try:
-            self._write_unchanged(page, found)
-        except Exception as exc:
-            is_passing = isinstance(exc, DatabaseError) and (
-                self.schema.locks.is_passing(exc)
-            )
-            if is_passing or self.schema.connection.needs_rollback:
-                raise
-        else:
-            return []
-        refused = []
-        for single in page:
-            try:
-                self._write_unchanged([single], found)
-            except Exception as exc:
-                refused.append(blame_value(self.schema, single[1], exc))
-        return refused
+        self, page: Mapping[Any, Row], found: Mapping[Any, Loser], is_singly: bool
+    ) -> Batch:
+        """Write the chosen values; row by row, tell those that the database refuses."""
+        if is_singly:
+
+            def write(key: Any) -> None:
+                self._write_unchanged({key: page[key]}, found)
+
+            return Batch(bad_rows=try_each(self.schema, page, write))
+        self._write_unchanged(page, found)
+        return Batch()
 
     def _write_unchanged(
-        self, page: Sequence[Chosen], found: Mapping[Any, Loser]
+        self, page: Mapping[Any, Row], found: Mapping[Any, Loser]
     ) -> None:
         """Write the chosen values into rows that are still as they were found."""
-        with transaction.atomic(using=self.target.alias):
-            if self.schema.commits:
-                self.schema.locks.limit_wait()
-            same = lock_unchanged(
-                self.target.written_rows(),
-                self.plan.field.attname,
-                {pk: found[pk].value for _, pk in page},
-            )
-            self.writer.write([row for row, pk in page if pk in same])
-            self.schema.settle()
+        same = lock_unchanged(
+            self.target.written_rows(),
+            self.plan.field.attname,
+            {key: found[key].value for key in page},
+        )
+        self.writer.write([page[key] for key in page if key in same])
+        self.schema.settle()
 
     # After the unique index stands
 
     def write_numbered(
-        self, writer: Writer, written: Row, row: Model, value: Any
-    ) -> None:
+        self, writer: Writer, pk: Any, written: Row, row: Model, value: Any
+    ) -> Sequence[BadRow]:
         """
         Write one row; into a column that is unique already, numbered if needed.
 
@@ -253,9 +231,11 @@ class Collisions:
             written (Row): The row as it takes it.
             value (Any): What populate gave, as Django reads it from the column.
 
+        Returns:
+            Sequence[BadRow]: The row, if there is no other value.
+
         Raises:
             IntegrityError: The refusal was not about the value being taken.
-            NoAnswer: There is no other value.
         """
         key, values = written
         # The value itself is tried first.
@@ -264,7 +244,7 @@ class Collisions:
             try:
                 with transaction.atomic(using=self.target.alias):
                     writer.write([(key, values)])
-                return
+                return ()
             except IntegrityError as exc:
                 is_unique = find_violation(exc) is Violation.UNIQUE
                 if not is_unique or self._is_about_others(value):
@@ -272,7 +252,7 @@ class Collisions:
             try:
                 _, answer = next(answers)
             except Exception as exc:
-                raise NoAnswer(self.source, exc) from exc
+                return [blame_row(self.schema, pk, self.source, exc)]
             value, values = answer.value, answer.prepared
 
     def _is_about_others(self, value: Any) -> bool:
@@ -284,5 +264,5 @@ class Collisions:
         """
         if self.plan.old_field is not None or self.schema.catalogue.has_unique():
             return False
-        rows = self._valued_rows().filter(**{self.plan.field.attname: value})
-        return not rows.exists()
+        rows = rows_with_values(self.schema)
+        return not rows.filter(**{self.plan.field.attname: value}).exists()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 from django.core.exceptions import FieldDoesNotExist
@@ -49,11 +49,11 @@ class ColumnsRead:
     a few small columns, where it takes longer to watch them than to read all.
 
     Args:
-        model (type[Model]): Historical model whose instances are read.
+        plan (Plan): Its model is the one whose instances are read.
         reads_all (bool): Whether rows have all their columns in any case.
     """
 
-    def __init__(self, plan: Plan, model: type[Model], *, reads_all: bool) -> None:
+    def __init__(self, plan: Plan, *, reads_all: bool) -> None:
         self.plan = plan
         #: Whether a column is wanted that the rows at hand have not.
         self.has_news = False
@@ -61,9 +61,9 @@ class ColumnsRead:
         #: What was said last of the columns that are read.
         self._said: Sequence[str] = ()
         #: The models of the rows and of what is joined, by look-up.
-        self._models: dict[str, type[Model]] = {"": model}
+        self._models: dict[str, type[Model]] = {"": plan.model}
         self._watches: dict[type[Model], _Watch] = {}
-        if reads_all or not is_watchable(model):
+        if reads_all or not is_watchable(plan.model):
             return
         for name in plan.select_related:
             self._follow(name)
@@ -92,7 +92,7 @@ class ColumnsRead:
         """Note in the block at what of the rows a function looks."""
         with ExitStack() as stack:
             for watch in self._watches.values():
-                stack.enter_context(watch.open(is_joined=len(self._models) > 1))
+                stack.enter_context(watch.open())
             yield
 
     def read(self, queryset: QuerySet[Model]) -> list[Model]:
@@ -137,7 +137,7 @@ class ColumnsRead:
         return queryset.only(*names) if is_narrow else queryset
 
     def _make_rows(self, queryset: QuerySet[Model]) -> list[Model]:
-        """Return the rows of `queryset`, watched, with what is joined to them."""
+        """Return the rows of `queryset`, marked, with what is joined to them."""
         if len(self._models) == 1:
             rows = list(queryset)
             self._watches[queryset.model].mark(rows)
@@ -148,20 +148,27 @@ class ColumnsRead:
             return list(queryset)
 
 
+@contextmanager
+def _set_on_class(model: type[Model], name: str, value: Any) -> Iterator[None]:
+    # Of the class: the type of a row, and what it keeps, stay the same.
+    type.__setattr__(model, name, value)
+    try:
+        yield
+    finally:
+        type.__delattr__(model, name)
+
+
 class _Watch:
     """
     Notes which columns somebody wants of the rows of a class.
 
     A row is asked for its columns by their names, or for its __dict__. Those that are
     not there yet are loaded before it answers.
-
-    Args:
-        note_news (Callable[[], None]): Called when a column is wanted that rows
-            have not.
     """
 
     def __init__(self, model: type[Model], note_news: Callable[[], None]) -> None:
         self.model = model
+        #: Called when a column is wanted that rows have not.
         self.note_news = note_news
         self.columns = [field.attname for field in model._meta.concrete_fields]
         self.keys = [field.attname for field in model._meta.pk_fields]
@@ -178,48 +185,28 @@ class _Watch:
         self._is_plain = is_plain(model)
         #: Whether rows are read with all columns.
         self._has_all = False
-        self._makes_rows = False
 
-    @contextmanager
-    def open(self, *, is_joined: bool) -> Iterator[None]:
-        """
-        Watch the rows of the class that ColumnsRead reads in the block.
-
-        Args:
-            is_joined (bool): Whether Django makes them, see make_rows().
-        """
+    def open(self) -> AbstractContextManager[None]:
+        """Watch in the block the rows that are marked."""
         watched, answer, get = self._watched, self._answer, object.__getattribute__
 
         def __getattribute__(row: Any, name: str) -> Any:
             return answer(row, name) if name in watched else get(row, name)
 
+        return _set_on_class(self.model, "__getattribute__", __getattribute__)
+
+    def make_rows(self) -> AbstractContextManager[None]:
+        """Mark the rows that Django makes in the block."""
+
         def from_db(cls: Any, *args: Any, **options: Any) -> Any:
-            if cls is self.model and self._makes_rows:
+            if cls is self.model:
                 return self._make_row(*args, **options)
             return Model.from_db.__func__(cls, *args, **options)  # type: ignore[attr-defined] # a classmethod
 
-        # Of the class: the type of a row, and what it keeps, stay the same.
-        type.__setattr__(self.model, "__getattribute__", __getattribute__)
-        if is_joined:
-            type.__setattr__(self.model, "from_db", classmethod(from_db))
-        try:
-            yield
-        finally:
-            type.__delattr__(self.model, "__getattribute__")
-            if is_joined:
-                type.__delattr__(self.model, "from_db")
-
-    @contextmanager
-    def make_rows(self) -> Iterator[None]:
-        """Watch the rows that Django makes in the block."""
-        self._makes_rows = True
-        try:
-            yield
-        finally:
-            self._makes_rows = False
+        return _set_on_class(self.model, "from_db", classmethod(from_db))
 
     def mark(self, rows: Iterable[Model]) -> None:
-        """Watch `rows`."""
+        """Watch `rows` while open() does."""
         if self._has_all:
             return
         key, *others = self.keys
@@ -237,20 +224,15 @@ class _Watch:
         self._has_all = len(self.wanted) == len(self.columns)
 
     def _make_row(
-        self,
-        alias: str,
-        names: Sequence[str],
-        values: Sequence[Any],
-        *,
-        fetch_mode: Any = None,
+        self, alias: str, names: Sequence[str], values: Sequence[Any], **options: Any
     ) -> Model:
         if self._is_plain:
+            fetch_mode = options.get("fetch_mode")  # Django 6.1
             has_setters = not self._looking.isdisjoint(names)
             row, _ = make_instance(
                 self.model, alias, fetch_mode, names, values, has_setters
             )
         else:
-            options = {} if fetch_mode is None else {"fetch_mode": fetch_mode}
             row = Model.from_db.__func__(self.model, alias, names, values, **options)  # type: ignore[attr-defined] # a classmethod
         self.mark([row])
         return row

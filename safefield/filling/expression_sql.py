@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +20,7 @@ from safefield.backends.base.values_table import ValuesTable
 from safefield.backends.base.writer import Writer
 from safefield.exceptions import BackfillError, BadRow
 from safefield.fields import AnyField
-from safefield.filling.bad_rows import blame_value
+from safefield.filling.bad_rows import try_each
 from safefield.filling.key_pages import cut
 from safefield.filling.rows import key_names
 from safefield.filling.target import Target
@@ -44,11 +44,13 @@ class Updatable:
     Args:
         is_null (Any): The condition that it gives nothing.
         bad_rows (Sequence[BadRow]): Rows whose value could not be computed.
+        is_void (bool): Whether that makes the values of other rows wrong.
     """
 
     value: Any
     is_null: Any
     bad_rows: Sequence[BadRow] = ()
+    is_void: bool = False
 
 
 class Saved:
@@ -173,6 +175,8 @@ class ExpressionSQL:
                 RawSQL(table.value_sql, (), output_field=self.plan.field),
                 RawSQL(table.is_null_sql, (), output_field=BooleanField()),
                 bad_rows,
+                # A window over other rows than all of them is another one.
+                is_void=bool(bad_rows) and self.has_window(),
             )
 
     @contextmanager
@@ -209,10 +213,9 @@ class ExpressionSQL:
         """Insert all values that the database does not refuse; return the others."""
         rows = self.target.read_rows()
 
-        def insert(some: QuerySet[Any]) -> Sequence[BadRow]:
+        def insert(some: QuerySet[Any]) -> None:
             with transaction.atomic(using=self.target.alias):
                 table.insert(self.compute(some))
-            return ()
 
         try:
             insert(rows)
@@ -226,38 +229,15 @@ class ExpressionSQL:
                     insert(some)
                 except DatabaseError:
                     keys = list(some.order_by("pk").values_list("pk", flat=True))
-                    bad_rows += try_singly(self.target, some, keys, insert)
+                    bad_rows += try_each(
+                        self.schema, keys, lambda pk: insert(rows.filter(pk=pk))
+                    )
                 if len(bad_rows) >= MAX_BAD_ROWS:
                     break
             if not bad_rows:
                 raise
             return bad_rows
         return []
-
-
-def try_singly(
-    target: Target,
-    rows: QuerySet[Any],
-    keys: Sequence[Any],
-    function: Callable[[QuerySet[Any]], Sequence[BadRow]],
-) -> list[BadRow]:
-    """
-    Call `function` row by row, to find those that the database refuses.
-
-    Args:
-        function (Callable): Takes one of them; returns it if it is bad otherwise.
-
-    Returns:
-        list[BadRow]: The rows that are bad.
-    """
-    bad_rows: list[BadRow] = []
-    for pk in keys:
-        try:
-            with transaction.atomic(using=target.alias):
-                bad_rows += function(rows.filter(pk=pk))
-        except DatabaseError as exc:
-            bad_rows.append(blame_value(target.schema, pk, exc))
-    return bad_rows
 
 
 def has_subquery(expression: Any) -> bool:

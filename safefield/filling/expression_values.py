@@ -18,19 +18,20 @@ from safefield.backends import get_backend
 from safefield.conf import get_configuration
 from safefield.exceptions import BackfillError, BadRow
 from safefield.fields import NULL
+from safefield.filling.attempts import Batch
+from safefield.filling.bad_rows import try_each
 from safefield.filling.computed import ComputedValues
 from safefield.filling.expression_sql import (
     MAX_KNOWN_ROWS,
     VALUE,
     ExpressionSQL,
     Updatable,
-    try_singly,
 )
 from safefield.filling.filled import FilledKeys
 from safefield.filling.key_pages import Page
 from safefield.filling.problems import must_not_be_blank
 from safefield.filling.rows import lock_rows, read_values
-from safefield.filling.table_walk import Batch, PageWork, Take
+from safefield.filling.table_walk import Handle, Take
 from safefield.filling.target import PREFLIGHT_ROWS, Target, has_no_value
 from safefield.filling.unfilled import UNKEPT
 from safefield.filling.violations import is_about_values
@@ -62,13 +63,8 @@ class ExpressionValues:
     anew, over all rows.
 
     Locks held: as in the fill from Python, those of one batch.
-
-    Args:
-        filled (FilledKeys): Is told the keys of rows that are filled, where others had
-            a value before.
     """
 
-    #: Whether rows that others have locked can be left for later.
     can_skip_locked = False
     #: No code of the user's raises anything.
     first_error: Exception | None = None
@@ -92,7 +88,6 @@ class ExpressionValues:
             self.schema,
             refuses_blank=self.needs_keys and must_not_be_blank(self.plan, self.schema),
         )
-        #: Rows in a batch at the most.
         self.max_rows = MAX_UPDATED_ROWS
         if self.needs_keys:
             is_composite = len(self.writer.keys) > 1
@@ -117,7 +112,9 @@ class ExpressionValues:
             if not is_about_values(exc):
                 raise self._cannot_compute(exc) from exc
             # Of some rows, perhaps.
-            bad_rows = try_singly(self.target, rows, keys, self._find_nulls)
+            bad_rows = try_each(
+                self.schema, keys, lambda pk: self._find_nulls(rows.filter(pk=pk))
+            )
         except BackfillError:
             raise
         except Exception as exc:
@@ -126,7 +123,7 @@ class ExpressionValues:
         return bad_rows if len(bad_rows) == len(keys) else []
 
     def check(self) -> None:
-        """Refuse an expression that cannot be computed, see Source."""
+        """Refuse an expression that cannot be computed."""
         self.preflight()
 
     def _cannot_compute(self, exc: Exception) -> BackfillError:
@@ -162,20 +159,18 @@ class ExpressionValues:
             ]
 
     @contextmanager
-    def open(self, *, skips_locked: bool) -> Iterator[PageWork]:
+    def open(self, *, skips_locked: bool) -> Iterator[Handle]:
         """Get ready for a walk, see Work."""
         with self.sql.open() as updatable:
-            yield PageWork(
-                partial(self._fill_page, updatable),
-                updatable.bad_rows,
-                # A window over other rows than all of them is another one.
-                is_void=bool(updatable.bad_rows) and self.sql.has_window(),
-            )
+            yield partial(self._fill_page, updatable)
 
     def _fill_page(
         self, updatable: Updatable, page: Page, take: Take, is_singly: bool
     ) -> Batch:
         """Fill the rows of a page."""
+        missing = updatable.bad_rows if page.after is None else ()
+        if updatable.is_void:
+            return Batch(bad_rows=missing)
         rows = page.bound(self.target.written_rows())
         if self.needs_keys:
             keys = list(
@@ -188,12 +183,15 @@ class ExpressionValues:
         if is_singly:
             empty = rows.filter(self.wanted).order_by("pk")
             keys = list(empty.values_list("pk", flat=True))
-            bad_rows = try_singly(
-                self.target, rows, keys, lambda row: self._update(updatable, row)[1]
+            bad_rows = try_each(
+                self.schema,
+                keys,
+                lambda pk: self._update(updatable, rows.filter(pk=pk))[1],
             )
             count = len(keys)
         else:
             count, bad_rows = self._update(updatable, rows)
+        bad_rows = [*missing, *bad_rows]
         return Batch(found=count, rows=count, filled=count, bad_rows=bad_rows)
 
     def _update(

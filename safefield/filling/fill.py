@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 from safefield.backends.base.column import LiveColumn
 from safefield.conf import get_configuration
@@ -19,32 +18,12 @@ from safefield.filling.preparation import Preparation
 from safefield.filling.problems import find_problems
 from safefield.filling.pursuit import pursue
 from safefield.filling.row_reader import RowReader
-from safefield.filling.table_walk import TableWalk, Walked, Work
+from safefield.filling.table_walk import TableWalk, Walked
 from safefield.filling.target import Target
 from safefield.filling.unfilled import BY_THE_DATABASE
 from safefield.filling.verify import tell, verify
 from safefield.progress import step
 from safefield.reports import NOT_DEPENDED_ON, Finding
-
-
-class Source(Work, Protocol):
-    """What the values come from."""
-
-    #: Whether rows that others have locked can be left for later.
-    can_skip_locked: bool
-    #: What the user's function raised first, with its traceback.
-    first_error: Exception | None
-
-    def preflight(self) -> Sequence[BadRow]:
-        """Try the first rows, changing nothing; return them if none gets a value."""
-
-    def check(self) -> None:
-        """
-        Try whether rows can be read at all, where some have a value already.
-
-        Raises:
-            BackfillError: They cannot, as the operation asks for it.
-        """
 
 
 class Fill:
@@ -57,14 +36,12 @@ class Fill:
         self.target = target
         #: Keys of the rows that are filled, where others had a value before.
         self.filled = FilledKeys()
-        reader = RowReader(
-            plan, schema, plan.model, wanted=target.wanted, last_key=target.last_key
-        )
+        reader = RowReader(target)
         preparation = Preparation(plan, schema.connection)
         self.collisions: Collisions | None = None
         if plan.deduplicate is not None:
             self.collisions = Collisions(target, reader, preparation, self.filled)
-        self.source: Source
+        self.source: FunctionValues | ExpressionValues
         if plan.is_expression:
             self.source = ExpressionValues(target, self.filled)
         else:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from django.db.models import Model
 
@@ -20,35 +20,6 @@ MAX_NUMBER = 1_000_000
 #: Numbers in a row for which only answers come that came before, until the row is
 #: given up: the function has no others.
 MAX_REPEATS = 1_000
-
-
-class NoAnswer(Exception):
-    """
-    A row has no other value.
-
-    Args:
-        source (str): Whose answers are all taken.
-        reason (Exception): What it raised, or that its last answer is taken.
-    """
-
-    def __init__(self, source: str, reason: Exception) -> None:
-        super().__init__(source, reason)
-        self.source = source
-        self.reason = reason
-
-
-class Collider(NamedTuple):
-    """
-    A row that must give way.
-
-    Args:
-        key (Any): Its primary key, read before deduplicate has the row.
-        written_key (tuple): The key as a writer takes it.
-    """
-
-    key: Any
-    written_key: tuple[Any, ...]
-    row: Model
 
 
 @dataclass
@@ -90,12 +61,12 @@ class FreeAnswers:
         return key in self._numberings
 
     def look_ahead(
-        self, colliders: Sequence[Collider], found: Mapping[Any, Loser]
+        self, rows: Iterable[tuple[Any, Model]], found: Mapping[Any, Loser]
     ) -> None:
-        """Ask the database about the answers that the rows are likely to get."""
+        """Ask the database about the answers that rows, by key, are likely to get."""
         answers = []
         numbers: dict[Any, int] = {}
-        for key, _, row in colliders:
+        for key, row in rows:
             _, value, group = found[key]
             frozen = freeze((value, *group))
             numbering = self._numberings.get(key)

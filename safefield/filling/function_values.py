@@ -13,18 +13,18 @@ from django.db import DatabaseError, transaction
 from django.db.models import NOT_PROVIDED, Model
 
 from safefield.exceptions import BadRow
-from safefield.filling.bad_rows import blame_row, blame_value, keep_apart
+from safefield.filling.attempts import Batch
+from safefield.filling.bad_rows import blame_row, keep_apart, try_each
 from safefield.filling.batch_size import MAX_ROWS
 from safefield.filling.collisions import Collisions
 from safefield.filling.columns_read import ColumnsRead
 from safefield.filling.filled import FilledKeys
-from safefield.filling.free_answers import NoAnswer
 from safefield.filling.isolation import NeedsWriting, Trial
 from safefield.filling.key_pages import Page
 from safefield.filling.preparation import Preparation
 from safefield.filling.queries import QueryWatch
 from safefield.filling.row_reader import RowReader
-from safefield.filling.table_walk import Batch, PageWork, Take
+from safefield.filling.table_walk import Handle, Take
 from safefield.filling.target import PREFLIGHT_ROWS, Target
 from safefield.filling.unfilled import Unfilled, Written
 from safefield.progress import warn
@@ -54,18 +54,9 @@ class Computed:
 
 
 class FunctionValues:
-    """
-    Fill a column with what populate returns.
+    """Fill a column with what populate returns."""
 
-    Args:
-        filled (FilledKeys): Is told the keys of rows that are filled, where others had
-            a value before.
-        collisions (Collisions | None): Finds another value for one that is taken.
-    """
-
-    #: Rows in a batch at the most.
     max_rows = MAX_ROWS
-
     #: Whether rows that others have locked can be left for later.
     can_skip_locked = True
 
@@ -84,12 +75,9 @@ class FunctionValues:
         self.preparation = preparation
         self.filled = filled
         self.collisions = collisions
-        self.columns = ColumnsRead(
-            self.plan,
-            reader.model,
-            # Assigning begins with a copy of the row.
-            reads_all=preparation.assignment is not None,
-        )
+        # Assigning begins with a copy of the row.
+        reads_all = preparation.assignment is not None
+        self.columns = ColumnsRead(self.plan, reads_all=reads_all)
         self.writer = preparation.make_writer()
         self.queries = QueryWatch(self.schema.connection, self.plan.source_name)
         #: What was raised first, for `migrate --traceback`.
@@ -120,7 +108,12 @@ class FunctionValues:
         return bad_rows if len(bad_rows) == len(rows) else []
 
     def check(self) -> None:
-        """Refuse names of relations that are none, see Source."""
+        """
+        Try whether rows can be read, where some have a value already.
+
+        Raises:
+            BackfillError: They cannot, for a name of a relation that is none.
+        """
         self._read_first_rows()
 
     def _read_first_rows(self) -> list[Model]:
@@ -140,7 +133,7 @@ class FunctionValues:
             ) from exc
 
     @contextmanager
-    def open(self, *, skips_locked: bool) -> Iterator[PageWork]:
+    def open(self, *, skips_locked: bool) -> Iterator[Handle]:
         """Get ready for a walk, see Work."""
         unfilled = Unfilled(
             self.target.empty_rows,
@@ -151,7 +144,7 @@ class FunctionValues:
             ),
         )
         with self.columns.watch():
-            yield PageWork(partial(self._fill_page, unfilled, skips_locked))
+            yield partial(self._fill_page, unfilled, skips_locked)
 
     def _fill_page(
         self,
@@ -195,24 +188,21 @@ class FunctionValues:
 
     def _write_singly(self, computed: Computed) -> tuple[Written, list[BadRow]]:
         """Write row by row; return what the database has taken, and what it has not."""
-        taken = Written([], [])
-        refused: list[BadRow] = []
+        keys, written = computed.written
+        rows = dict(zip(keys, written, strict=True))
         answers = iter(computed.answers)
-        for key, row in zip(*computed.written, strict=True):
-            try:
-                if self.collisions is None:
-                    with transaction.atomic(using=self.target.alias):
-                        self.writer.write([row])
-                else:
-                    self.collisions.write_numbered(self.writer, row, *next(answers))
-            except NoAnswer as exc:
-                refused.append(blame_row(self.schema, key, exc.source, exc.reason))
-            except Exception as exc:
-                refused.append(blame_value(self.schema, key, exc))
-            else:
-                taken.keys.append(key)
-                taken.rows.append(row)
-        return taken, refused
+
+        def write(key: Any) -> Sequence[BadRow]:
+            if self.collisions is None:
+                self.writer.write([rows[key]])
+                return ()
+            numbered = self.collisions.write_numbered
+            return numbered(self.writer, key, rows[key], *next(answers))
+
+        refused = try_each(self.schema, rows, write)
+        bad = {row.pk for row in refused}
+        taken = [key for key in rows if key not in bad]
+        return Written(taken, [rows[key] for key in taken]), refused
 
     def compute(self, rows: Iterable[Model], *, singly: bool) -> Computed:
         """Call populate for each row, and make what it returns ready."""
@@ -223,18 +213,16 @@ class FunctionValues:
         accepts, is_plain = preparation.accepts, preparation.assignment is None
         # Of one plain integer both keys are the same.
         written_key_of = None if self.writer.has_plain_key else self.writer.key_of
-        source = self.plan.source_name
         written = Written([], [])
         keeps_answers = singly and self.collisions is not None
         answers: list[tuple[Model, Any]] = []
         bad_rows: list[BadRow] = []
-        value: Any
         key = None
         for row in rows:
             # Both keys before populate has the row, which it may change.
             key = key_of(row)
             written_key = (key,) if written_key_of is None else written_key_of(row)
-            value = NOT_PROVIDED
+            value: Any = NOT_PROVIDED
             try:
                 # A copy: populate may change the row.
                 instance = None if is_plain else preparation.copy(row)
@@ -247,6 +235,7 @@ class FunctionValues:
                 if isinstance(exc, DatabaseError) and not singly:
                     raise
                 self.first_error = self.first_error or exc
+                source = self.plan.source_name
                 # What was raised beside a value, if it came to one.
                 bad_rows.append(blame_row(self.schema, key, source, exc, value))
             else:

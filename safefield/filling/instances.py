@@ -38,11 +38,6 @@ def read_quickly(queryset: QuerySet[Model]) -> QuerySet[Model]:
     return queryset
 
 
-def has_relations(model: type[Model]) -> bool:
-    """Return whether a row of `model` may have others that belong to it."""
-    return any(field.is_relation for field in model._meta.get_fields())
-
-
 class PlainIterable(ModelIterable):  # type: ignore[type-arg] # generic in the stubs
     """Yield instances that are their columns and a ModelState, as from_db() does."""
 

@@ -12,7 +12,6 @@ from django.db.models import (
     CheckConstraint,
     Exists,
     F,
-    Model,
     OuterRef,
     QuerySet,
     TextField,
@@ -123,9 +122,7 @@ def _list_possible(
 ) -> Iterator[Problem]:
     field = plan.field
     column = field.attname
-    rows: QuerySet[Model] = QuerySet(
-        plan.new_model, using=schema.connection.alias
-    ).order_by()
+    rows = schema.rows().order_by()
     filled = rows.filter(**{f"{column}__isnull": False})
     if is_filled and not field.null and not schema.commits:
         # Where others write meanwhile, a row without a value is one that the
@@ -143,7 +140,7 @@ def _list_possible(
         yield Sharing(
             f"an earlier row has the same value, and the field is unique"
             f"{tell_group(plan)}",
-            rows_with_values(plan, schema.connection.alias),
+            rows_with_values(schema),
             column,
             plan.unique_columns,
             keys,
@@ -182,11 +179,11 @@ def _names(plan: Plan, constraint: CheckConstraint) -> bool:
     return any(names[0] == plan.field_name for names in references)
 
 
-def rows_with_values(plan: Plan, alias: str) -> QuerySet[Any, Any]:
+def rows_with_values(schema: Schema) -> QuerySet[Any, Any]:
     """Return the rows that can share a value: those with one in each column."""
     # As SQL has it: what is NULL in one of the columns is equal to nothing.
-    rows: QuerySet[Any, Any] = QuerySet(plan.new_model, using=alias).order_by()
-    return rows.filter(**{f"{name}__isnull": False for name in plan.unique_columns})
+    values = {f"{name}__isnull": False for name in schema.plan.unique_columns}
+    return schema.rows().order_by().filter(**values)
 
 
 def tell_group(plan: Plan) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Protocol
+from collections.abc import Callable
 
 from safefield.exceptions import BackfillError
 from safefield.fields import is_stock_integer
@@ -22,20 +22,20 @@ MAX_SWEEPS = 10
 HOPELESS_SWEEPS = 2
 
 
-class Sweep(Protocol):
-    """Fills rows that have no value yet, if there are such behind a key."""
-
-    def __call__(self, after: Any = None, *, is_whole: bool = True) -> Walked:
-        """Fill them, see Fill.sweep()."""
-
-
-def pursue(plan: Plan, sweep: Sweep, filled: Walked, seconds: float) -> int:
+def pursue(
+    plan: Plan, sweep: Callable[..., Walked], filled: Walked, seconds: float
+) -> int:
     """
     Sweep behind a fill until there is little to do.
 
     Nothing was passed over in a whole page, and who inserts takes higher integers. So
     most tables are not read once more, only their end. What a long transaction
     inserted before is for enforce() to find, as what comes from now on.
+
+    Args:
+        sweep (Callable[..., Walked]): Fills rows that have no value yet, if there are
+            such behind a key, see Fill.sweep().
+        filled (Walked): What the fill has done, in so many seconds.
 
     Returns:
         int: Rows that were filled.

@@ -6,7 +6,6 @@ from collections.abc import Collection
 from typing import Any
 
 from django.db import DatabaseError
-from django.db.models import Model, QuerySet
 
 from safefield.backends.base.schema import Schema
 from safefield.conf import get_configuration
@@ -28,10 +27,8 @@ def refused(
         violation is Violation.TOO_LONG_FOR_INDEX
         and (is_too_long := schema.too_long_for_index(exc)) is not None
     ):
-        rows: QuerySet[Any] = QuerySet(plan.new_model, using=schema.connection.alias)
-        others.append(
-            Problem(violation.value, rows.filter(is_too_long), plan.field.attname)
-        )
+        rows = schema.rows().filter(is_too_long)
+        others.append(Problem(violation.value, rows, plan.field.attname))
     # Rows share a value, or somebody else's row came in between: find them.
     try:
         verify(plan, schema, filled, others=others)
@@ -62,7 +59,8 @@ def find_empty_rows(plan: Plan, schema: Schema) -> list[BadRow]:
     """Return the first rows that have no value, and ought to have one."""
     if plan.field.null:
         return []
-    rows: QuerySet[Model] = QuerySet(plan.new_model, using=schema.connection.alias)
-    empty = rows.filter(**{f"{plan.field.attname}__isnull": True}).order_by("pk")
+    empty = (
+        schema.rows().filter(**{f"{plan.field.attname}__isnull": True}).order_by("pk")
+    )
     keys = list(empty.values_list("pk", flat=True)[:MAX_BAD_ROWS])
     return [BadRow(pk, "there is no value") for pk in keys]

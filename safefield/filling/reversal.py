@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
-from typing import Any
+from dataclasses import replace
 
 from django.db import DatabaseError, transaction
-from django.db.models import Model, QuerySet
+from django.db.models import Model
 from django.db.models.expressions import Col
 from django.db.models.lookups import IsNull
 
 from safefield.backends import get_backend
 from safefield.backends.base.schema import Schema
 from safefield.backends.base.writer import Writer
-from safefield.exceptions import BadRow
+from safefield.exceptions import BackfillError, BadRow
 from safefield.fields import AnyField
+from safefield.filling.attempts import Batch
 from safefield.filling.bad_rows import blame_row, make_bad_rows_error
 from safefield.filling.batch_size import MAX_ROWS
 from safefield.filling.columns_read import ColumnsRead
@@ -24,7 +24,7 @@ from safefield.filling.key_pages import Page
 from safefield.filling.marker import Marker
 from safefield.filling.reverse_answers import Answer, ReverseAnswers
 from safefield.filling.row_reader import RowReader
-from safefield.filling.table_walk import Batch, PageWork, TableWalk, Take
+from safefield.filling.table_walk import Handle, TableWalk, Take
 from safefield.filling.target import Target
 from safefield.filling.violations import find_violation
 from safefield.plan import Plan
@@ -40,7 +40,6 @@ class Reversal:
     nothing has to be known.
     """
 
-    #: Rows in a batch at the most.
     max_rows = MAX_ROWS
 
     def __init__(self, plan: Plan, schema: Schema) -> None:
@@ -48,8 +47,6 @@ class Reversal:
         self.plan = plan
         self.schema = schema
         self.model = plan.new_model
-        self.connection = schema.connection
-        self.alias = schema.connection.alias
         self.source = function_name(plan.reverse)
         self.marker: Marker | None = None
         #: The column that is set to NULL row by row.
@@ -60,14 +57,12 @@ class Reversal:
             self.marker = Marker(plan, schema)
             self.done = self.marker.field
         is_left = IsNull(Col(plan.table, self.done), False) if self.done else None
-        self.reader = RowReader(plan, schema, self.model, wanted=is_left)
+        self.target = Target(replace(plan, model=self.model), schema, is_left)
+        self.reader = RowReader(self.target)
         self.answers = ReverseAnswers(plan, schema, self.reader)
-        self.columns = ColumnsRead(
-            plan,
-            self.model,
-            # Assigning begins with a copy of the row.
-            reads_all=self.answers.assignment is not None,
-        )
+        # Assigning begins with a copy of the row.
+        reads_all = self.answers.assignment is not None
+        self.columns = ColumnsRead(self.target.plan, reads_all=reads_all)
         self._writers: dict[tuple[type[Model], tuple[AnyField, ...]], Writer] = {}
 
     def run(self) -> int:
@@ -83,39 +78,38 @@ class Reversal:
         """
         if self.marker is not None:
             self.marker.add()
-        rows: QuerySet[Any] = QuerySet(self.model, using=self.alias)
-        walk = TableWalk(Target(self.plan, self.schema, paged=rows))
-        walked = walk.run(f"Reversing {self.plan.title}", self)
-        count = walked.rows
-        if self.done is not None and not walked.bad_rows:
-            # What the application inserted behind the walk.
+        walk = TableWalk(self.target)
+        count = 0
+        # The second time it is what the application inserted behind the walk.
+        for _ in range(1 if self.done is None else 2):
             walked = walk.run(f"Reversing {self.plan.title}", self)
-            count += walked.rows
-        if not walked.bad_rows:
-            return count
+            count += walked.filled
+            if walked.bad_rows:
+                raise self._make_error(walked.bad_rows)
+        return count
+
+    def _make_error(self, bad_rows: Sequence[BadRow]) -> BackfillError:
         kept = (
             "The other rows are reversed, and the column is still there."
             if self.schema.commits
             else "Nothing was changed."
         )
-        raise make_bad_rows_error(
+        return make_bad_rows_error(
             self.plan,
-            walked.bad_rows,
+            bad_rows,
             " could not be reversed in some rows",
             f"{kept} Fix {self.source}, then run migrate again.",
         )
 
     @contextmanager
-    def open(self, *, skips_locked: bool) -> Iterator[PageWork]:
+    def open(self, *, skips_locked: bool) -> Iterator[Handle]:
         """Get ready for a walk, see Work."""
         with self.columns.watch():
-            yield PageWork(partial(self._reverse_page, skips_locked))
+            yield self._reverse_page
 
-    def _reverse_page(
-        self, skips_locked: bool, page: Page, take: Take, is_singly: bool
-    ) -> Batch:
+    def _reverse_page(self, page: Page, take: Take, is_singly: bool) -> Batch:
         """Write back what reverse says of the rows of a page."""
-        rows = self.reader.read_page(page, self.columns, skips_locked=skips_locked)
+        rows = self.reader.read_page(page, self.columns)
         if not rows:
             return Batch()
         asked = self.answers.ask(self.columns.until_news(take(rows)), singly=is_singly)
@@ -131,6 +125,7 @@ class Reversal:
         return Batch(
             found=len(rows),
             rows=asked.count,
+            filled=asked.count - len(bad_rows),
             bad_rows=bad_rows,
             stopped_at=page.find_stop(len(rows), asked.count, asked.last_key),
             adds_columns=self.columns.has_news,
@@ -139,7 +134,7 @@ class Reversal:
     def _write_singly(self, fields: Sequence[AnyField], answer: Answer) -> list[BadRow]:
         """Write back one row; return it if the database refuses it."""
         try:
-            with transaction.atomic(using=self.alias):
+            with transaction.atomic(using=self.target.alias):
                 self._write(fields, [answer])
         except Exception as exc:
             violation = isinstance(exc, DatabaseError) and find_violation(exc)
@@ -172,8 +167,9 @@ class Reversal:
 
     def _get_writer(self, model: type[Model], fields: tuple[AnyField, ...]) -> Writer:
         if (model, fields) not in self._writers:
-            self._writers[model, fields] = get_backend(self.connection).writer(
-                self.connection,
+            connection = self.schema.connection
+            self._writers[model, fields] = get_backend(connection).writer(
+                connection,
                 model,
                 fields,
                 set_null=self.done if model is self.model else None,

@@ -9,58 +9,41 @@ from typing import Any
 from django.db import models
 from django.db.models import Model, QuerySet
 
-from safefield.backends.base.schema import Schema
 from safefield.filling.columns_read import ColumnsRead
-from safefield.filling.instances import has_relations, read_quickly
+from safefield.filling.instances import read_quickly
 from safefield.filling.key_pages import Page
 from safefield.filling.rows import lock_rows
-from safefield.plan import Plan
+from safefield.filling.target import Target
 
 
 class RowReader:
-    """
-    Reads the rows of a table for populate, deduplicate or reverse.
+    """Reads the rows of a table for populate, deduplicate or reverse."""
 
-    Args:
-        model (type[Model]): Historical model whose instances are read.
-        wanted (Any): The condition on the rows of a page; None for all rows.
-        last_key (Any): The last row; None for all rows.
-    """
-
-    def __init__(
-        self,
-        plan: Plan,
-        schema: Schema,
-        model: type[Model],
-        *,
-        wanted: Any = None,
-        last_key: Any = None,
-    ) -> None:
-        self.plan = plan
-        self.schema = schema
-        self.model = model
-        self.wanted = wanted
-        self.last_key = last_key
-        self.has_relations = has_relations(model)
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self.plan = target.plan
+        self.schema = target.schema
+        #: Historical model whose instances are read.
+        self.model = target.plan.model
+        fields = self.model._meta.get_fields()
+        self.has_relations = any(field.is_relation for field in fields)
         #: The key of a row, to be read before the user's function has the row, which
         #: may change it.
-        self.key_of: Callable[[Model], Any] = attrgetter(model._meta.pk.attname)
+        self.key_of: Callable[[Model], Any] = attrgetter(self.model._meta.pk.attname)
 
     def rows(self) -> QuerySet[Model]:
         """Return the rows as the user's function gets them."""
         # Not the default manager, nor one named by base_manager_name: both
         # may hide rows.
-        queryset: QuerySet[Model] = QuerySet(
-            self.model, using=self.schema.connection.alias
-        )
+        queryset = self.target.read_rows()
         if self.plan.select_related:
             queryset = queryset.select_related(*self.plan.select_related)
         if self.plan.prefetch_related:
             queryset = queryset.prefetch_related(*self.plan.prefetch_related)
         if hasattr(models, "FETCH_PEERS") and self.has_relations:  # Django 6.1
             queryset = queryset.fetch_mode(models.FETCH_PEERS)
-        if self.last_key is not None:
-            queryset = queryset.filter(pk__lte=self.last_key)
+        if self.target.last_key is not None:
+            queryset = queryset.filter(pk__lte=self.target.last_key)
         return read_quickly(queryset)
 
     def read_page(
@@ -73,8 +56,8 @@ class RowReader:
             skips_locked (bool): Whether rows that others have locked are passed over.
         """
         queryset = page.bound(self.rows())
-        if self.wanted is not None:
-            queryset = queryset.filter(self.wanted)
+        if self.target.wanted is not None:
+            queryset = queryset.filter(self.target.wanted)
         queryset = self._lock(queryset.order_by("pk"), skips_locked)
         if page.last is None:
             queryset = queryset[: page.size]

@@ -58,7 +58,7 @@ class Target:
 
     def written_rows(self) -> QuerySet[Any]:
         """Return the rows whose column is written."""
-        return QuerySet(self.plan.new_model, using=self.alias)
+        return self.schema.rows()
 
     def empty_rows(self) -> QuerySet[Any]:
         """Return the rows that have no value yet, where somebody may keep them so."""

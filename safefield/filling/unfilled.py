@@ -65,12 +65,10 @@ class Unfilled:
         ]
         if not keys:
             return []
-        empty = set(self._keys().filter(pk__gte=keys[0], pk__lte=keys[-1]))
+        rows = self.get_rows().filter(pk__gte=keys[0], pk__lte=keys[-1])
+        empty = set(rows.order_by("pk").values_list("pk", flat=True))
         found = [BadRow(key, UNKEPT) for key in keys if key in empty]
         if found:
             # Where it happens once, it happens again.
             self._looks_next = self._looks_always = True
         return found
-
-    def _keys(self) -> QuerySet[Any, Any]:
-        return self.get_rows().order_by("pk").values_list("pk", flat=True)

@@ -6,7 +6,6 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from django.db import transaction
-from django.db.models import QuerySet
 
 from safefield.backends import get_backend
 from safefield.backends.base.schema import Schema
@@ -96,12 +95,9 @@ def tell(
         has_ours, has_theirs = has_ours or ours.rows > 0, has_theirs or theirs.rows > 0
     kept = "Nothing was changed."
     if schema.commits:
-        kept = (
-            "The other rows keep their values, and these are NULL again"
-            + (", but for values that were there before." if has_theirs else ".")
-            if has_ours
-            else "Their values were not changed."
-        )
+        kept = "Their values were not changed."
+        if has_ours:
+            kept = tell_emptied(has_others=has_theirs)
     advice = [_advice(plan, is_ours=True)] if has_ours else []
     advice += [_advice(plan, is_ours=False)] if has_theirs else []
     return findings, kept, advice
@@ -128,21 +124,25 @@ class _Tally:
         return Finding(self.reason, self.rows, self.keys, self.detail)
 
 
+def tell_emptied(*, has_others: bool) -> str:
+    """Return what became of bad rows, and of others that had a value before."""
+    but = ", but for values that were there before" if has_others else ""
+    return f"The other rows keep their values, and these are NULL again{but}."
+
+
 def empty_rows(plan: Plan, schema: Schema, found: Sequence[Found]) -> None:
     """Set the column to NULL in rows that still have the value that was found."""
     if not found:
         return
-    alias = schema.connection.alias
-    rows: QuerySet[Any, Any] = QuerySet(plan.new_model, using=alias)
     writer = get_backend(schema.connection).writer(
         schema.connection, plan.new_model, [plan.field]
     )
 
     def empty() -> None:
-        with transaction.atomic(using=alias):
+        with transaction.atomic(using=schema.connection.alias):
             schema.locks.limit_wait()
-            same = lock_unchanged(rows, plan.field.attname, dict(found))
-            writer.update(rows.filter(pk__in=same), NULL)
+            same = lock_unchanged(schema.rows(), plan.field.attname, dict(found))
+            writer.update(schema.rows().filter(pk__in=same), NULL)
 
     schema.locks.change_rows(empty)
 

@@ -69,6 +69,7 @@ def test_few_frames_lie_between_an_operation_and_populate() -> None:
         "safefield.steps.forwards",
         "safefield.filling.fill.fill_and_check",
         "safefield.filling.table_walk.run",
+        "safefield.filling.attempts.try_page",
         "safefield.filling.function_values._fill_page",
         "safefield.filling.function_values.compute",
     ]

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from django.db import DatabaseError
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 
 from safefield.backends.base.catalogue import Catalogue
 from safefield.backends.base.column import LiveColumn
@@ -94,6 +94,14 @@ class Schema:
         """Return the condition on the rows that an index refused; None for no rows."""
         return None
 
+    def rows(self) -> QuerySet[Any, Any]:
+        """Return the rows as they are after the operation, past any manager."""
+        return QuerySet(self.plan.new_model, using=self.connection.alias)
+
+    def change_rows(self, function: Callable[[], Result]) -> Result:
+        """Call `function`; again while others lock its rows, if each batch commits."""
+        return self.locks.change_rows(function) if self.commits else function()
+
     def settle(self) -> None:
         """
         Let constraints refuse now what they would at the end of the transaction.
@@ -166,8 +174,7 @@ class Schema:
             BackfillError: So it was: its type brings a default, as serial does.
         """
         # Such a value is in all rows, so one row says it.
-        has_value = self.catalogue.has_value
-        if not (self.locks.change_rows(has_value) if self.commits else has_value()):
+        if not self.change_rows(self.catalogue.has_value):
             return
         self.drop()
         raise self.plan.error(
