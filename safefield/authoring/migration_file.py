@@ -6,7 +6,7 @@ import ast
 import inspect
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import replace
@@ -16,7 +16,7 @@ from typing import Any
 
 from django.core.management.commands import makemigrations
 from django.db.migrations import Migration
-from django.db.migrations.writer import MigrationWriter
+from django.db.migrations.writer import MigrationWriter, OperationWriter
 
 from safefield.authoring.stubs import Stub, StubSerializer
 from safefield.operations import (
@@ -61,6 +61,21 @@ def write_stubs() -> Iterator[None]:
     finally:
         module.MigrationWriter = original
         MigrationWriter.unregister_serializer(Stub)
+
+
+def refuse_unwritable(migrations: Iterable[Migration]) -> None:
+    """
+    Refuse what cannot be written, as a lambda, before one of the files is.
+
+    In one file, as Django has it, nothing would be written. A part alone is no change
+    that anybody has made.
+
+    Raises:
+        ValueError: Django's own, about a value.
+    """
+    for migration in migrations:
+        for operation in migration.operations:
+            OperationWriter(operation).serialize()
 
 
 class StubWriter(MigrationWriter):

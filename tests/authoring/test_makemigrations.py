@@ -561,6 +561,20 @@ def test_verbosity_0_is_silent(site: Site) -> None:
     assert site.list_migrations() == ["0001_initial.py", "0002_movie_slug.py"]
 
 
+# Fails if a file is written before it is known that each can be: Django has one file.
+def test_field_that_cannot_be_written_leaves_no_file(tmp_path: Path) -> None:
+    site = make_site(tmp_path)
+    token = "    token = models.CharField(max_length=9, unique=True, default={})\n"
+    site.write_models(MODELS + SLUG + token.format('lambda: "a"'))
+
+    result = site.manage("makemigrations")
+
+    assert result.code == 1
+    assert "ValueError: Cannot serialize function: lambda\n" in result.err
+    assert result.out == ""
+    assert site.list_migrations() == ["0001_initial.py"]
+
+
 def test_name_goes_to_each_file(tmp_path: Path) -> None:
     site = make_site(tmp_path)
     site.write_models(THREE_THINGS)

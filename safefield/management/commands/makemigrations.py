@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from importlib import import_module
+from itertools import chain
 from typing import Any
 
 from django.apps import apps
@@ -84,10 +85,11 @@ class BackfillCommand(makemigrations.Command):
         self, changes: dict[str, list[Migration]], *args: Any, **kwargs: Any
     ) -> None:
         """Write the files and say what is to be done next."""
-        from safefield.authoring.migration_file import write_stubs
+        from safefield.authoring.migration_file import refuse_unwritable, write_stubs
         from safefield.authoring.next_steps import describe_next_steps
 
         with write_stubs():
+            refuse_unwritable(chain.from_iterable(changes.values()))
             super().write_migration_files(changes, *args, **kwargs)
         if self.verbosity > 0 and not self.dry_run:
             two_phase = getattr(self.autodetector, "two_phase", False)
