@@ -64,12 +64,31 @@ def make_interim(field: AnyField, old_field: AnyField | None) -> AnyField:
         old_field is not None and old_field.db_index and not old_field.unique
     )
     if interim.remote_field is not None:
-        interim.db_constraint = getattr(old_field, "db_constraint", False) and getattr(
-            field, "db_constraint", False
+        interim.db_constraint = (
+            getattr(old_field, "db_constraint", False)
+            and field.db_constraint
+            and not refer_otherwise(old_field, field)
         )
     if hasattr(interim, "spatial_index"):
         interim.spatial_index = getattr(old_field, "spatial_index", False)
     return interim
+
+
+def refer_otherwise(one: AnyField, other: AnyField) -> bool:
+    """Return whether two fields are foreign keys, and not the same one."""
+    return bool(
+        one.remote_field
+        and other.remote_field
+        and _describe_key(one) != _describe_key(other)
+    )
+
+
+def _describe_key(field: AnyField) -> tuple[str, str, Any]:
+    """Return what the foreign key of a field says beside its column."""
+    target, on_delete = field.target_field, field.remote_field.on_delete
+    # Of the others, only Python knows.
+    is_by_database = hasattr(on_delete, "on_delete_sql")  # Django 6.1
+    return target.model._meta.db_table, target.column, is_by_database and on_delete
 
 
 def is_small(field: AnyField) -> bool:

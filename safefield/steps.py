@@ -12,6 +12,7 @@ from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from safefield.backends import get_backend
 from safefield.backends.base.column import LiveColumn
 from safefield.backends.base.schema import Schema
+from safefield.fields import refer_otherwise
 from safefield.filling.endings import Ending
 from safefield.filling.fill import Fill
 from safefield.filling.marker import Marker
@@ -237,11 +238,15 @@ def _backwards(plan: Plan, schema: Schema) -> int:
 
 
 def compare_back(schema: Schema) -> Narrowing:
-    """Refuse a way back to a type that does not keep each value."""
+    """Refuse a way back to a type, or a foreign key, that does not keep each value."""
     back = turn_round(schema.plan)
-    narrowing = Narrowing(back, type(schema)(schema.editor, back))
+    schema_back = type(schema)(schema.editor, back)
+    narrowing = Narrowing(back, schema_back)
     narrowing.begin()
     narrowing.refuse()
+    if refer_otherwise(back.old_field, back.field):
+        # Before the foreign key goes that is there.
+        verify(back, schema_back)
     return narrowing
 
 

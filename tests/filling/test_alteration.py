@@ -222,6 +222,23 @@ CASES = {
         [1, None, 3, None],
         [1, 2, 3, 4],
     ),
+    "foreign key to another table": Case(
+        models.ForeignKey("films.Studio", models.CASCADE, null=True),
+        models.ForeignKey("films.Movie", models.CASCADE, related_name="+"),
+        lambda movie: 2,
+        [1, None, 3, None],
+        [1, 2, 3, 2],
+    ),
+    # Django 6.1 has such keys; before, nothing but the NULL changes.
+    "foreign key, rows deleted by the database": Case(
+        models.ForeignKey("films.Studio", models.CASCADE, null=True),
+        models.ForeignKey(
+            "films.Studio", getattr(models, "DB_CASCADE", models.CASCADE)
+        ),
+        lambda movie: 2,
+        [1, None, 3, None],
+        [1, 2, 3, 2],
+    ),
     "foreign key, constraint added": Case(
         models.ForeignKey(
             "films.Studio", models.DO_NOTHING, null=True, db_constraint=False
@@ -425,3 +442,36 @@ def test_required_and_unique_with_duplicates(history: History) -> None:
 
     assert extras(history) == ["x", "Film 1-2", "x-2", "Film 1"]
     assert history.describe("Movie")["columns"]["extra"]["null"] is True
+
+
+def test_way_back_to_a_foreign_key_that_values_break(history: History) -> None:
+    """Fails if it is refused only when the other foreign key is gone."""
+    old = models.ForeignKey("films.Studio", models.CASCADE, null=True)
+    new = models.ForeignKey("films.Movie", models.CASCADE, related_name="+")
+    create(history, old, [1, None, 3, None])
+    history.apply(AlterFieldWithBackfill("Movie", "extra", new, lambda movie: 4))
+    history.rows("Studio").filter(pk=4).delete()
+    before = history.describe("Movie"), extras(history)
+
+    with pytest.raises(BackfillError) as caught:
+        history.unapply()
+
+    assert "there is no films.Studio with this key" in str(caught.value)
+    assert (history.describe("Movie"), extras(history)) == before
+
+
+def test_foreign_key_to_another_table_that_values_break(history: History) -> None:
+    """Fails if the database is left to say of the values, and names no row."""
+    old = models.ForeignKey("films.Studio", models.CASCADE, null=True)
+    create(history, old, [1, None, 3, None])
+    history.rows("Movie").filter(pk=3).delete()
+    history.rows("Movie").filter(pk=1).update(extra=3)
+    new = models.ForeignKey("films.Movie", models.CASCADE, related_name="+")
+
+    with pytest.raises(BackfillError) as caught:
+        history.apply(AlterFieldWithBackfill("Movie", "extra", new, lambda movie: 4))
+
+    assert (
+        "1 row: there is no films.Movie with this key, and this value was there before "
+        "(pk 1: 3)"
+    ) in str(caught.value)

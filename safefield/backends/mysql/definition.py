@@ -9,7 +9,7 @@ from typing import Any
 from safefield.backends.base.wanted import Wanted
 from safefield.backends.mysql.checks import get_check
 from safefield.exceptions import BackfillError
-from safefield.fields import AnyField, copy_field
+from safefield.fields import AnyField, copy_field, refer_otherwise
 from safefield.plan import Plan
 
 
@@ -122,6 +122,9 @@ class Spelling:
 
 def take_keys(field: AnyField, source: AnyField) -> AnyField:
     """Return a copy of `field` with the keys of `source`, which no MODIFY changes."""
+    if refer_otherwise(field, source):
+        # Of another foreign key the column may be of another type.
+        return source
     free = copy_field(field)
     free._unique = source.unique
     free.db_index = source.db_index
