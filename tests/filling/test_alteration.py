@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.db import migrations, models
@@ -83,6 +84,13 @@ CASES = {
     ),
     "required with a database default": Case(
         integer(null=True), integer(db_default=3), year, *YEARS
+    ),
+    "required with a database default that is a UUID": Case(
+        models.UUIDField(null=True),
+        models.UUIDField(db_default=UUID(int=7)),
+        lambda movie: UUID(int=movie.pk),
+        [UUID(int=9), None],
+        [UUID(int=9), UUID(int=2)],
     ),
     "database default kept": Case(
         integer(null=True, db_default=3), integer(db_default=3), year, *YEARS
@@ -320,6 +328,19 @@ def test_collation(history: History, is_changed: bool) -> None:
             FILLED,
         ),
     )
+
+
+def test_default_of_bytes(history: History) -> None:
+    """Fails if bytes become part of a text."""
+    if history.connection.vendor == "mysql" and history.connection.mysql_is_mariadb:
+        pytest.skip("Django has no such default there")
+    field = models.BinaryField(db_default=b"\xff'%\0")
+    create(history, models.BinaryField(null=True), [b"a", None])
+
+    history.apply(AlterFieldWithBackfill("Movie", "extra", field, lambda movie: b"b"))
+    history.rows("Movie").create(title="New", year=2000)
+
+    assert [bytes(found) for found in extras(history)] == [b"a", b"b", b"\xff'%\0"]
 
 
 def test_column_without_null_stays_without(history: History) -> None:

@@ -54,12 +54,21 @@ class Spelling:
         if check:
             definition += f" CHECK ({check})"
         if params:
-            definition %= tuple(self.editor.quote_value(value) for value in params)
+            definition %= tuple(map(self._quote_value, params))
         if by_hand := self._check_by_hand:
             if check:
                 raise self._cannot_keep(by_hand)
             definition += f" CHECK ({by_hand})"
         return f"MODIFY {self._quote(field)} {definition}"
+
+    def _quote_value(self, value: Any) -> str:
+        """Return the literal of a default."""
+        if isinstance(value, bytes):
+            # Not each of them is part of a text.
+            return f"X'{value.hex()}'"
+        quoted = self.editor.quote_value(value)
+        # So it is of what mysqlclient knows no type, such as a UUID.
+        return quoted.decode() if isinstance(quoted, bytes) else str(quoted)
 
     @cached_property
     def _check_by_hand(self) -> str | None:
