@@ -6,6 +6,7 @@ import gc
 import signal
 from collections import Counter
 from collections.abc import Iterator
+from itertools import filterfalse
 from typing import Any
 
 import pytest
@@ -37,13 +38,7 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     is_told = getattr(options, "numprocesses", 0) is not None
     is_watched = options.usepdb or options.capture == "no"
     is_worker = hasattr(config, "workerinput")
-    folder = config.invocation_params.dir
-    if (
-        is_told
-        or is_watched
-        or is_worker
-        or not any((folder / argument).is_dir() for argument in config.args)
-    ):
+    if is_told or is_watched or is_worker or not runs_folder(config):
         return
     count = config.hook.pytest_xdist_auto_num_workers(config=config)
     if count > 1:
@@ -68,16 +63,32 @@ def pytest_collection_modifyitems(
     config: pytest.Config, items: list[pytest.Item]
 ) -> None:
     """
-    Leave out what would run twice, and mark each test with its database.
+    Mark each test with its database, and leave out what runs twice or takes long.
 
-    The marks are for -m mysql, which takes all that run there.
+    What is thorough runs where a file is named, or the mark itself. The other marks are
+    for -m mysql, which takes all that run there.
     """
-    twice = [item for item in items if is_run_twice(item)]
-    config.hook.pytest_deselected(items=twice)
-    items[:] = [item for item in items if not is_run_twice(item)]
     for item in items:
-        for label in find_labels(item):
+        labels = find_labels(item)
+        for label in labels:
             item.add_marker(label)
+        places = [mark.args for mark in item.iter_markers("thorough_on")]
+        if labels and any(map(labels.issubset, places)):
+            item.add_marker("thorough")
+    is_quick = runs_folder(config) and "thorough" not in config.option.markexpr
+
+    def is_left_out(item: pytest.Item) -> bool:
+        is_thorough = item.get_closest_marker("thorough") is not None
+        return is_run_twice(item) or (is_quick and is_thorough)
+
+    config.hook.pytest_deselected(items=list(filter(is_left_out, items)))
+    items[:] = filterfalse(is_left_out, items)
+
+
+def runs_folder(config: pytest.Config) -> bool:
+    """Return whether a folder of tests is run, not only files that are named."""
+    folder = config.invocation_params.dir
+    return any((folder / argument).is_dir() for argument in config.args)
 
 
 def is_run_twice(item: pytest.Item) -> bool:
@@ -85,17 +96,13 @@ def is_run_twice(item: pytest.Item) -> bool:
     Return whether another test does the same in the same way.
 
     Where DDL commits, a migration that is to be atomic is none, so that "atomic" is
-    "own-commits": tests/project/test_servers.py asserts it. And of some tests the mark
-    says that MySQL has no say in what they look at beside MariaDB.
+    "own-commits": tests/project/test_servers.py asserts it.
     """
-    labels = find_labels(item)
     callspec = getattr(item, "callspec", None)
     return (
-        labels == {"mysql"} and item.get_closest_marker("mariadb_is_enough") is not None
-    ) or (
         callspec is not None
         and "atomic" in callspec.id.split("-")
-        and not labels.isdisjoint({"mariadb", "mysql"})
+        and not find_labels(item).isdisjoint({"mariadb", "mysql"})
     )
 
 

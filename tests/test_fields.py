@@ -567,6 +567,7 @@ def require(case: Case, history: History) -> None:
             require_icu(history.connection)
 
 
+@pytest.mark.thorough_on("mysql")
 @pytest.mark.parametrize("name", CASES)
 def test_field(history: History, name: str) -> None:
     case = CASES[name]

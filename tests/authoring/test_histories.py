@@ -1362,6 +1362,7 @@ def list_files(out: str) -> list[str]:
     ]
 
 
+@pytest.mark.thorough_on("mariadb")
 @pytest.mark.parametrize(("site", "case"), RUNS, indirect=["site"])
 def test_change(site: Site, case: Case) -> None:
     """

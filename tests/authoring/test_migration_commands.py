@@ -574,6 +574,7 @@ def find_slugs(site: Site, app: str = "films") -> str:
 
 
 # Fails if something stands on an assert, or on the docstring of a function.
+@pytest.mark.thorough
 def test_without_asserts_and_docstrings(tmp_path: Path) -> None:
     site = Site(tmp_path, environment={"PYTHONOPTIMIZE": "2"})
     make_films(site)

@@ -15,7 +15,7 @@ from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
 from tests.support.catalogue import without_names
 from tests.support.history import History
 
-pytestmark = pytest.mark.mariadb_is_enough
+pytestmark = pytest.mark.thorough_on("mysql")
 
 ID = ("id", models.BigAutoField(primary_key=True))
 TITLE = ("title", models.CharField(max_length=100))

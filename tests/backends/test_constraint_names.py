@@ -11,7 +11,7 @@ from django.db.migrations.operations.base import Operation
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
 from tests.support.history import History
 
-pytestmark = pytest.mark.mariadb_is_enough
+pytestmark = pytest.mark.thorough_on("mysql")
 
 ID = ("id", models.BigAutoField(primary_key=True))
 LONG = "x" * 50 + "ü"

@@ -25,6 +25,7 @@ from tests.support.sessions import Session, get_pid, start_old_snapshot, wait_un
 ROWS = 60
 
 
+@pytest.mark.thorough_on("mysql")
 @pytest.mark.parametrize("alias", ["postgresql", "mariadb", "mysql"], indirect=True)
 def test_connection_cut_before_every_statement(alias: str) -> None:
     history = History(alias)

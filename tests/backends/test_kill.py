@@ -44,7 +44,7 @@ def films(
     "films",
     [
         pytest.param(
-            case, marks=[] if case == THOROUGH else pytest.mark.mariadb_is_enough
+            case, marks=[] if case == THOROUGH else pytest.mark.thorough_on("mysql")
         )
         for case in CASES
     ],
@@ -127,6 +127,7 @@ GUARDED = re.compile(
 )
 
 
+@pytest.mark.thorough_on("mysql")
 @on_servers
 @pytest.mark.parametrize("how", ["SIGTERM", "SIGINT", "cut"])
 @pytest.mark.parametrize("films", ["unique slug"], indirect=True)

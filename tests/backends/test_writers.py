@@ -373,6 +373,7 @@ NAMES = [
 ]
 
 
+@pytest.mark.thorough_on("mysql")
 @pytest.mark.parametrize("step", [1, 2], ids=["keys-without-gaps", "keys-with-gaps"])
 @pytest.mark.parametrize("name", NAMES)
 def test_any_name_of_a_table(alias: str, name: str, step: int) -> None:

@@ -134,6 +134,7 @@ def test_empty_table_ends_as_django_would_have_made_it(
     )
 
 
+@pytest.mark.thorough_on("mysql")
 @pytest.mark.parametrize("name", CASES)
 def test_altered_field_is_filled(history: History, name: str) -> None:
     """Fails if the last ALTER writes what the field stores for None."""

@@ -877,6 +877,7 @@ def test_filled_row_gives_way_to_one_that_was_there(history: History) -> None:
     assert notes == ["same-2", "same-3", "same"]
 
 
+@pytest.mark.thorough_on("mariadb", "mysql")
 def test_films(alias: str) -> None:
     history = History(alias)
     history.apply(FILM)

@@ -56,6 +56,7 @@ def adding(populate: Any) -> AddFieldWithBackfill:
     )
 
 
+@pytest.mark.thorough_on("mysql")
 @pytest.mark.parametrize("is_open", [True, False], ids=["open", "closed"])
 @pytest.mark.parametrize("way", ["plain", "in a block"])
 def test_another_database(

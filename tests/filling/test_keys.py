@@ -115,6 +115,7 @@ def get_title(movie: Any) -> str:
     return str(movie.title)
 
 
+@pytest.mark.thorough_on("mysql")
 @pytest.mark.parametrize(
     ("alias", "atomic", "sql"), make_cases(BY_HAND), indirect=["alias"]
 )
@@ -144,6 +145,7 @@ def test_index_by_hand_is_kept_where_an_index_gives_way(
     assert by_hand in read_keys(history)
 
 
+@pytest.mark.thorough_on("mysql")
 @pytest.mark.parametrize(
     ("alias", "atomic", "sql"), make_cases(BY_HAND), indirect=["alias"]
 )

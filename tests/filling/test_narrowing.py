@@ -177,6 +177,7 @@ def alter(field: Any, value: Any) -> AlterFieldWithBackfill:
     return AlterFieldWithBackfill("Movie", "code", field, lambda movie: value)
 
 
+@pytest.mark.thorough_on("mysql")
 @pytest.mark.parametrize("name", [*NARROWER, *MOMENTS])
 def test_value_that_would_be_another(alias: str, name: str) -> None:
     """Fails if the type is changed before each value was compared."""
@@ -219,6 +220,7 @@ def test_value_that_stays(alias: str, name: str) -> None:
         assert back == kept
 
 
+@pytest.mark.thorough_on("mysql")
 @pytest.mark.parametrize("name", WIDER)
 def test_wider_type(alias: str, name: str) -> None:
     history = History(alias)

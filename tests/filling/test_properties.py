@@ -77,6 +77,7 @@ tables = st.one_of(
 ).map(Table)
 
 
+@pytest.mark.thorough_on("mysql")
 @settings(
     max_examples=40,
     deadline=None,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+import pytest
 from django.db import migrations, models
 from django.db.models import QuerySet
 from django.test.utils import CaptureQueriesContext
@@ -156,6 +157,7 @@ def fill_tables(history: History, key: str) -> None:
     )
 
 
+@pytest.mark.thorough_on("mysql")
 @settings(
     max_examples=15,
     deadline=None,

@@ -263,6 +263,7 @@ def test_a_foreign_key_as_the_value(history: History) -> None:
     ]
 
 
+@pytest.mark.thorough_on("mysql")
 @pytest.mark.parametrize("country", ["FR", "fr ", "fŕ"])
 @pytest.mark.parametrize("deduplicate", [None, safefield.numbered])
 def test_equal_groups_are_what_the_database_says(

@@ -220,6 +220,7 @@ def test_a_race_is_told_by_rows(postgresql_alias: str) -> None:
     assert values(history, "slug") == ["a", "film-number-1", "film-number-2"]
 
 
+@pytest.mark.thorough_on("mariadb", "mysql")
 def test_films_with_short_slugs_are_told_in_one_error(alias: str) -> None:
     history = History(alias)
     history.apply(FILM)

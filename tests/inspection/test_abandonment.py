@@ -64,7 +64,7 @@ def get_stops(cases: Iterable[str]) -> list[Any]:
             case,
             False,
             id=f"{case}-before",
-            marks=[] if case == THOROUGH else pytest.mark.mariadb_is_enough,
+            marks=[] if case == THOROUGH else pytest.mark.thorough_on("mysql"),
         )
         for case in cases
     ]

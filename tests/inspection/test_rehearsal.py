@@ -105,6 +105,7 @@ def unwritten(movie: Any) -> str:
     raise NotImplementedError("Write it.")
 
 
+@pytest.mark.thorough_on("mysql")
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_predicts_what_migrate_does(history: History, name: str) -> None:
     titles, make = OPERATIONS[name]
@@ -236,6 +237,7 @@ def test_columns_that_are_not_there_yet(history: History) -> None:
     )
 
 
+@pytest.mark.thorough_on("mariadb", "mysql")
 @pytest.mark.parametrize("deduplicate", [None, safefield.numbered])
 def test_films(history: History, deduplicate: Any) -> None:
     history.apply(FILM)

@@ -153,6 +153,7 @@ def test_stores_what_save_stores(alias: str, name: str, record_property: Any) ->
     assert not unexplained, "\n".join(dict.fromkeys(unexplained))
 
 
+@pytest.mark.thorough_on("mysql")
 @pytest.mark.parametrize("name", CASES)
 def test_what_no_field_takes(alias: str, name: str, record_property: Any) -> None:
     """Fails if what is no value of the field is stored as its repr, or otherwise."""

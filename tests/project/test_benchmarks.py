@@ -25,6 +25,7 @@ WAYS = [
 ]
 
 
+@pytest.mark.thorough_on("mariadb", "mysql")
 def test_backfill(alias: str, tmp_path: Path) -> None:
     figures, plot = tmp_path / "figures.json", tmp_path / "plot.svg"
     options = ["--rows=200", "--sample=10", "--rounds=1", "--seed=1"]
@@ -48,6 +49,7 @@ def test_backfill(alias: str, tmp_path: Path) -> None:
     assert ElementTree.parse(plot).getroot().tag == "{http://www.w3.org/2000/svg}svg"
 
 
+@pytest.mark.thorough
 def test_wide_rows(sqlite_alias: str, tmp_path: Path) -> None:
     figures = tmp_path / "figures.json"
     options = ["--rows=200", "--wide=500", "--rounds=1", f"--json={figures}"]
@@ -66,6 +68,7 @@ def test_wide_rows(sqlite_alias: str, tmp_path: Path) -> None:
     assert "| relations | bulk_update() of rows read with only() | " in out
 
 
+@pytest.mark.thorough_on("mariadb", "mysql")
 @pytest.mark.parametrize("count", [2])
 def test_empty_table(alias: str, count: int) -> None:
     options = [f"--migrations={count}", "--rounds=1"]
@@ -75,6 +78,7 @@ def test_empty_table(alias: str, count: int) -> None:
     assert f"migrate over {count} migrations: " in out
 
 
+@pytest.mark.thorough_on("mariadb", "mysql")
 def test_extremes(alias: str) -> None:
     options = ["--slow-rows=3", "--heavy-rows=2"]
     out = run("extremes.py", "--database", LABELS[alias], *options)
@@ -83,6 +87,7 @@ def test_extremes(alias: str) -> None:
     assert ("3 rows of 50 ms each: " in out) == (alias != "default")
 
 
+@pytest.mark.thorough_on("mariadb", "mysql")
 def test_deduplicate(alias: str) -> None:
     out = run("deduplicate.py", "--database", LABELS[alias], "--rows=300", "--rounds=1")
 

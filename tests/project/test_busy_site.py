@@ -12,6 +12,7 @@ from tests.support.ledger import on_servers
 from tests.support.servers import LABELS
 
 
+@pytest.mark.thorough_on("mariadb", "mysql")
 @on_servers
 def test_busy_site(alias: str, tmp_path: Path) -> None:
     path = tmp_path / "figures.json"

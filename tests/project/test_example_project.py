@@ -264,6 +264,7 @@ def test_demo_tells_its_story_and_leaves_nothing_behind(tmp_path: Path) -> None:
     assert list(list_files(EXAMPLE)) == files
 
 
+@pytest.mark.thorough
 def test_demo_keeps_a_site_that_can_be_started(tmp_path: Path) -> None:
     site = ExampleSite(EXAMPLE, tmp_path / "temporary")
     kept = tmp_path / "kept"
@@ -298,6 +299,7 @@ def test_demo_keeps_nothing_over_what_is_there(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.thorough
 def test_demo_shows_colours_and_progress_on_a_terminal(tmp_path: Path) -> None:
     termios, fcntl = pytest.importorskip("termios"), pytest.importorskip("fcntl")
     site = ExampleSite(EXAMPLE, tmp_path / "temporary")
@@ -315,6 +317,7 @@ def test_demo_shows_colours_and_progress_on_a_terminal(tmp_path: Path) -> None:
     assert list(site.temporary.iterdir()) == []
 
 
+@pytest.mark.thorough
 def test_demo_fails_when_a_command_fails(copy: ExampleSite) -> None:
     copy.edit("demo/changes.py", "{movie.title} {movie.year} {movie.id}", "a film")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from django.db import migrations, models
 from django.utils.text import slugify
 
@@ -20,6 +21,7 @@ def populate_movie_slug(movie: Any) -> str:
     return f"{slugify(movie.title)}-{movie.pk}"
 
 
+@pytest.mark.thorough_on("mariadb", "mysql")
 def test_films_there_and_back_and_there_again(alias: str) -> None:
     history = History(alias)
     history.apply(MOVIE)

@@ -155,6 +155,32 @@ class TestProcesses:
         assert processes in run.stdout
 
 
+class TestThorough:
+    """What stands for others: a test that is marked on two of the four databases."""
+
+    @pytest.mark.parametrize(
+        ("arguments", "labels"),
+        [
+            (["tests/project"], ["sqlite", "postgresql"]),
+            (["tests/project", "-m", "thorough"], ["mariadb", "mysql"]),
+            (
+                ["tests/project/test_films.py"],
+                ["sqlite", "postgresql", "mariadb", "mysql"],
+            ),
+        ],
+    )
+    def test_is_left_out_of_a_folder(self, arguments, labels):
+        name = "test_films_there_and_back_and_there_again"
+
+        run = run_python(
+            "-m", "pytest", "--co", "-qn0", "-p", "no:randomly", "-k", name, *arguments
+        )
+
+        assert [line for line in run.stdout.splitlines() if name in line] == [
+            f"tests/project/test_films.py::{name}[{label}]" for label in labels
+        ]
+
+
 def test_atomic_makes_no_difference(mysql_alias):
     """Fails if what tests/conftest.py leaves out is not what runs instead."""
     connection = connections[mysql_alias]

@@ -305,14 +305,23 @@ def find_mysql_server(alias: str) -> Server:
             f"({summarise(exc)})"
         )
         return Server(alias, None, note)
+    options: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT_SECONDS}
+    if install_mysql_driver() == "pymysql" and is_local(parameters["HOST"]):
+        # It would read the certificates of the machine for each connection.
+        options["ssl_disabled"] = True
     settings = {
         "ENGINE": "django.db.backends.mysql",
         "NAME": "",
         **parameters,
-        "OPTIONS": {"connect_timeout": CONNECT_TIMEOUT_SECONDS},
+        "OPTIONS": options,
         "TEST": {"NAME": get_test_name(), "CHARSET": "utf8mb4", "MIGRATE": False},
     }
     return Server(alias, settings, note)
+
+
+def is_local(host: str) -> bool:
+    """Return whether a server is on this machine; it may be the path of a socket."""
+    return host in ("127.0.0.1", "::1", "localhost") or host.startswith("/")
 
 
 def install_mysql_driver() -> str | None:

@@ -134,6 +134,7 @@ def assert_same(before: Snapshot, after: Snapshot) -> None:
         assert "\n".join(lost + come) == "", part
 
 
+@pytest.mark.thorough_on("mysql")
 @pytest.mark.parametrize("name", CASES)
 def test_there_and_back_and_there(history: History, name: str) -> None:
     """Fails if a table, an index or a setting of others is touched on any way."""
@@ -177,6 +178,7 @@ def test_error_half_way(history: History, name: str) -> None:
     assert_same(before, look(history, case))
 
 
+@pytest.mark.thorough_on("mysql")
 @pytest.mark.parametrize("name", CASES)
 def test_rehearsal(history: History, name: str) -> None:
     """Fails if a rehearsal leaves anything, or touches a table of its name."""

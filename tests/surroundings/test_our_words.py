@@ -84,6 +84,7 @@ def get_values(history: History) -> list[Any]:
     return [str(v) if hasattr(v, "year") else v for v in values]
 
 
+@pytest.mark.thorough_on("mysql")
 @pytest.mark.parametrize("case", POPULATES)
 @pytest.mark.parametrize("table", ["batch", "source", "safefield_rehearsal"])
 def test_table_and_columns(alias: str, table: str, case: str) -> None:
