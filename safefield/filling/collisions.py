@@ -25,6 +25,7 @@ from safefield.filling.rows import (
     Loser,
     find_losers,
     has_sharing_rows,
+    is_same,
     lock_unchanged,
 )
 from safefield.filling.target import Target
@@ -37,6 +38,9 @@ from safefield.reports import MAX_BAD_ROWS
 #: Colliding rows written in one transaction: about as many as a batch of the
 #: fill comes to, see BATCH_SECONDS in batch_size.py.
 PAGE_ROWS = 500
+
+#: What is said of a row that would be given other values without end.
+UNDONE = "the database did not keep its new value: a trigger or rule undoes the UPDATE"
 
 
 class Collisions:
@@ -95,20 +99,37 @@ class Collisions:
             return
         bad_rows: list[BadRow] = []
         limit = self.answers.limit
+        before: dict[Any, Any] = {}
         while not bad_rows and (losers := self._find_losers()):
             for start in range(0, len(losers), limit):
                 found = {each.key: each for each in losers[start : start + limit]}
-                refused = self._renumber(found, MAX_BAD_ROWS - len(bad_rows))
+                refused = self._find_unkept(found, before) or self._renumber(
+                    found, MAX_BAD_ROWS - len(bad_rows)
+                )
                 self._empty_rows(found, refused)
                 bad_rows += refused
+            before = {each.key: each.value for each in losers}
         if bad_rows:
+            is_undone = all(row.reason == UNDONE for row in bad_rows)
+            advice = "Remove the cause" if is_undone else self.advise()
             raise make_bad_rows_error(
                 self.plan,
                 bad_rows,
                 f" is to be unique{tell_group(self.plan)}, and some rows could not be "
                 f"given a value of their own",
-                f"{self._tell_rest(bad_rows)} {self.advise()}, then run migrate again.",
+                f"{self._tell_rest(bad_rows)} {advice}, then run migrate again.",
             )
+
+    def _find_unkept(
+        self, found: Mapping[Any, Loser], before: Mapping[Any, Any]
+    ) -> list[BadRow]:
+        """Return rows that still have the value in place of which they got another."""
+        field, alias = self.plan.field, self.target.alias
+        return [
+            BadRow(key, UNDONE)
+            for key, loser in found.items()
+            if key in before and is_same(field, alias, loser.value, before[key])
+        ]
 
     def _empty_rows(
         self, found: Mapping[Any, Loser], refused: Sequence[BadRow]

@@ -13,6 +13,7 @@ from django.db.models.functions import DenseRank
 from django.db.models.lookups import In
 
 from safefield.backends import get_backend
+from safefield.fields import AnyField
 
 #: What is found: the primary key of a row and its value.
 Found = tuple[Any, Any]
@@ -60,7 +61,25 @@ def lock_unchanged(
         values (Mapping[Any, Any]): What was found, by primary key.
     """
     locked = lock_rows(rows.filter(pk__in=list(values)))
-    return [key for key, value in read_values(locked, column) if value == values[key]]
+    field = rows.model._meta.get_field(column)
+    return [
+        key
+        for key, value in read_values(locked, column)
+        if is_same(field, rows.db, value, values[key])
+    ]
+
+
+def is_same(field: AnyField, alias: str, one: Any, other: Any) -> bool:
+    """Return whether two values that were read from a column were the same there."""
+    try:
+        # A class of the project's own need not know which of its objects are equal.
+        first, second = (
+            field.get_db_prep_save(value, connections[alias]) for value in (one, other)
+        )
+        return bool(first == second or one == other)
+    except Exception:
+        # Arrays of NumPy are equal in some items.
+        return False
 
 
 def join_key(parts: Sequence[Any]) -> Any:

@@ -320,6 +320,62 @@ def test_unique_key_of_another_table_is_no_collision(history: History) -> None:
     assert calls == [2]
 
 
+#: Makes the database keep three characters of each slug.
+CUT_SLUGS = {
+    "sqlite": [
+        "CREATE TRIGGER cut AFTER UPDATE ON films_movie WHEN length(NEW.slug) > 3 "
+        "BEGIN UPDATE films_movie SET slug = substr(NEW.slug, 1, 3) "
+        "WHERE id = NEW.id; END",
+    ],
+    "postgresql": [
+        "CREATE FUNCTION pg_temp.cut() RETURNS trigger LANGUAGE plpgsql AS $$ "
+        "BEGIN NEW.slug = left(NEW.slug, 3); RETURN NEW; END $$",
+        "CREATE TRIGGER cut BEFORE UPDATE ON films_movie FOR EACH ROW "
+        "EXECUTE FUNCTION pg_temp.cut()",
+    ],
+    "mysql": [
+        "CREATE TRIGGER cut BEFORE UPDATE ON films_movie FOR EACH ROW "
+        "SET NEW.slug = LEFT(NEW.slug, 3)",
+    ],
+}
+
+
+def test_trigger_that_undoes_the_new_value(history: History) -> None:
+    # Fails if each round gives another number to rows that the database keeps alike.
+    numbers = []
+
+    def deduplicate(movie: Any, value: str, n: int) -> str:
+        numbers.append(n)
+        assert n < 20
+        return f"{value}-{n}"
+
+    create(history, "abc", "abc", "abc", "b")
+    slug = models.SlugField(null=True)
+    history.apply(migrations.AddField("Movie", "slug", slug))
+    history.execute(*CUT_SLUGS[history.connection.vendor])
+
+    with pytest.raises(BackfillError) as caught:
+        history.apply(
+            AlterFieldWithBackfill(
+                "Movie",
+                "slug",
+                models.SlugField(unique=True),
+                populate,
+                deduplicate=deduplicate,
+            )
+        )
+
+    assert {(row.pk, row.reason) for row in caught.value.rows} == {
+        (
+            pk,
+            "the database did not keep its new value: a trigger or rule undoes the "
+            "UPDATE",
+        )
+        for pk in (2, 3)
+    }
+    assert "Remove the cause, then run migrate again." in str(caught.value)
+
+
 def test_row_that_had_its_value_first_keeps_it_in_each_round(history: History) -> None:
     # Fails if the rows of a later round give way by key alone (D2).
     create(history, "x", "x", "y", "Ý-2")
