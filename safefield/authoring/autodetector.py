@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, ClassVar
 
 from django.db.migrations.autodetector import (
@@ -132,30 +133,17 @@ class BackfillAutodetector(_Base):  # type: ignore[misc] # as above
         if self.two_phase and not field.null:
             first_field = field.clone()
             first_field.null = True
+        first = AddFieldWithBackfill(model_name, field_name, first_field, populate)
         # Past the wrapped autodetector: it may take any AddField apart, as
         # django-syzygy does.
-        MigrationAutodetector.add_operation(
-            self,
-            app_label,
-            AddFieldWithBackfill(model_name, field_name, first_field, populate),
-            dependencies=replaced._auto_deps,
-        )
+        add = partial(MigrationAutodetector.add_operation, self, app_label)
+        add(first, dependencies=replaced._auto_deps)
         if first_field is not field:
             if populate is not None:
                 populate = ImportedStub(populate.model_name, field_name)
-            self._add_second_phase(
-                app_label,
-                AlterFieldWithBackfill(model_name, field_name, field, populate),
-            )
-
-    def _add_second_phase(
-        self, app_label: str, backfill: AlterFieldWithBackfill
-    ) -> None:
-        key = app_label, backfill.model_name, backfill.name
-        dependency: Any = OperationDependency(*key, OperationDependency.Type.CREATE)
-        MigrationAutodetector.add_operation(
-            self, app_label, backfill, dependencies=[dependency]
-        )
+            second = AlterFieldWithBackfill(model_name, field_name, field, populate)
+            dependency: Any = OnOperation(app_label, first)
+            add(second, dependencies=[dependency])
 
     def generate_altered_fields(self) -> None:
         """Generate AlterField operations, or backfills in their place."""

@@ -15,7 +15,7 @@ from django.db.migrations.state import ProjectState
 from safefield.authoring.columns import get_column
 from safefield.authoring.dependencies import OnOperation, divide_dependencies
 from safefield.authoring.grouping import find_unique_with
-from safefield.authoring.migration_file import Backfill, get_backfills, is_first_phase
+from safefield.authoring.migration_file import get_backfills, is_first_phase
 from safefield.authoring.stubs import ImportedStub, Stub
 from safefield.operations import BACKFILLS, AlterFieldWithBackfill
 
@@ -38,8 +38,8 @@ def split_migrations(
         for number, part in enumerate(migrations, 1):
             part.name = f"auto_{number}"
     divide_dependencies(parts_of, autodetector, operations, graph)
+    describe_rows(autodetector, operations)
     for migrations in autodetector.migrations.values():
-        describe_rows(autodetector, operations, migrations)
         link_phases(migrations)
 
 
@@ -118,41 +118,35 @@ def link_phases(migrations: list[Migration]) -> None:
 
 
 def describe_rows(
-    autodetector: Any,
-    operations: Sequence[tuple[str, Operation]],
-    migrations: Sequence[Migration],
+    autodetector: Any, operations: Sequence[tuple[str, Operation]]
 ) -> None:
     """Tell each backfill which fields a row has when it runs."""
-    for migration in migrations:
-        for operation in get_backfills(migration):
-            key = migration.app_label, operation.model_name_lower
-            state = autodetector.from_state.clone()
-            names = get_row_fields(state, operations, key[0], operation)
+    state = autodetector.from_state.clone()
+    for app_label, operation in operations:
+        if isinstance(operation, BACKFILLS):
+            key = app_label, operation.model_name_lower
+            names = list_row_fields(state, key, operation.name)
             operation.unique_with = find_unique_with(
                 autodetector.to_state.models[key], operation.name, names
             )
             if isinstance(operation.populate, Stub):
                 operation.populate = replace(operation.populate, source_fields=names)
-
-
-def get_row_fields(
-    state: ProjectState,
-    operations: Sequence[tuple[str, Operation]],
-    app_label: str,
-    backfill: Backfill,
-) -> tuple[str, ...]:
-    """Return the names of the fields that a row has when `backfill` runs."""
-    for label, operation in operations:
-        if operation is backfill:
-            break
         # The autodetector has taken out of this state what others look for, such as
         # the indexes of a deleted model.
         if isinstance(operation, (CreateModel, FieldOperation, RenameModel)):
-            operation.state_forwards(label, state)
-    fields = _get_fields(state, app_label, backfill.model_name_lower)
-    names = [name for name, field in fields.items() if get_column(field, name)]
-    if backfill.name in names:
-        names.remove(backfill.name)
+            operation.state_forwards(app_label, state)
+
+
+def list_row_fields(
+    state: ProjectState, key: tuple[str, str], filled: str
+) -> tuple[str, ...]:
+    """Return the names of the fields of a row, but for the one that is filled."""
+    fields = _get_fields(state, *key)
+    names = [
+        name
+        for name, field in fields.items()
+        if name != filled and get_column(field, name)
+    ]
     # Stable: the primary key first, the others as in models.py.
     return tuple(sorted(names, key=lambda name: not fields[name].primary_key))
 
