@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from django.apps.registry import Apps
@@ -26,11 +25,7 @@ from django.db.models import Model
 from safefield.backends import get_backend
 from safefield.backends.base.schema import Schema
 from safefield.filling.origins import flatten
-from safefield.operations import (
-    BACKFILLS,
-    AddFieldWithBackfill,
-    AlterFieldWithBackfill,
-)
+from safefield.operations import BACKFILLS, BackfillOperation
 from safefield.plan import Plan
 
 #: The options of a model that keep it away from some databases.
@@ -39,34 +34,23 @@ PLACES = {"managed", "required_db_features", "required_db_vendor", "swappable"}
 #: They change nothing in the database.
 STATE_OPERATIONS = (AlterModelManagers, AlterModelOptions)
 
-Backfill = AddFieldWithBackfill | AlterFieldWithBackfill
-
 
 class Change(NamedTuple):
     """One operation of a migration, and the states around it."""
 
     migration: Migration
-    operation: Operation
-    before: ProjectState
-    after: ProjectState
-
-
-@dataclass(frozen=True)
-class Entry:
-    """
-    One backfill of a migration.
-
-    Args:
-        operation (Backfill): One of its operations.
-        start (ProjectState): The state before the migration.
-        before (ProjectState): The state before the operation.
-    """
-
-    migration: Migration
-    operation: Backfill
+    operation: Any
+    #: The state before the migration.
     start: ProjectState
+    #: The states before and after the operation.
     before: ProjectState
     after: ProjectState
+
+
+class Entry(Change):
+    """One backfill of a migration."""
+
+    operation: BackfillOperation
 
     @property
     def key(self) -> tuple[str, str]:
@@ -151,7 +135,7 @@ def find_entries(migration: Migration, start: ProjectState) -> Iterator[Entry]:
     """Yield the backfills of a migration, also within SeparateDatabaseAndState."""
     for change in find_changes(migration, start):
         if isinstance(change.operation, BACKFILLS):
-            yield Entry(migration, change.operation, start, change.before, change.after)
+            yield Entry(*change)
 
 
 def find_names(migration: Migration, state: ProjectState) -> Iterator[Entry]:
@@ -185,7 +169,7 @@ def find_changes(migration: Migration, start: ProjectState) -> Iterator[Change]:
             if isinstance(operation, SeparateDatabaseAndState):
                 yield from find(operation.database_operations, before)
             else:
-                yield Change(migration, operation, before, after)
+                yield Change(migration, operation, start, before, after)
             before = after
 
     yield from find(migration.operations, start)

@@ -11,16 +11,18 @@ from typing import Any
 
 from django.db import DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations import Migration
 
 from safefield.backends import get_backend
 from safefield.backends.base.shadow import SHADOW_TABLE
 from safefield.exceptions import BackfillError, SafefieldError
 from safefield.filling.isolation import NeedsWriting, Trial
 from safefield.inspection.entries import Change, Entry
-from safefield.inspection.history import BackfillMigration, History
+from safefield.inspection.history import History
 from safefield.inspection.links import Link
 from safefield.inspection.rehearsed import Rehearsal, Reporter
 from safefield.inspection.supply import ColumnValue, Supply
+from safefield.operations import BACKFILLS
 
 
 def rehearse(
@@ -45,7 +47,7 @@ def rehearse(
     history = History(connection)
     if app_label is None or migration_name is None:
         for found in history.list_unapplied_backfills(app_label):
-            yield from _rehearse_migration(history, found, limit)
+            yield from _rehearse_migration(history, found.migration, limit)
         return
     migration = history.get_migration(app_label, migration_name)
     found = history.get_backfills(migration)
@@ -57,25 +59,24 @@ def rehearse(
             f"Nothing of migration {migration} can be rehearsed on the "
             f"{connection.alias!r} database: {names} is not on this database."
         )
-    yield from _rehearse_migration(history, found, limit)
+    yield from _rehearse_migration(history, migration, limit)
 
 
 def _rehearse_migration(
-    history: History, found: BackfillMigration, limit: int | None
+    history: History, migration: Migration, limit: int | None
 ) -> Iterator[Rehearsal]:
-    connection, migration = history.connection, found.migration
+    connection = history.connection
+    # Not the entries of the history: these have the models as migrate has them. Applied
+    # migrations of other apps count, too, which the history puts behind this one.
     changes = list(history.find_unapplied(migration))
-    start = next(each.before for each in changes if each.migration is migration)
-    for entry in found.entries:
-        if not entry.is_allowed(connection):
-            yield Rehearsal(entry.title, entry.make_plan().source_name, is_here=False)
-            continue
-        place = [change.operation for change in changes].index(entry.operation)
-        # The models as migrate has them: applied migrations of other apps count, too,
-        # which the order of the whole history puts behind this one.
-        _, _, before, after = changes[place]
-        entry = replace(entry, start=start, before=before, after=after)
-        yield Stage(connection, history, entry, limit, changes[:place]).rehearse()
+    for place, change in enumerate(changes):
+        if change.migration is migration and isinstance(change.operation, BACKFILLS):
+            entry, earlier = Entry(*change), changes[:place]
+            if entry.is_allowed(connection):
+                yield Stage(connection, history, entry, limit, earlier).rehearse()
+            else:
+                source = entry.make_plan().source_name
+                yield Rehearsal(entry.title, source, is_here=False)
 
 
 class Stage:

@@ -210,13 +210,10 @@ class Supply:
             )
 
     def _fill(self, change: Change) -> None:
-        operation: Any = change.operation
-        entry = Entry(
-            change.migration, operation, change.before, change.before, change.after
-        )
+        entry = Entry(*change)
         if entry.is_allowed(self.connection):
-            field = self._field(change.after, operation.name)
-            if self._make(field) and isinstance(operation, AddFieldWithBackfill):
+            field = self._field(change.after, entry.operation.name)
+            if self._make(field) and isinstance(entry.operation, AddFieldWithBackfill):
                 self.filled.add(field.column)
             self._generate(change.before.apps.get_model(*self.key))
             self.actions.append(entry)
