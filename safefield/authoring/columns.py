@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db.models import CompositePrimaryKey, ForeignKey, ForeignObject
-
 
 def get_column(field: Any, name: str) -> str | None:
     """Return the column of a field that is bound to no model; None if it has none."""
-    is_virtual = isinstance(field, ForeignObject) and not isinstance(field, ForeignKey)
-    if field.many_to_many or is_virtual or isinstance(field, CompositePrimaryKey):
+    if field.many_to_many:
         return None
-    suffix = "_id" if isinstance(field, ForeignKey) else ""
-    return str(field.db_column or f"{name}{suffix}")
+    named = field.clone()
+    named.set_attributes_from_name(name)
+    column: str | None = named.column
+    return column
 
 
 def move_column(field: Any, name: str, column: str) -> Any:
