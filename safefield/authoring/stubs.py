@@ -36,7 +36,6 @@ class Stub:
 
     It stands in for the function until the migration file is written, where it
     becomes the function's bare name.
-
     """
 
     #: As in models.py, such as "Movie".

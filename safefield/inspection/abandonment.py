@@ -20,15 +20,10 @@ from safefield.steps import compare_back, restore
 
 @dataclass(frozen=True)
 class Remnant:
-    """
-    What one backfill has left behind.
-
-    Args:
-        plan_text (str): What is to be done, such as "drop column ...".
-        done_text (str): The same when it is done.
-    """
+    """What one backfill has left behind."""
 
     entry: Entry
+    #: What is to be done, such as "drop column ...", and the same when it is done.
     plan_text: str
     done_text: str
 
@@ -58,21 +53,14 @@ class Remnant:
 
 @dataclass(frozen=True)
 class Abandonment:
-    """
-    What abandoning a migration comes to.
-
-    Args:
-        migration (Migration): The migration, which is not applied.
-        remnants (Sequence[Remnant]): What it has left, the last one first.
-        others (Sequence[str]): What else the migration does, which is not
-            undone.
-        waits_for (Sequence[str]): Migrations that it needs and that are not
-            applied, so that it cannot have begun.
-    """
+    """What abandoning a migration that is not applied comes to."""
 
     migration: Migration
+    #: What it has left, the last one first.
     remnants: Sequence[Remnant] = ()
+    #: What else it does, which is not undone.
     others: Sequence[str] = ()
+    #: What it needs and is not applied, so that it cannot have begun.
     waits_for: Sequence[str] = ()
 
 

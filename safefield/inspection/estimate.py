@@ -13,16 +13,11 @@ LATITUDES = {1_000: 4.0, 10_000: 2.0}
 
 @dataclass(frozen=True)
 class Estimate:
-    """
-    Seconds that migrate takes, about.
+    """Seconds that migrate takes, about."""
 
-    Args:
-        seconds (float): The likely figure.
-        least (float): It may be as little as this.
-        most (float): It may be as much as this.
-    """
-
+    #: The likely figure.
     seconds: float
+    #: Between these it is likely to be.
     least: float
     most: float
 

@@ -25,16 +25,12 @@ from safefield.operations import BACKFILLS
 
 @dataclass(frozen=True)
 class BackfillMigration:
-    """
-    A migration with backfills, or one that cannot be read.
-
-    Args:
-        entries (Sequence[Entry]): Its backfills, in order.
-        error (Exception | None): Why its states cannot be computed.
-    """
+    """A migration with backfills, or one that cannot be read."""
 
     migration: Migration
-    entries: Sequence[Entry] = ()
+    #: Its backfills, in order.
+    entries: Sequence[Entry]
+    #: Why its states cannot be computed.
     error: Exception | None = None
 
 

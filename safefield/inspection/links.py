@@ -31,22 +31,17 @@ from safefield.plan import Plan
 
 @dataclass(frozen=True)
 class Tried:
-    """
-    What came of a backfill on the temporary table.
-
-    Args:
-        filled (int): Rows that had a value before.
-        originals (Mapping): What rows had that had to give way to others, by their
-            primary keys.
-        batches (Sequence[Timing]): How long each batch took.
-        seconds (float): Seconds beside those.
-    """
+    """What came of a backfill on the temporary table."""
 
     link: Link
     error: BackfillError | None
+    #: Rows that had a value before.
     filled: int
+    #: What rows had that had to give way to others, by their primary keys.
     originals: Mapping[Any, Any]
+    #: How long each batch took.
     batches: Sequence[Timing]
+    #: Seconds beside those.
     seconds: float
 
 

@@ -24,36 +24,29 @@ SAMPLES = 5
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """
-    What migrate would do with one backfill.
+    """What migrate would do with one backfill."""
 
-    Args:
-        field (str): Such as "films.Movie.slug".
-        source (str): What the values come from.
-        rows (int): Rows of the table.
-        rehearsed (int): Rows that were rehearsed, by primary key.
-        filled (int): Rows among these that have a value already.
-        renumbered (int): Rows that would get another value, for theirs is taken.
-        renumbered_samples: Key, first value and last value of some of them.
-        samples: Key and value of some rows.
-        estimate (Estimate | None): How long the real run takes, about.
-        writes (bool): Whether populate writes to a database.
-        notes (list[str]): What was not rehearsed, or could not be undone.
-        is_here (bool): Whether the model is on the database at all.
-    """
-
+    #: Such as "films.Movie.slug".
     field: str
+    #: What the values come from.
     source: str
+    #: Rows of the table, those that were rehearsed, and how many of these have a value.
     rows: int = 0
     rehearsed: int = 0
     filled: int = 0
     error: BackfillError | None = None
+    #: Rows that would get another value, for theirs is taken.
     renumbered: int = 0
+    #: Key, first value and last value of some of them.
     renumbered_samples: Sequence[tuple[Any, Any, Any]] = ()
+    #: Key and value of some rows.
     samples: Sequence[tuple[Any, Any]] = ()
     estimate: Estimate | None = None
+    #: Whether populate writes to a database.
     writes: bool = False
+    #: What was not rehearsed, or could not be undone.
     notes: Sequence[str] = ()
+    #: Whether the model is on the database at all.
     is_here: bool = True
 
 

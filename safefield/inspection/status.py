@@ -52,27 +52,20 @@ CONTRADICTIONS = {
 
 @dataclass(frozen=True)
 class Status:
-    """
-    How far one backfill is.
+    """How far one backfill is."""
 
-    Args:
-        migration (str): Such as "films.0002_movie_slug".
-        field (str): Such as "films.Movie.slug"; empty for a migration that
-            cannot be read.
-        is_applied (bool): Whether the migration is recorded as applied.
-        state (State): How far the backfill is.
-        tally (Tally | None): How many rows have a value, where that matters.
-        reason (str): Why the state is unknown.
-        guard (str): What a run that was killed has left, which refuses rows without
-            a value.
-    """
-
+    #: Such as "films.0002_movie_slug".
     migration: str
+    #: Such as "films.Movie.slug"; empty for a migration that cannot be read.
     field: str
+    #: Whether the migration is recorded as applied.
     is_applied: bool
     state: State
+    #: How many rows have a value, where that matters.
     tally: Tally | None = None
+    #: Why the state is unknown.
     reason: str = ""
+    #: What a run that was killed has left, which refuses rows without a value.
     guard: str = ""
 
     @property

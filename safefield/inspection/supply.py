@@ -37,16 +37,12 @@ HARMLESS = (
 
 @dataclass(frozen=True)
 class ColumnValue:
-    """
-    What an operation sets a whole column to.
-
-    Args:
-        only_null (bool): Whether only rows without a value get it.
-    """
+    """What an operation sets a whole column to."""
 
     column: str
     sql: str
     params: Sequence[Any]
+    #: Whether only rows without a value get it.
     only_null: bool
 
     def run(self, connection: Any, table: str) -> None:
