@@ -34,6 +34,18 @@ __all__ = ["BACKFILLS", "AddFieldWithBackfill", "AlterFieldWithBackfill"]
 #: A function of a row, a function of a row and apps, or a query expression.
 Populate: TypeAlias = Callable[..., Any] | Combinable
 
+#: The arguments that a plan has too, in their order.
+ARGUMENTS = (
+    "populate",
+    "reverse",
+    "deduplicate",
+    "select_related",
+    "prefetch_related",
+    "batch_size",
+    "unique_with",
+    "allow_blank",
+)
+
 if TYPE_CHECKING:
     _Base = FieldOperation
 else:
@@ -101,16 +113,7 @@ class BackfillOperation(_Base):
             "field": self.field,
         }
         # Written only where they say something else than the default.
-        for argument in (
-            "populate",
-            "reverse",
-            "deduplicate",
-            "select_related",
-            "prefetch_related",
-            "batch_size",
-            "unique_with",
-            "allow_blank",
-        ):
+        for argument in ARGUMENTS:
             if (value := getattr(self, argument)) not in (None, (), False):
                 kwargs[argument] = value
         if self.is_elidable:
@@ -176,14 +179,7 @@ class BackfillOperation(_Base):
             new_model=new_model,
             label=new_model._meta.label,
             field_name=self.name,
-            populate=self.populate,
-            reverse=self.reverse,
-            deduplicate=self.deduplicate,
-            select_related=self.select_related,
-            prefetch_related=self.prefetch_related,
-            batch_size=self.batch_size,
-            unique_with=self.unique_with,
-            allow_blank=self.allow_blank,
+            **{argument: getattr(self, argument) for argument in ARGUMENTS},
         )
 
     def database_forwards(

@@ -82,11 +82,11 @@ def show_progress(verbosity: int | None = None) -> Iterator[None]:
 def step(title: str) -> Iterator[None]:
     """Say that a step without a count of rows begins, and how long it took."""
     started = time.monotonic()
-    _tell("%s.", title, is_drawn=True)
+    note("%s.", title, is_drawn=True)
     if _console is not None:
         _console.draw(title)
     yield
-    _tell("%s: done in %s.", title, spell_seconds(time.monotonic() - started))
+    note("%s: done in %s.", title, spell_seconds(time.monotonic() - started))
 
 
 @contextmanager
@@ -96,15 +96,33 @@ def track(title: str, estimate: Callable[[], int | None]) -> Iterator[Counter]:
 
     `estimate` says how many there are, about; called only where somebody wants to know.
     """
-    counter = Counter(title, _get_total(estimate) if is_heard() else None)
+    total = None
+    # Never a failed run because counting failed.
+    with suppress(Exception):
+        total = estimate() if is_heard() else None
+    counter = Counter(title, total)
     counter.begin()
     yield counter
     counter.finish()
 
 
-def note(message: str, *args: object) -> None:
-    """Say one line that a person who watches migrate wants to know."""
-    _tell(message, *args)
+def note(
+    message: str, *args: object, is_drawn: bool = False, is_last: bool = False
+) -> None:
+    """
+    Say one line that a person who watches migrate wants to know.
+
+    `is_drawn`: a terminal shows it in another way. `is_last`: migrate prints its OK
+    after it.
+    """
+    args = _escape_all(args)
+    is_logged = _is_logged_to_terminal()
+    if _console is not None and is_logged:
+        _console.go_below()
+    logger.info(message, *args)
+    if _console is None or is_logged or (is_drawn and _console.is_terminal):
+        return
+    _console.print(message % args if args else message, is_last=is_last)
 
 
 def finish(title: str, done: str, started: float) -> None:
@@ -114,7 +132,7 @@ def finish(title: str, done: str, started: float) -> None:
     `started` is by time.monotonic().
     """
     seconds = spell_seconds(time.monotonic() - started)
-    _tell("%s: done, %s in %s.", title, done, seconds, is_last=True)
+    note("%s: done, %s in %s.", title, done, seconds, is_last=True)
 
 
 def warn(message: str, *args: object) -> None:
@@ -160,25 +178,6 @@ def is_heard() -> bool:
     return is_shown or logger.isEnabledFor(logging.INFO)
 
 
-def _tell(
-    message: str, *args: object, is_drawn: bool = False, is_last: bool = False
-) -> None:
-    """
-    Say one line.
-
-    `is_drawn`: a terminal shows it in another way. `is_last`: migrate prints its OK
-    after it.
-    """
-    args = _escape_all(args)
-    is_logged = _is_logged_to_terminal()
-    if _console is not None and is_logged:
-        _console.go_below()
-    logger.info(message, *args)
-    if _console is None or is_logged or (is_drawn and _console.is_terminal):
-        return
-    _console.print(message % args if args else message, is_last=is_last)
-
-
 def _escape_all(args: tuple[object, ...]) -> tuple[object, ...]:
     """Return what goes into a message, with nothing that a terminal would obey."""
     return tuple(escape(arg) if isinstance(arg, str) else arg for arg in args)
@@ -220,7 +219,7 @@ class Counter:
     def begin(self) -> None:
         """Say that the step begins."""
         of_rows = "" if self.total is None else f": about {count_rows(self.total)}"
-        _tell("%s%s.", self.title, of_rows, is_drawn=True)
+        note("%s%s.", self.title, of_rows, is_drawn=True)
         self._draw(0.0)
 
     def update(self, rows: int, worked_on: int | None = None) -> None:
@@ -247,7 +246,7 @@ class Counter:
         seconds = self.clock() - self.started
         rows = self.worked_on
         rate = f", {rows / seconds:,.0f} a second" if seconds and rows else ""
-        _tell(
+        note(
             "%s: done, %s in %s%s.",
             self.title,
             count_rows(rows),
@@ -265,7 +264,7 @@ class Counter:
         if self.total and self.total > self.rows:
             of_total = f" of about {self.total:,}"
             left = f", about {spell_seconds((self.total - self.rows) / rate)} left"
-        _tell(
+        note(
             "%s: %s%s rows, %s a second%s.",
             self.title,
             f"{self.rows:,}",
@@ -274,10 +273,3 @@ class Counter:
             left,
             is_drawn=True,
         )
-
-
-def _get_total(estimate: Callable[[], int | None]) -> int | None:
-    # Never a failed run because counting failed.
-    with suppress(Exception):
-        return estimate()
-    return None
