@@ -18,7 +18,7 @@ from django.db.migrations.operations import (
     SeparateDatabaseAndState,
 )
 from django.db.migrations.operations.base import Operation
-from django.db.migrations.operations.fields import FieldOperation, RenameField
+from django.db.migrations.operations.fields import FieldOperation
 from django.db.migrations.state import ModelState, ProjectState
 from django.db.models import Model
 
@@ -91,19 +91,17 @@ class Entry(Change):
         return any(map(self._is_changed_by, operations))
 
     def _is_changed_by(self, operation: Operation) -> bool:
-        app_label, backfill = self.migration.app_label, self.operation
-        if isinstance(operation, RenameField):
-            name = operation.old_name_lower
+        # By names: a backfill may refer to any field, and a DeleteModel to any model.
+        backfill = self.operation
+        if isinstance(operation, FieldOperation):
             return (
                 operation.model_name_lower == backfill.model_name_lower
-                and name == backfill.name_lower
+                and operation.name.lower() == backfill.name.lower()
             )
-        if isinstance(operation, FieldOperation):
-            # A backfill itself says that it may refer to any field.
-            return operation.is_same_field_operation(backfill)
-        if isinstance(operation, RenameModel | DeleteModel | AlterModelTable):
-            return operation.references_model(backfill.model_name, app_label)
-        return False
+        return (
+            isinstance(operation, RenameModel | DeleteModel | AlterModelTable)
+            and operation.name_lower == backfill.model_name_lower
+        )
 
     def make_schema(self, connection: BaseDatabaseWrapper, editor: Any) -> Schema:
         """

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from django.db import connections
 
-from tests.support.half_way import INITIAL, ROWS, SLUG
+from tests.support.half_way import INITIAL, ROWS, SLUG, YEAR
 from tests.support.servers import get_connection_settings
 from tests.support.site import Site
 
@@ -106,10 +106,38 @@ def test_what_the_same_migration_changes_later(tmp_path: Path, later: str) -> No
     assert site.succeed("showbackfills", "--check") == DONE
 
 
-def test_what_it_leaves_alone_is_looked_at(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "later",
+    [
+        'AlterField("movie", "year", models.IntegerField(null=True))',
+        'RenameField("movie", "year", "shown")',
+    ],
+)
+def test_what_the_same_migration_alters_twice(tmp_path: Path, later: str) -> None:
+    """Fails if an altered field is not found, whose name is equal to no other."""
+    site = make_site(tmp_path)
+    year = YEAR.format(limit=9).replace("    ]\n", LATER.format(operation=later))
+    site.write("films/migrations/0004_alter_movie_year.py", year)
+    site.succeed("migrate", "films", "-v0")
+
+    assert site.succeed("showbackfills", "--check") == (
+        "films.0003_movie_slug        films.Movie.slug  done\n"
+        "films.0004_alter_movie_year  films.Movie.year  done\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "later",
+    [
+        'AlterField("movie", "title", models.CharField(max_length=90))',
+        'DeleteModel("Studio")',
+    ],
+)
+def test_what_it_leaves_alone_is_looked_at(tmp_path: Path, later: str) -> None:
     """Fails if any other operation behind the backfill hides what is not enforced."""
-    later = 'AlterField("movie", "title", models.CharField(max_length=90))'
     site = make_site(tmp_path, SLUG.replace("    ]\n", LATER.format(operation=later)))
+    studio = '        migrations.CreateModel("Studio", []),\n    ]\n'
+    site.write("films/migrations/0001_initial.py", INITIAL.replace("    ]\n", studio))
     site.succeed("migrate", "films", "0002", "-v0")
     site.succeed("migrate", "films", "--fake", "-v0")
 
