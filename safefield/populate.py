@@ -5,8 +5,7 @@ from __future__ import annotations
 import dis
 import functools
 import inspect
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
@@ -31,16 +30,6 @@ def bind(function: Callable[..., Any], apps: Apps) -> Callable[[Any], Any]:
     if get_arity(function) == 2:
         return lambda row: function(row, apps)
     return function
-
-
-@contextmanager
-def allow_unwritten() -> Iterator[None]:
-    """Leave unwritten functions out of the checks that run meanwhile."""
-    token = is_unwritten_allowed.set(True)
-    try:
-        yield
-    finally:
-        is_unwritten_allowed.reset(token)
 
 
 def is_unwritten(function: Any) -> bool:

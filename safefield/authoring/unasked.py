@@ -31,13 +31,9 @@ def find_addition(model_state: ModelState, name: str) -> Values | None:
         return Values.FUNCTION
     if has_callable_default(field):
         return Values.DEFAULT if is_in_constraint(model_state, name) else None
-    if (
-        not field.null
-        and not field.has_default()
-        and (field.blank and field.empty_strings_allowed)
-        and is_unique(model_state, name)
-    ):
-        # AddField gives each row the empty text.
+    # AddField gives each row the empty text.
+    is_blank = field.blank and field.empty_strings_allowed and not field.has_default()
+    if is_blank and not field.null and is_unique(model_state, name):
         return Values.FUNCTION
     return None
 

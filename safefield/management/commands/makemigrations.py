@@ -15,7 +15,7 @@ from django.core.management.commands import makemigrations
 from django.db.migrations import Migration
 
 from safefield.conf import get_configuration
-from safefield.populate import allow_unwritten
+from safefield.populate import is_unwritten_allowed
 
 APP_NAME = "safefield"
 
@@ -47,8 +47,11 @@ class BackfillCommand(makemigrations.Command):
 
     def check(self, *args: Any, **kwargs: Any) -> Any:
         """Run the checks; what is still to be written does not stop the command."""
-        with allow_unwritten():
+        token = is_unwritten_allowed.set(True)
+        try:
             return super().check(*args, **kwargs)
+        finally:
+            is_unwritten_allowed.reset(token)
 
     def handle(self, *app_labels: Any, **options: Any) -> Any:
         """Run the command with an autodetector that writes backfills."""

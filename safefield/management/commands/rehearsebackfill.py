@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from textwrap import indent
 from typing import Any
 
 from django.core.management.base import (
@@ -114,7 +115,7 @@ def describe(rehearsal: Rehearsal) -> str:
             f"{rehearsal.source} writes to the database; what it wrote was rolled back."
         )
     if rehearsal.error is not None:
-        lines += ["migrate would report:", *_indent(str(rehearsal.error))]
+        lines += ["migrate would report:", indent(str(rehearsal.error), "  ")]
     if rehearsal.renumbered:
         lines.append(
             f"{count_rows(rehearsal.renumbered)} would get another value, because an "
@@ -188,7 +189,3 @@ def show(value: Any) -> str:
 def show_key(key: Any) -> str:
     """Return a primary key for a message, or that it is not shown."""
     return f"pk {key!r}" if may_show_key(key) else "a row"
-
-
-def _indent(text: str) -> list[str]:
-    return [f"  {line}" for line in text.splitlines()]
