@@ -91,10 +91,7 @@ class History:
         self, app_label: str | None = None
     ) -> list[BackfillMigration]:
         """
-        Return the migrations with backfills that are not applied, in order.
-
-        Args:
-            app_label (str | None): The app; None for all.
+        Return the migrations with backfills that are not applied, of all apps or one.
 
         Raises:
             SafefieldError: There is no such app, or one cannot be read.

@@ -78,13 +78,7 @@ class Reporter:
         )
 
     def report(self, tried: Tried, shadow: Shadow) -> Rehearsal:
-        """
-        Return what there is to say.
-
-        Args:
-            tried (Tried): What the backfill did.
-            shadow (Shadow): The temporary table that it filled.
-        """
+        """Return what there is to say of a backfill that filled the temporary table."""
         report = self.refuse(tried.error)
         link = tried.link
         rows = link.rows()

@@ -116,13 +116,10 @@ def read_statuses(
     connection: BaseDatabaseWrapper, app_label: str | None = None
 ) -> Iterator[Status]:
     """
-    Yield how far each backfill of the project is, in the order of migrate.
+    Yield how far each backfill is, of the project or of an app, in migrate's order.
 
     Only migrations that migrate would run next, or undo next, are looked for
     in the catalogue: the others cannot have begun, or cannot be half undone.
-
-    Args:
-        app_label (str | None): The app; None for all.
 
     Raises:
         SafefieldError: There is no such app, or it has no migrations.

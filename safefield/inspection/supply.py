@@ -61,9 +61,6 @@ class Supply:
     """
     What the operations before a backfill, none of which has run, make of its table.
 
-    Args:
-        earlier (Sequence[Change]): What `migrate` does before it.
-
     Raises:
         SafefieldError: It cannot be supplied.
     """
