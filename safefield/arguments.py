@@ -10,7 +10,7 @@ from typing import Any
 from asgiref.sync import iscoroutinefunction
 from django.db.models import AutoField, Field, ForeignKey, ForeignObject
 
-from safefield.populate import function_name, get_arity, get_signature, takes
+from safefield.populate import function_name, get_signature, takes
 
 
 def refusal(field: Any, *, needs_values: bool) -> str | None:
@@ -70,42 +70,31 @@ def _refuse_columnless(field: Any) -> str | None:
     return None
 
 
-def check_functions(
-    operation: str, populate: Any, reverse: Any, deduplicate: Any
-) -> None:
+def check_functions(operation: str, **functions: Any) -> None:
     """Refuse with a TypeError what cannot be called as it will be, or answers late."""
-    if populate is not None and not hasattr(populate, "resolve_expression"):
-        check_callable(operation, "populate", populate)
-    if reverse is not None:
-        check_callable(operation, "reverse", reverse)
-    if deduplicate is None:
-        return
-    if not callable(deduplicate):
-        raise TypeError(
-            f"{operation}: deduplicate must be a function of row, value and n, "
-            f"not {deduplicate!r}."
-        )
-    refuse_delayed(operation, "deduplicate", deduplicate)
-    signature = get_signature(deduplicate)
-    if signature is not None and not takes(signature, 3):
-        raise TypeError(
-            f"{operation}: deduplicate={function_name(deduplicate)} must take three "
-            f"arguments (row, value, n); its signature is {signature}."
-        )
+    for argument, function in functions.items():
+        is_expression = hasattr(function, "resolve_expression")
+        if function is not None and not (argument == "populate" and is_expression):
+            check_callable(operation, argument, function)
 
 
 def check_callable(operation: str, argument: str, function: Any) -> None:
-    """Refuse what can be called neither with a row nor with a row and apps."""
+    """Refuse what cannot be called with what this argument is called with."""
+    what, counts = "one row", [1, 2]
+    arguments = "one argument (row) or two (row, apps)"
+    if argument == "deduplicate":
+        what, counts = "row, value and n", [3]
+        arguments = "three arguments (row, value, n)"
     if not callable(function):
         raise TypeError(
-            f"{operation}: {argument} must be a function of one row, not {function!r}."
+            f"{operation}: {argument} must be a function of {what}, not {function!r}."
         )
     refuse_delayed(operation, argument, function)
-    if get_arity(function) is None:
+    signature = get_signature(function)
+    if signature and not any(takes(signature, count) for count in counts):
         raise TypeError(
-            f"{operation}: {argument}={function_name(function)} must take one "
-            f"argument (row) or two (row, apps); its signature is "
-            f"{inspect.signature(function)}."
+            f"{operation}: {argument}={function_name(function)} must take {arguments}; "
+            f"its signature is {signature}."
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from django.db.migrations.operations import (
@@ -18,48 +17,32 @@ from django.db.migrations.state import ModelState
 from safefield.authoring.clashes import Models
 from safefield.authoring.nodes import Key, Node
 
+_FREEING = (AlterField, AlterModelTable, DeleteModel, RemoveField)
+_TAKING = (AddField, AlterField, AlterModelTable, CreateModel)
+
 
 def takes_table(models: Models, node: Node, other: Node) -> bool:
     """Return whether a table is to have a name that `other` frees."""
-    if not isinstance(
-        node.operation, (CreateModel, AlterModelTable, AddField, AlterField)
-    ):
+    if not isinstance(node.operation, _TAKING):
         return False
-    return not set(_list_freed(models, other)).isdisjoint(_list_taken(models, node))
+    if not isinstance(other.operation, _FREEING):
+        return False
+    freed = _list_tables(other, models.before.get(other.key))
+    return not freed.isdisjoint(_list_tables(node, models.after.get(node.key)))
 
 
-def _list_freed(models: Models, node: Node) -> Iterator[str]:
-    operation, model = node.operation, models.before.get(node.key)
-    if isinstance(operation, (DeleteModel, AlterModelTable)):
-        yield from _list_of_model(node.key, model)
-    elif isinstance(operation, (AlterField, RemoveField)):
-        field = models.find_old_field(node.key, operation.name)
-        yield from _list_of_relation(node.key, model, operation.name, field)
-
-
-def _list_taken(models: Models, node: Node) -> Iterator[str]:
-    operation, model = node.operation, models.after.get(node.key)
-    if isinstance(operation, (CreateModel, AlterModelTable)):
-        yield from _list_of_model(node.key, model)
-    else:
-        yield from _list_of_relation(node.key, model, operation.name, operation.field)
-
-
-def _list_of_model(key: Key, model: ModelState | None) -> Iterator[str]:
-    """Yield the tables of a model, in lower case: that of its rows, its relations'."""
-    table = _find_table(key, model)
-    if model is not None and table is not None:
-        yield table.lower()
-        for name, field in model.fields.items():
-            yield from _list_of_relation(key, model, name, field)
-
-
-def _list_of_relation(
-    key: Key, model: ModelState | None, name: str, field: Any
-) -> Iterator[str]:
-    table = find_relation_table(key, model, name, field)
-    if table is not None:
-        yield table.lower()
+def _list_tables(node: Node, model: ModelState | None) -> set[str]:
+    """Return the tables of a model or of a relation, in lower case."""
+    if model is None:
+        return set()
+    tables, names = [_find_table(node.key, model)], list(model.fields)
+    if isinstance(node.operation, (AddField, AlterField, RemoveField)):
+        tables, names = [], [node.operation.name]
+    tables += [
+        find_relation_table(node.key, model, name, model.fields.get(name))
+        for name in names
+    ]
+    return {table.lower() for table in tables if table is not None}
 
 
 def _find_table(key: Key, model: ModelState | None) -> str | None:
