@@ -19,7 +19,7 @@ from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.backends.sqlite3.schema import (
     DatabaseSchemaEditor as SQLiteSchemaEditor,
 )
-from django.db.migrations import autodetector, utils, writer
+from django.db.migrations import autodetector, executor, utils, writer
 from django.db.migrations.state import ModelState, ProjectState
 from django.db.models import Value
 from django.db.models.fields.files import FieldFile
@@ -124,6 +124,12 @@ CONTRACT: list[tuple[Any, str, list[str] | None]] = [
     # safefield/authoring/migration_file.py
     (makemigrations, "MigrationWriter", ["migration", "include_header"]),
     (writer.MigrationWriter, "as_string", ["self"]),
+    # safefield/inspection/history.py
+    (
+        executor.MigrationExecutor,
+        "_create_project_state",
+        ["self", "with_applied_migrations"],
+    ),
     # safefield/management/commands/makemigrations.py
     (
         makemigrations.Command,

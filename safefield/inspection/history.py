@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations import Migration
@@ -107,14 +108,9 @@ class History:
 
     def find_unapplied(self, migration: Migration) -> Iterator[Change]:
         """Yield what `migrate` does up to a migration, and in it."""
-        applied = self.loader.applied_migrations
-        state = ProjectState(real_apps=self.loader.unmigrated_apps)
-        for other, _ in self.executor.migration_plan(
-            self.loader.graph.leaf_nodes(), clean_start=True
-        ):
-            if get_key(other) in applied:
-                other.mutate_state(state, preserve=False)
-        for other, _ in self.executor.migration_plan([get_key(migration)]):
+        executor: Any = self.executor
+        state = executor._create_project_state(with_applied_migrations=True)
+        for other, _ in executor.migration_plan([get_key(migration)]):
             yield from find_changes(other, state.clone())
             other.mutate_state(state, preserve=False)
 
