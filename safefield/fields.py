@@ -16,6 +16,7 @@ from django.db.models import (
     FloatField,
     ForeignKey,
     IntegerField,
+    Model,
     TimeField,
     UUIDField,
     Value,
@@ -132,6 +133,12 @@ def copy_field(field: AnyField) -> AnyField:
         if isinstance(getattr(type(duplicate), name, None), cached_property):
             del duplicate.__dict__[name]
     return duplicate
+
+
+def list_references(expression: Any) -> list[str]:
+    """Return the names of the fields that an expression refers to."""
+    references = Model._get_expr_references(expression)  # type: ignore[attr-defined] # private
+    return [name for name, *_ in references]
 
 
 def is_stock_integer(field: AnyField) -> bool:

@@ -43,8 +43,6 @@ CONTRACT: list[tuple[Any, str, list[str] | None]] = [
     (autodetector.MigrationAutodetector, "generate_altered_fields", ["self"]),
     (autodetector.MigrationAutodetector, "_build_migration_list", ["self", "graph"]),
     (autodetector, "OperationDependency", None),
-    # safefield/authoring/unasked.py
-    (models.Model, "_get_expr_references", ["expr"]),
     (
         autodetector.MigrationAutodetector,
         "changes",
@@ -55,8 +53,7 @@ CONTRACT: list[tuple[Any, str, list[str] | None]] = [
         "_generate_removed_field",
         ["self", "app_label", "model_name", "field_name"],
     ),
-    # safefield/authoring/needs.py
-    (models.Model, "_get_expr_references", ["expr"]),
+    # safefield/authoring/dependencies.py
     (autodetector.MigrationAutodetector, "_resolve_dependency", ["dependency"]),
     (
         autodetector.MigrationAutodetector,
@@ -130,6 +127,8 @@ CONTRACT: list[tuple[Any, str, list[str] | None]] = [
         "_create_project_state",
         ["self", "with_applied_migrations"],
     ),
+    # safefield/fields.py
+    (models.Model, "_get_expr_references", ["expr"]),
     # safefield/management/commands/makemigrations.py
     (
         makemigrations.Command,

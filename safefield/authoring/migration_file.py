@@ -23,12 +23,11 @@ from safefield.operations import (
     BACKFILLS,
     AddFieldWithBackfill,
     AlterFieldWithBackfill,
+    BackfillOperation,
 )
 
-Backfill = AddFieldWithBackfill | AlterFieldWithBackfill
 
-
-def get_backfills(migration: Migration) -> list[Backfill]:
+def get_backfills(migration: Migration) -> list[BackfillOperation]:
     """Return the backfills among the operations of a migration."""
     return [
         operation

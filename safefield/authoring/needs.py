@@ -20,12 +20,13 @@ from django.db.migrations.operations import (
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ModelState
 from django.db.migrations.utils import field_references
-from django.db.models import AutoField, Model
+from django.db.models import AutoField
 
 from safefield.authoring.clashes import Models
 from safefield.authoring.dependencies import depends
 from safefield.authoring.nodes import Key, Node
 from safefield.authoring.tables import takes_table
+from safefield.fields import list_references
 from safefield.operations import BACKFILLS
 
 _TOGETHER = (AlterUniqueTogether, AlterIndexTogether)
@@ -108,8 +109,7 @@ class Needs:
             return False
         if old.generated and isinstance(operation, AlterField):
             # A column that another is generated from cannot be altered.
-            references = Model._get_expr_references(old.expression)  # type: ignore[attr-defined] # private
-            return any(operation.name == name for name, *_ in references)
+            return operation.name in list_references(old.expression)
         return bool(old.primary_key and operation.field.primary_key)
 
 

@@ -7,7 +7,9 @@ from enum import Enum, auto
 from typing import Any
 
 from django.db.migrations.state import ModelState
-from django.db.models import Model, UniqueConstraint
+from django.db.models import UniqueConstraint
+
+from safefield.fields import list_references
 
 
 class Values(Enum):
@@ -101,6 +103,5 @@ def get_names(constraint: Any) -> list[str]:
     """Return the fields that a unique constraint compares."""
     names = list(constraint.fields)
     for expression in constraint.expressions:
-        references = Model._get_expr_references(expression)  # type: ignore[attr-defined] # private
-        names += [name for name, *_ in references]
+        names += list_references(expression)
     return names

@@ -15,7 +15,7 @@ from safefield.backends.base.column import LiveColumn
 from safefield.backends.base.schema import Schema
 from safefield.backends.base.shadow import Layout, Shadow
 from safefield.exceptions import BackfillError
-from safefield.fields import AnyField
+from safefield.fields import AnyField, list_references
 from safefield.filling.assignment import has_own_attribute
 from safefield.filling.batch_size import Timing
 from safefield.filling.fill import Fill
@@ -200,10 +200,7 @@ class Link:
         fields = [model._meta.get_field(name) for name in self.plan.unique_with]
         for constraint in model._meta.constraints:
             if isinstance(constraint, CheckConstraint):
-                names = {
-                    reference[0]
-                    for reference in model._get_expr_references(constraint.condition)
-                }
+                names = set(list_references(constraint.condition))
                 if self.plan.field_name in names:
                     fields += [
                         model._meta.get_field(name)
