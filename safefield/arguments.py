@@ -81,10 +81,10 @@ def check_functions(operation: str, **functions: Any) -> None:
 def check_callable(operation: str, argument: str, function: Any) -> None:
     """Refuse what cannot be called with what this argument is called with."""
     what, counts = "one row", [1, 2]
-    arguments = "one argument (row) or two (row, apps)"
+    wanted = "must take one argument (row) or two (row, apps)"
     if argument == "deduplicate":
         what, counts = "row, value and n", [3]
-        arguments = "three arguments (row, value, n)"
+        wanted = "must take three arguments (row, value, n)"
     if not callable(function):
         raise TypeError(
             f"{operation}: {argument} must be a function of {what}, not {function!r}."
@@ -93,7 +93,7 @@ def check_callable(operation: str, argument: str, function: Any) -> None:
     signature = get_signature(function)
     if signature and not any(takes(signature, count) for count in counts):
         raise TypeError(
-            f"{operation}: {argument}={function_name(function)} must take {arguments}; "
+            f"{operation}: {argument}={function_name(function)} {wanted}; "
             f"its signature is {signature}."
         )
 
