@@ -12,7 +12,7 @@ from django.db.models import Model
 from safefield.backends.base.schema import Schema
 from safefield.filling.assignment import snapshot
 from safefield.filling.preparation import Preparation
-from safefield.filling.problems import rows_with_values
+from safefield.filling.rows import rows_with_values
 
 #: Colliding rows numbered together, and answers in one question to the
 #: database. Each question reads the column once, for there is no index yet.
@@ -54,7 +54,7 @@ class Answers:
         self.known: dict[Any, bool] = {}
 
     def ask(
-        self, row: Model, value: Any, number: int, group: tuple[Any, ...] = ()
+        self, row: Model, value: Any, number: int, group: tuple[Any, ...]
     ) -> Answer:
         """
         Return the answer for one number.

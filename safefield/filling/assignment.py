@@ -11,7 +11,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.db import DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Model, QuerySet
+from django.db.models import Model
 
 from safefield.backends.base.writer import Row, Writer
 from safefield.exceptions import BadValue, FailedAssignment
@@ -207,15 +207,9 @@ class CompanionWriter(Writer):
     """
 
     def __init__(
-        self,
-        writer_class: Callable[..., Writer],
-        connection: BaseDatabaseWrapper,
-        model: type[Model],
-        fields: Sequence[AnyField],
-        *,
-        only_null: AnyField | None = None,
+        self, writer_class: Callable[..., Writer], *args: Any, **options: Any
     ) -> None:
-        super().__init__(connection, model, fields, only_null=only_null)
+        super().__init__(*args, **options)
         self._writer_class = writer_class
         self._writers: dict[tuple[AnyField, ...], Writer] = {}
 
@@ -230,10 +224,6 @@ class CompanionWriter(Writer):
         return sum(
             self._get_writer(fields).write(group) for fields, group in groups.items()
         )
-
-    def update(self, rows: QuerySet[Any, Any], value: Any) -> int:
-        """Set the one field, see Writer."""
-        return self._get_writer(()).update(rows, value)
 
     def _get_writer(self, companions: tuple[AnyField, ...]) -> Writer:
         if companions not in self._writers:

@@ -2,46 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
 
 from django.db import DatabaseError, Error, transaction
 
 from safefield.backends.base.retries import BATCH
 from safefield.backends.base.schema import Schema
-from safefield.exceptions import BadRow, SafefieldError
-from safefield.filling.key_pages import Page
-
-
-@dataclass(frozen=True)
-class Batch:
-    """
-    What was done with a page, and is committed together.
-
-    Args:
-        found (int): Rows that were found in the page.
-        rows (int): Rows that were worked on, also those that turned out bad.
-        filled (int): Rows that got a value, or were reversed.
-        bad_rows (Sequence[BadRow]): Rows that have no good value.
-        stopped_at (Any): The last key that was worked on, where rows may be left
-            behind it; None if the page is done.
-        adds_columns (bool): Whether the next rows are read with more columns.
-    """
-
-    found: int = 0
-    rows: int = 0
-    filled: int = 0
-    bad_rows: Sequence[BadRow] = ()
-    stopped_at: Any = None
-    adds_columns: bool = False
-
-    def count_passed(self, page: Page) -> int:
-        """Return how many rows of the table are behind, as far as is known."""
-        if self.stopped_at is not None:
-            return self.rows
-        return self.found if page.last is None else page.size
+from safefield.exceptions import SafefieldError
+from safefield.filling.key_pages import Batch
 
 
 def try_page(
@@ -53,7 +22,6 @@ def try_page(
     Args:
         handle (Callable[[bool], Batch]): Does the work; with True, what is about one
             row alone is to be kept from the others.
-        skips_locked (bool): Whether rows that others have locked are passed over.
 
     Raises:
         BackfillError: Others held locks each time; the text names them.

@@ -14,12 +14,13 @@ from safefield.backends import get_backend
 from safefield.backends.base.writer import Row, Writer
 from safefield.exceptions import BadRow
 from safefield.filling.answers import Answers
-from safefield.filling.attempts import Batch, try_page
+from safefield.filling.attempts import try_page
 from safefield.filling.bad_rows import blame_row, make_bad_rows_error, try_each
 from safefield.filling.filled import FilledKeys
 from safefield.filling.free_answers import FreeAnswers, Numbering
+from safefield.filling.key_pages import Batch
 from safefield.filling.preparation import Preparation
-from safefield.filling.problems import rows_with_values, tell_group
+from safefield.filling.problems import tell_group
 from safefield.filling.row_reader import RowReader
 from safefield.filling.rows import (
     Loser,
@@ -27,6 +28,7 @@ from safefield.filling.rows import (
     has_sharing_rows,
     is_same,
     lock_unchanged,
+    rows_with_values,
 )
 from safefield.filling.target import Target
 from safefield.filling.verify import empty_rows, tell_emptied
@@ -62,20 +64,15 @@ class Collisions:
     Re-run: a row that has its own value does not collide any more.
     """
 
-    def __init__(
-        self,
-        target: Target,
-        reader: RowReader,
-        preparation: Preparation,
-        filled: FilledKeys,
-    ) -> None:
+    def __init__(self, target: Target, filled: FilledKeys) -> None:
         self.target = target
         self.plan = target.plan
         self.schema = target.schema
-        self.reader = reader
+        self.reader = RowReader(target)
         self.filled = filled
         assert self.plan.deduplicate is not None
         self.source = function_name(self.plan.deduplicate)
+        preparation = Preparation(self.plan, self.schema.connection)
         self.answers = Answers(self.plan.deduplicate, preparation, self.schema)
         self.free_answers = FreeAnswers(self.answers)
         #: What writes also where there is a value.
@@ -124,11 +121,10 @@ class Collisions:
         self, found: Mapping[Any, Loser], before: Mapping[Any, Any]
     ) -> list[BadRow]:
         """Return rows that still have the value in place of which they got another."""
-        field, alias = self.plan.field, self.target.alias
         return [
             BadRow(key, UNDONE)
             for key, loser in found.items()
-            if key in before and is_same(field, alias, loser.value, before[key])
+            if key in before and is_same(self.schema, loser.value, before[key])
         ]
 
     def _empty_rows(
@@ -163,13 +159,10 @@ class Collisions:
 
     def _find_losers(self) -> list[Loser]:
         """Return the rows that must give way, each value's by key."""
-        rows, columns = rows_with_values(self.schema), self.plan.unique_columns
-        if not has_sharing_rows(rows, columns):
+        if not has_sharing_rows(self.schema):
             return []
         return find_losers(
-            rows,
-            columns,
-            lambda key: key in self.free_answers or key in self.filled,
+            self.schema, lambda key: key in self.free_answers or key in self.filled
         )
 
     # Renumbering
@@ -231,11 +224,8 @@ class Collisions:
         self, page: Mapping[Any, Row], found: Mapping[Any, Loser]
     ) -> None:
         """Write the chosen values into rows that are still as they were found."""
-        same = lock_unchanged(
-            self.target.written_rows(),
-            self.plan.field.attname,
-            {key: found[key].value for key in page},
-        )
+        values = {key: found[key].value for key in page}
+        same = lock_unchanged(self.schema, values)
         self.writer.write([page[key] for key in page if key in same])
         self.schema.settle()
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from django.core.exceptions import FieldError
 from django.db import DatabaseError, transaction
-from django.db.models import F, JSONField, OuterRef, QuerySet, Subquery, Value
+from django.db.models import JSONField, OuterRef, QuerySet, Subquery, Value
 from django.db.models.expressions import RawSQL
 from django.db.models.fields import BooleanField
 from django.db.models.lookups import IsNull
@@ -101,10 +101,7 @@ class ExpressionSQL:
             value = Subquery(
                 self.target.read_rows()
                 .filter(
-                    **{
-                        name: OuterRef(name)
-                        for name in key_names(self.target.written_rows())
-                    }
+                    **{name: OuterRef(name) for name in key_names(self.schema.rows())}
                 )
                 .order_by()
                 .annotate(**{VALUE: Saved(self.plan.populate)})
@@ -128,14 +125,9 @@ class ExpressionSQL:
 
     def compute(self, rows: QuerySet[Any]) -> QuerySet[Any]:
         """Return keys and values."""
-        keys = {
-            f"safefield-key{position}": F(name)
-            for position, name in enumerate(key_names(rows))
-        }
-        computed: QuerySet[Any] = rows.order_by().annotate(
-            **keys, **{VALUE: Saved(self.plan.populate)}
-        )
-        return computed.values_list(*keys, VALUE)
+        value = {VALUE: Saved(self.plan.populate)}
+        computed: QuerySet[Any] = rows.order_by().annotate(**value)
+        return computed.values_list(*key_names(rows), VALUE)
 
     def needs_table(self) -> bool:
         """Return whether no UPDATE computes the expression itself."""

@@ -18,7 +18,6 @@ from safefield.backends import get_backend
 from safefield.conf import get_configuration
 from safefield.exceptions import BackfillError, BadRow
 from safefield.fields import NULL
-from safefield.filling.attempts import Batch
 from safefield.filling.bad_rows import try_each
 from safefield.filling.computed import ComputedValues
 from safefield.filling.expression_sql import (
@@ -28,7 +27,7 @@ from safefield.filling.expression_sql import (
     Updatable,
 )
 from safefield.filling.filled import FilledKeys
-from safefield.filling.key_pages import Page
+from safefield.filling.key_pages import Batch, Page
 from safefield.filling.problems import must_not_be_blank
 from safefield.filling.rows import lock_rows, read_values
 from safefield.filling.table_walk import Handle, Take
@@ -65,7 +64,6 @@ class ExpressionValues:
     Locks held: as in the fill from Python, those of one batch.
     """
 
-    can_skip_locked = False
     #: No code of the user's raises anything.
     first_error: Exception | None = None
 
@@ -86,7 +84,7 @@ class ExpressionValues:
         self.computed = ComputedValues(
             self.plan,
             self.schema,
-            refuses_blank=self.needs_keys and must_not_be_blank(self.plan, self.schema),
+            refuses_blank=self.needs_keys and must_not_be_blank(self.schema),
         )
         self.max_rows = MAX_UPDATED_ROWS
         if self.needs_keys:
@@ -171,7 +169,7 @@ class ExpressionValues:
         missing = updatable.bad_rows if page.after is None else ()
         if updatable.is_void:
             return Batch(bad_rows=missing)
-        rows = page.bound(self.target.written_rows())
+        rows = page.bound(self.schema.rows())
         if self.needs_keys:
             keys = list(
                 lock_rows(rows.filter(self.wanted).order_by("pk")).values_list(
@@ -179,7 +177,7 @@ class ExpressionValues:
                 )
             )
             self.filled.update(keys)
-            rows = self.target.written_rows().filter(pk__in=keys)
+            rows = self.schema.rows().filter(pk__in=keys)
         if is_singly:
             empty = rows.filter(self.wanted).order_by("pk")
             keys = list(empty.values_list("pk", flat=True))
@@ -220,7 +218,7 @@ class ExpressionValues:
             bad_rows += [BadRow(pk, UNKEPT) for pk in unkept]
         elif unkept:
             # They may have come only now.
-            all_rows = self.target.written_rows()
+            all_rows = self.schema.rows()
             again = lock_rows(all_rows.filter(pk__in=unkept))
             keys = list(again.values_list("pk", flat=True))
             some = all_rows.filter(pk__in=keys)
@@ -238,7 +236,7 @@ class ExpressionValues:
             keys = [row.pk for row in found]
             for start in range(0, len(keys), MAX_KNOWN_COMPOSITES):
                 some = keys[start : start + MAX_KNOWN_COMPOSITES]
-                some_rows = self.target.written_rows().filter(pk__in=some)
+                some_rows = self.schema.rows().filter(pk__in=some)
                 self.writer.update(some_rows, NULL)
             bad_rows += found
         return bad_rows

@@ -14,10 +14,8 @@ from safefield.filling.expression_values import ExpressionValues
 from safefield.filling.filled import FilledKeys
 from safefield.filling.function_values import FunctionValues
 from safefield.filling.nonvalues import EXPRESSION, NONE
-from safefield.filling.preparation import Preparation
 from safefield.filling.problems import find_problems
 from safefield.filling.pursuit import pursue
-from safefield.filling.row_reader import RowReader
 from safefield.filling.table_walk import TableWalk, Walked
 from safefield.filling.target import Target
 from safefield.filling.unfilled import BY_THE_DATABASE
@@ -36,18 +34,14 @@ class Fill:
         self.target = target
         #: Keys of the rows that are filled, where others had a value before.
         self.filled = FilledKeys()
-        reader = RowReader(target)
-        preparation = Preparation(plan, schema.connection)
         self.collisions: Collisions | None = None
         if plan.deduplicate is not None:
-            self.collisions = Collisions(target, reader, preparation, self.filled)
+            self.collisions = Collisions(target, self.filled)
         self.source: FunctionValues | ExpressionValues
         if plan.is_expression:
             self.source = ExpressionValues(target, self.filled)
         else:
-            self.source = FunctionValues(
-                target, reader, preparation, self.filled, self.collisions
-            )
+            self.source = FunctionValues(target, self.filled, self.collisions)
         self.walk = TableWalk(target)
 
     def fill_and_check(
@@ -90,9 +84,10 @@ class Fill:
     @property
     def _skips_locked(self) -> bool:
         # A batch that waited for the rows of others would keep its own locked
-        # meanwhile, so it passes over them, and the sweep comes back for them.
+        # meanwhile, so it passes over them, and the sweep comes back for them. An
+        # UPDATE by key range cannot.
         return (
-            self.source.can_skip_locked
+            not self.plan.is_expression
             and self.schema.commits
             and self.schema.connection.features.has_select_for_update_skip_locked
         )
@@ -194,7 +189,7 @@ class Fill:
         if self.collisions is not None:
             # Rows that collide are not told, but renumbered.
             return [], []
-        problems = find_problems(self.plan, self.schema, self.filled, is_filled=False)
+        problems = find_problems(self.schema, self.filled, is_filled=False)
         findings, _, advice = tell(self.plan, self.schema, problems, self.filled)
         return findings, advice
 

@@ -13,14 +13,13 @@ from django.db import DatabaseError, transaction
 from django.db.models import NOT_PROVIDED, Model
 
 from safefield.exceptions import BadRow
-from safefield.filling.attempts import Batch
 from safefield.filling.bad_rows import blame_row, keep_apart, try_each
 from safefield.filling.batch_size import MAX_ROWS
 from safefield.filling.collisions import Collisions
 from safefield.filling.columns_read import ColumnsRead
 from safefield.filling.filled import FilledKeys
 from safefield.filling.isolation import NeedsWriting, Trial
-from safefield.filling.key_pages import Page
+from safefield.filling.key_pages import Batch, Page
 from safefield.filling.preparation import Preparation
 from safefield.filling.queries import QueryWatch
 from safefield.filling.row_reader import RowReader
@@ -36,10 +35,8 @@ class Computed:
     What became of the rows of a batch in Python.
 
     Args:
-        written (Written): What the database is to be given.
         answers (Sequence[tuple[Model, Any]]): Where each row is written alone, and
             deduplicate may be asked: the rows, and what the field holds of each.
-        bad_rows (Sequence[BadRow]): Rows that have no good value.
     """
 
     written: Written
@@ -57,28 +54,21 @@ class FunctionValues:
     """Fill a column with what populate returns."""
 
     max_rows = MAX_ROWS
-    #: Whether rows that others have locked can be left for later.
-    can_skip_locked = True
 
     def __init__(
-        self,
-        target: Target,
-        reader: RowReader,
-        preparation: Preparation,
-        filled: FilledKeys,
-        collisions: Collisions | None,
+        self, target: Target, filled: FilledKeys, collisions: Collisions | None
     ) -> None:
         self.target = target
         self.plan = target.plan
         self.schema = target.schema
-        self.reader = reader
-        self.preparation = preparation
+        self.reader = RowReader(target)
+        self.preparation = Preparation(self.plan, self.schema.connection)
         self.filled = filled
         self.collisions = collisions
         # Assigning begins with a copy of the row.
-        reads_all = preparation.assignment is not None
+        reads_all = self.preparation.assignment is not None
         self.columns = ColumnsRead(self.plan, reads_all=reads_all)
-        self.writer = preparation.make_writer()
+        self.writer = self.preparation.make_writer()
         self.queries = QueryWatch(self.schema.connection, self.plan.source_name)
         #: What was raised first, for `migrate --traceback`.
         self.first_error: Exception | None = None

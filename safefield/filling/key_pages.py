@@ -1,12 +1,14 @@
-"""Cut a table into pages by primary key."""
+"""Cut a table into pages by primary key, each of which is done in batches."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from django.db.models import Model, QuerySet
+
+from safefield.exceptions import BadRow
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,33 @@ class Page:
         """
         may_have_more = self.last is None and found == self.size
         return last_key if done < found or may_have_more else None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """
+    What was done with a page, and is committed together.
+
+    Args:
+        rows (int): Rows that were worked on, also those that turned out bad.
+        filled (int): Rows that got a value, or were reversed.
+        stopped_at (Any): The last key that was worked on, where rows may be left
+            behind it; None if the page is done.
+        adds_columns (bool): Whether the next rows are read with more columns.
+    """
+
+    found: int = 0
+    rows: int = 0
+    filled: int = 0
+    bad_rows: Sequence[BadRow] = ()
+    stopped_at: Any = None
+    adds_columns: bool = False
+
+    def count_passed(self, page: Page) -> int:
+        """Return how many rows of the table are behind, as far as is known."""
+        if self.stopped_at is not None:
+            return self.rows
+        return self.found if page.last is None else page.size
 
 
 def find_page(rows: QuerySet[Model], after: Any, size: int, end: Any = None) -> Page:

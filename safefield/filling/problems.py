@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
@@ -29,6 +29,7 @@ from safefield.filling.rows import (
     has_sharing_rows,
     key_names,
     read_values,
+    rows_with_values,
     sharing_rows,
 )
 from safefield.plan import Plan
@@ -41,12 +42,11 @@ class Problem:
 
     Args:
         reason (str): A clause that says what is wrong with each row.
-        column (str): Attribute of the field.
     """
 
     reason: str
+    schema: Schema
     rows: QuerySet[Any, Any]
-    column: str
 
     def exists(self) -> bool:
         """Return whether there are such rows."""
@@ -54,7 +54,8 @@ class Problem:
 
     def read(self) -> Iterator[Found]:
         """Return the rows, by key, in one query."""
-        return read_values(self.rows.order_by(*key_names(self.rows)), self.column)
+        rows = self.rows.order_by(*key_names(self.rows))
+        return read_values(rows, self.schema.plan.field.attname)
 
 
 @dataclass(frozen=True)
@@ -63,41 +64,36 @@ class Sharing(Problem):
     Rows whose value another row has, which may keep it.
 
     Args:
-        columns (Sequence[str]): What is unique together, `column` first.
         filled (Collection): Keys of rows that give way to those not among them.
     """
 
-    columns: Sequence[str] = ()
-    filled: Collection[Any] = ()
+    filled: Collection[Any]
 
     def exists(self) -> bool:
         """Return whether there are such rows."""
-        return has_sharing_rows(self.rows, self.columns)
+        return has_sharing_rows(self.schema)
 
     def read(self) -> Iterator[Found]:
         """Return those of them that give way, by key, in one query."""
         if self.filled:
-            losers = find_losers(self.rows, self.columns, self.filled.__contains__)
+            losers = find_losers(self.schema, self.filled.__contains__)
             found = [(loser.key, loser.value) for loser in losers]
             return iter(sorted(found, key=itemgetter(0)))
         # Which values are equal is for the database to say: its collation may
         # take "a" and "A" for the same.
         number = Window(
             RowNumber(),
-            partition_by=list(map(F, self.columns)),
-            order_by=[F(name) for name in key_names(self.rows)],
+            partition_by=list(map(F, self.schema.plan.unique_columns)),
+            order_by=list(map(F, key_names(self.rows))),
         )
-        rows = sharing_rows(self.rows, self.columns)
-        later = rows.annotate(**{"safefield-number": number}).filter(
-            **{"safefield-number__gt": 1}
-        )
-        return read_values(later.order_by(*key_names(later)), self.column)
+        rows = sharing_rows(self.schema).annotate(**{"safefield-number": number})
+        later = rows.filter(**{"safefield-number__gt": 1})
+        return Problem(self.reason, self.schema, later).read()
 
 
 def find_problems(
-    plan: Plan,
     schema: Schema,
-    filled: Collection[Any] = (),
+    filled: Collection[Any],
     *,
     is_filled: bool = True,
     leaves_duplicates: bool = False,
@@ -112,78 +108,62 @@ def find_problems(
     """
     return [
         problem
-        for problem in _list_possible(plan, schema, filled, is_filled=is_filled)
+        for problem in _list_possible(schema, filled, is_filled=is_filled)
         if not (leaves_duplicates and isinstance(problem, Sharing)) and problem.exists()
     ]
 
 
 def _list_possible(
-    plan: Plan, schema: Schema, keys: Collection[Any], *, is_filled: bool
+    schema: Schema, keys: Collection[Any], *, is_filled: bool
 ) -> Iterator[Problem]:
-    field = plan.field
-    column = field.attname
+    plan = schema.plan
+    field, column = plan.field, plan.field.attname
     rows = schema.rows().order_by()
     filled = rows.filter(**{f"{column}__isnull": False})
     if is_filled and not field.null and not schema.commits:
         # Where others write meanwhile, a row without a value is one that the
         # sweep comes back for.
-        yield Problem(
-            "there is no value", rows.filter(**{f"{column}__isnull": True}), column
-        )
+        empty = rows.filter(**{f"{column}__isnull": True})
+        yield Problem("there is no value", schema, empty)
     # A text that an existing field has already is not this operation's to judge.
-    if plan.old_field is None and must_not_be_blank(plan, schema):
+    if plan.old_field is None and must_not_be_blank(schema):
         # As a text: the field may make something else of one. And a collation may take
         # a text of blanks for one of no characters.
-        empty = Exact(F(column), Value("", TextField()))
-        yield Problem(BLANK, filled.filter(empty, Exact(Length(column), 0)), column)
+        is_empty = Exact(F(column), Value("", TextField()))
+        blank = filled.filter(is_empty, Exact(Length(column), 0))
+        yield Problem(BLANK, schema, blank)
     if plan.unique_columns:
         yield Sharing(
             f"an earlier row has the same value, and the field is unique"
             f"{tell_group(plan)}",
+            schema,
             rows_with_values(schema),
-            column,
-            plan.unique_columns,
             keys,
         )
     if schema.wanted.has_foreign_key():
-        yield _make_dangling(plan, filled)
-    yield from _list_broken_checks(plan, filled)
+        target = field.target_field
+        targets: QuerySet[Any, Any] = QuerySet(target.model, using=filled.db)
+        dangling = ~Exists(targets.filter(**{target.attname: OuterRef(column)}))
+        reason = f"there is no {target.model._meta.label} with this key"
+        yield Problem(reason, schema, filled.filter(dangling))
+    yield from _list_broken_checks(schema, filled)
 
 
-def _make_dangling(plan: Plan, rows: QuerySet[Any, Any]) -> Problem:
-    column, target = plan.field.attname, plan.field.target_field
-    targets: QuerySet[Any, Any] = QuerySet(target.model, using=rows.db)
-    return Problem(
-        f"there is no {target.model._meta.label} with this key",
-        rows.filter(~Exists(targets.filter(**{target.attname: OuterRef(column)}))),
-        column,
-    )
-
-
-def _list_broken_checks(plan: Plan, rows: QuerySet[Any, Any]) -> Iterator[Problem]:
+def _list_broken_checks(schema: Schema, rows: QuerySet[Any, Any]) -> Iterator[Problem]:
+    plan = schema.plan
     for constraint in plan.new_model._meta.constraints:
         if isinstance(constraint, CheckConstraint) and _names(plan, constraint):
             # SQL takes what a NULL leaves open, and exclude() alone would not.
             condition = Coalesce(
                 constraint.condition, True, output_field=BooleanField()
             )
-            yield Problem(
-                f"the check constraint {constraint.name} is broken",
-                rows.exclude(condition),
-                plan.field.attname,
-            )
+            reason = f"the check constraint {constraint.name} is broken"
+            yield Problem(reason, schema, rows.exclude(condition))
 
 
 def _names(plan: Plan, constraint: CheckConstraint) -> bool:
     references = plan.new_model._get_expr_references(constraint.condition)  # type: ignore[attr-defined]  # private, see test_django_contract.py
     return any(names[0] == plan.field_name for names in references)
-
-
-def rows_with_values(schema: Schema) -> QuerySet[Any, Any]:
-    """Return the rows that can share a value: those with one in each column."""
-    # As SQL has it: what is NULL in one of the columns is equal to nothing.
-    values = {f"{name}__isnull": False for name in schema.plan.unique_columns}
-    return schema.rows().order_by().filter(**values)
 
 
 def tell_group(plan: Plan) -> str:
@@ -202,15 +182,15 @@ BLANK = (
 )
 
 
-def must_not_be_blank(plan: Plan, schema: Schema) -> bool:
+def must_not_be_blank(schema: Schema) -> bool:
     """Return whether an empty text is no value of the field."""
-    field = plan.field
+    field = schema.plan.field
     kind = field.get_internal_type()
     return (
         kind in TEXTS
         # Of no file, save() makes an empty text.
         and not (kind == "FileField" and field.null)
-        and not (field.blank or plan.allow_blank)
+        and not (field.blank or schema.plan.allow_blank)
         # What each new row of the application gets cannot be wrong in old ones.
         and not (field.has_default() and field.get_default() == "")
         and not field.is_relation

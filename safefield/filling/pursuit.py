@@ -26,19 +26,15 @@ def pursue(
     plan: Plan, sweep: Callable[..., Walked], filled: Walked, seconds: float
 ) -> int:
     """
-    Sweep behind a fill until there is little to do.
+    Sweep behind a fill until there is little to do; return how many rows it was.
 
     Nothing was passed over in a whole page, and who inserts takes higher integers. So
     most tables are not read once more, only their end. What a long transaction
     inserted before is for enforce() to find, as what comes from now on.
 
     Args:
-        sweep (Callable[..., Walked]): Fills rows that have no value yet, if there are
-            such behind a key, see Fill.sweep().
+        sweep (Callable[..., Walked]): See Fill.sweep().
         filled (Walked): What the fill has done, in so many seconds.
-
-    Returns:
-        int: Rows that were filled.
 
     Raises:
         BackfillError: Rows come in faster than they are filled.

@@ -28,7 +28,7 @@ def refused(
         and (is_too_long := schema.too_long_for_index(exc)) is not None
     ):
         rows = schema.rows().filter(is_too_long)
-        others.append(Problem(violation.value, rows, plan.field.attname))
+        others.append(Problem(violation.value, schema, rows))
     # Rows share a value, or somebody else's row came in between: find them.
     try:
         verify(plan, schema, filled, others=others)

@@ -16,11 +16,10 @@ from safefield.backends.base.schema import Schema
 from safefield.backends.base.writer import Writer
 from safefield.exceptions import BackfillError, BadRow
 from safefield.fields import AnyField
-from safefield.filling.attempts import Batch
 from safefield.filling.bad_rows import blame_row, make_bad_rows_error
 from safefield.filling.batch_size import MAX_ROWS
 from safefield.filling.columns_read import ColumnsRead
-from safefield.filling.key_pages import Page
+from safefield.filling.key_pages import Batch, Page
 from safefield.filling.marker import Marker
 from safefield.filling.reverse_answers import Answer, ReverseAnswers
 from safefield.filling.row_reader import RowReader

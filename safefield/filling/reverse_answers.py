@@ -45,7 +45,6 @@ class Asked:
     Args:
         groups (Mapping): Answers by the fields that they name: these are written
             together.
-        bad_rows (Sequence[BadRow]): Rows without a good answer.
     """
 
     groups: Mapping[tuple[AnyField, ...], list[Answer]]

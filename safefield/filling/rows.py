@@ -12,8 +12,7 @@ from django.db.models import Count, F, QuerySet, Window
 from django.db.models.functions import DenseRank
 from django.db.models.lookups import In
 
-from safefield.backends import get_backend
-from safefield.fields import AnyField
+from safefield.backends.base.schema import Schema
 
 #: What is found: the primary key of a row and its value.
 Found = tuple[Any, Any]
@@ -51,30 +50,25 @@ def lock_rows(rows: QuerySet[Any, Any], **options: Any) -> QuerySet[Any, Any]:
     return rows.select_for_update(no_key=no_key, **options)
 
 
-def lock_unchanged(
-    rows: QuerySet[Any, Any], column: str, values: Mapping[Any, Any]
-) -> list[Any]:
+def lock_unchanged(schema: Schema, values: Mapping[Any, Any]) -> list[Any]:
     """
     Lock rows, and return the keys of those whose value is what was found.
 
     Args:
         values (Mapping[Any, Any]): What was found, by primary key.
     """
-    locked = lock_rows(rows.filter(pk__in=list(values)))
-    field = rows.model._meta.get_field(column)
-    return [
-        key
-        for key, value in read_values(locked, column)
-        if is_same(field, rows.db, value, values[key])
-    ]
+    locked = lock_rows(schema.rows().filter(pk__in=list(values)))
+    found = read_values(locked, schema.plan.field.attname)
+    return [key for key, value in found if is_same(schema, value, values[key])]
 
 
-def is_same(field: AnyField, alias: str, one: Any, other: Any) -> bool:
-    """Return whether two values that were read from a column were the same there."""
+def is_same(schema: Schema, one: Any, other: Any) -> bool:
+    """Return whether two values that were read from the column were the same there."""
     try:
         # A class of the project's own need not know which of its objects are equal.
         first, second = (
-            field.get_db_prep_save(value, connections[alias]) for value in (one, other)
+            schema.plan.field.get_db_prep_save(value, schema.connection)
+            for value in (one, other)
         )
         return bool(first == second or one == other)
     except Exception:
@@ -92,69 +86,64 @@ def key_names(rows: QuerySet[Any, Any]) -> list[str]:
     return [field.attname for field in rows.model._meta.pk_fields]
 
 
-def has_sharing_rows(rows: QuerySet[Any, Any], columns: Sequence[str]) -> bool:
-    """Return whether two rows share the values of all `columns`."""
-    schema = get_backend(connections[rows.db]).schema
+def rows_with_values(schema: Schema) -> QuerySet[Any, Any]:
+    """Return the rows that can share a value: those with one in each column."""
+    # As SQL has it: what is NULL in one of the columns is equal to nothing.
+    values = {f"{name}__isnull": False for name in schema.plan.unique_columns}
+    return schema.rows().order_by().filter(**values)
+
+
+def has_sharing_rows(schema: Schema) -> bool:
+    """Return whether two rows share what is to be unique."""
+    columns = schema.plan.unique_columns
     # Of several columns not every database counts the different ones.
     if len(columns) > 1 or not schema.counts_distinct_quickly:
-        return shared_values(rows, columns).exists()
-    total, distinct = rows.aggregate(
-        **{
-            "safefield-all": Count(columns[0]),
-            "safefield-distinct": Count(columns[0], distinct=True),
-        }
-    ).values()
+        return shared_values(schema).exists()
+    counts = {
+        "safefield-all": Count(columns[0]),
+        "safefield-distinct": Count(columns[0], distinct=True),
+    }
+    total, distinct = rows_with_values(schema).aggregate(**counts).values()
     return bool(total != distinct)
 
 
-def shared_values(
-    rows: QuerySet[Any, Any], columns: Sequence[str]
-) -> QuerySet[Any, Any]:
-    """Return the values of `columns` that more than one row has."""
+def shared_values(schema: Schema) -> QuerySet[Any, Any]:
+    """Return the values that more than one row has."""
     shared: QuerySet[Any, Any] = (
-        rows.order_by()
-        .values(*columns)
+        rows_with_values(schema)
+        .values(*schema.plan.unique_columns)
         .annotate(**{"safefield-rows": Count("*")})
         .filter(**{"safefield-rows__gt": 1})
     )
     return shared
 
 
-def sharing_rows(
-    rows: QuerySet[Any, Any], columns: Sequence[str]
-) -> QuerySet[Any, Any]:
-    """Return the rows that share the values of `columns` with another one."""
-    schema = get_backend(connections[rows.db]).schema
+def sharing_rows(schema: Schema) -> QuerySet[Any, Any]:
+    """Return the rows that share their value with another one."""
+    rows, columns = rows_with_values(schema), schema.plan.unique_columns
     if len(columns) > 1 or schema.counts_in_windows:
         number = Window(Count("*"), partition_by=list(map(F, columns)))
         counted: QuerySet[Any, Any] = rows.annotate(**{"safefield-rows": number})
         return counted.filter(**{"safefield-rows__gt": 1})
-    shared = shared_values(rows, columns)
     # Not by name: JSONField's own lookup finds nothing in a query.
-    return rows.filter(In(F(columns[0]), shared.values(columns[0])))
+    return rows.filter(In(F(columns[0]), shared_values(schema).values(columns[0])))
 
 
-def find_losers(
-    rows: QuerySet[Any, Any],
-    columns: Sequence[str],
-    gives_way: Callable[[Any], bool],
-) -> list[Loser]:
+def find_losers(schema: Schema, gives_way: Callable[[Any], bool]) -> list[Loser]:
     """
-    Return the rows that must give way to another one with the same values.
+    Return the rows that must give way to another one with the same value.
 
     Args:
-        rows (QuerySet): All rows with a value in each column.
-        columns (Sequence[str]): Attributes of the fields that are unique together,
-            that of the value first.
         gives_way (Callable[[Any], bool]): Says of a key that its row gives way to
             those of which it is not said. Among equals the earliest key keeps
             the value.
     """
+    columns = schema.plan.unique_columns
+    rows = sharing_rows(schema)
     keys = key_names(rows)
     rank = Window(DenseRank(), order_by=[F(column).asc() for column in columns])
     sharing = (
-        sharing_rows(rows, columns)
-        .annotate(**{"safefield-group": rank})
+        rows.annotate(**{"safefield-group": rank})
         .order_by("safefield-group", *keys)
         .values_list("safefield-group", *columns, *keys)
     )

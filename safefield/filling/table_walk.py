@@ -12,9 +12,9 @@ from django.db.models import Model
 
 from safefield.conf import get_configuration
 from safefield.exceptions import BadRow
-from safefield.filling.attempts import Batch, try_page
+from safefield.filling.attempts import try_page
 from safefield.filling.batch_size import BATCH_SECONDS, UNLOCKED_SECONDS, BatchSize
-from safefield.filling.key_pages import Page, find_page
+from safefield.filling.key_pages import Batch, Page, find_page
 from safefield.filling.target import Target
 from safefield.progress import track
 from safefield.reports import MAX_BAD_ROWS
@@ -34,7 +34,6 @@ class Walked:
 
     Args:
         filled (int): Rows that got a value, or were reversed.
-        bad_rows (Sequence[BadRow]): Rows that have no good value.
         end (Any): The greatest key that was there when it began, where others may
             insert meanwhile.
         is_whole (bool): Whether all pages so far had as many rows as they can have.

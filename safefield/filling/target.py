@@ -56,15 +56,11 @@ class Target:
         """Return the rows that are read."""
         return QuerySet(self.plan.model, using=self.alias)
 
-    def written_rows(self) -> QuerySet[Any]:
-        """Return the rows whose column is written."""
-        return self.schema.rows()
-
     def empty_rows(self) -> QuerySet[Any]:
         """Return the rows that have no value yet, where somebody may keep them so."""
         if self.is_beside:
             # Nothing undoes an UPDATE of the temporary table of a rehearsal.
-            return self.written_rows().none()
+            return self.schema.rows().none()
         return self.read_rows().filter(self.wanted)
 
 

@@ -139,7 +139,7 @@ class Values:
         if field.is_relation:
             # Existence is checked in bulk when all rows are filled, so the
             # query that ForeignKey.validate() makes for each value is left out.
-            return field.target_field.to_python(value)
+            return self.target.to_python(value)
         if self.items is not None and isinstance(value, (list, tuple)):
             value = [self._clean_item(*item) for item in enumerate(value, 1)]
         if self._is_djangos and isinstance(value, str) and is_read_by_server(field):

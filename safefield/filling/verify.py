@@ -44,9 +44,9 @@ def verify(
             the unique index to find.
         others (Sequence[Problem]): What was found besides.
     """
-    problems = find_problems(plan, schema, filled, leaves_duplicates=leaves_duplicates)
+    problems = find_problems(schema, filled, leaves_duplicates=leaves_duplicates)
     if problems and leaves_duplicates:
-        problems = find_problems(plan, schema, filled)
+        problems = find_problems(schema, filled)
     problems += others
     if not problems:
         return
@@ -141,7 +141,7 @@ def empty_rows(plan: Plan, schema: Schema, found: Sequence[Found]) -> None:
     def empty() -> None:
         with transaction.atomic(using=schema.connection.alias):
             schema.locks.limit_wait()
-            same = lock_unchanged(schema.rows(), plan.field.attname, dict(found))
+            same = lock_unchanged(schema, dict(found))
             writer.update(schema.rows().filter(pk__in=same), NULL)
 
     schema.locks.change_rows(empty)
