@@ -573,6 +573,42 @@ def test_postgresql_partitions_cannot_be_unique(
     assert postgresql.describe("Movie") == before
 
 
+PARTITIONED = {
+    "cannot be unique: table films_movie has partitions, and the database has no "
+    "unique index there without the columns by which it is partitioned. Leave unique "
+    "out of the field, and put a UniqueConstraint over slug and those columns into "
+    "the model. Nothing was changed.": models.SlugField(unique=True),
+    "cannot be a foreign key: table films_movie has partitions, and the database has "
+    "no foreign keys there. Add db_constraint=False to the field. Nothing was "
+    "changed.": models.ForeignKey("self", models.CASCADE),
+}
+
+
+@pytest.mark.parametrize("is_empty", [False, True])
+@pytest.mark.parametrize("message", PARTITIONED, ids=["unique", "foreign key"])
+def test_mariadb_partitions(mariadb: History, message: str, is_empty: bool) -> None:
+    """Fails if the server is left to refuse it when all rows are filled."""
+    mariadb.apply(MOVIE)
+    if not is_empty:
+        create_movies(mariadb)
+    if not mariadb.connection.mysql_is_mariadb:
+        # Where the server keeps tables together, one with partitions cannot be.
+        mariadb.execute("ALTER TABLE films_movie TABLESPACE innodb_file_per_table")
+    mariadb.execute("ALTER TABLE films_movie PARTITION BY HASH (id) PARTITIONS 2")
+    before = mariadb.describe("Movie")
+
+    with pytest.raises(BackfillError) as caught:
+        mariadb.apply(
+            add_slug(field=PARTITIONED[message], populate=lambda movie: movie.pk)
+        )
+
+    assert str(caught.value) == f"films.Movie.slug {message}"
+    assert mariadb.describe("Movie") == before
+    field = models.SlugField(db_index=True)
+    mariadb.apply(add_slug(field=field))
+    assert slugs(mariadb) == [] if is_empty else [f"film-{title}" for title in "abcde"]
+
+
 # Schemas and names
 
 

@@ -1,4 +1,4 @@
-"""MySQL and MariaDB: what is too long."""
+"""MySQL and MariaDB: what is too long, and what no partitioned table has."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from secrets import token_hex
 from django.db import DatabaseError
 
 from safefield.backends.base.preflight import Preflight
-from safefield.backends.base.sql import execute
+from safefield.backends.base.sql import execute, fetch_value
 
 #: Error numbers: "Specified key was too long", "Column length too big", "Row size too
 #: large", "BLOB/TEXT column used in key specification without a key length". Source:
@@ -21,6 +21,7 @@ class MySQLPreflight(Preflight):
     def check_table(self) -> None:
         super().check_table()
         self._check_lengths()
+        self._check_partitions()
 
     def _check_lengths(self) -> None:
         """Refuse a column, or its index, that is longer than the server has them."""
@@ -52,3 +53,30 @@ class MySQLPreflight(Preflight):
             # A user that may not create temporary tables is not told beforehand.
         else:
             execute(self.connection, f"DROP TEMPORARY TABLE {table}")
+
+    def _check_partitions(self) -> None:
+        """Refuse what the server would, perhaps when all rows are filled."""
+        has_key = self.catalogue.wanted.has_foreign_key()
+        if not (has_key or self.plan.final_field.unique):
+            return
+        count = fetch_value(
+            self.connection,
+            "SELECT COUNT(PARTITION_NAME) FROM information_schema.PARTITIONS "
+            "WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = %s",
+            [self.plan.table],
+        )
+        if not count:
+            return
+        if has_key:
+            raise self.plan.error(
+                f"{self.plan.title} cannot be a foreign key: table {self.plan.table} "
+                f"has partitions, and the database has no foreign keys there. Add "
+                f"db_constraint=False to the field. Nothing was changed."
+            )
+        raise self.plan.error(
+            f"{self.plan.title} cannot be unique: table {self.plan.table} has "
+            f"partitions, and the database has no unique index there without the "
+            f"columns by which it is partitioned. Leave unique out of the field, and "
+            f"put a UniqueConstraint over {self.plan.field_name} and those columns "
+            f"into the model. Nothing was changed."
+        )
