@@ -11,8 +11,7 @@ from django.db.models.lookups import IsNull
 
 from safefield.backends.base.column import LiveColumn
 from safefield.backends.base.keys import Keys, Kind
-from safefield.backends.base.names import WantedName
-from safefield.backends.base.wanted import Wanted
+from safefield.backends.base.wanted import Wanted, WantedName
 from safefield.fields import AnyField, copy_field
 from safefield.plan import Plan
 

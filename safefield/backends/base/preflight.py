@@ -8,7 +8,6 @@ from django.db.backends.base import schema
 
 from safefield.backends.base.catalogue import Catalogue
 from safefield.backends.base.column import LiveColumn
-from safefield.backends.base.names import find_wanted_names, refuse_taken_names
 from safefield.fields import AnyField
 from safefield.plan import Plan
 
@@ -44,9 +43,21 @@ class Preflight:
 
     def check_table(self) -> None:
         """Refuse a table that cannot have the final column."""
-        wanted = find_wanted_names(self.editor, self.plan)
-        refuse_taken_names(self.plan, self.catalogue.find_taken_names(wanted))
+        self._refuse_taken_names()
         self._refuse_referring()
+
+    def _refuse_taken_names(self) -> None:
+        """Refuse indexes and constraints that could not have their names in the end."""
+        wanted = self.catalogue.wanted.find_names()
+        found = list(self.catalogue.find_taken_names(wanted))
+        if not found:
+            return
+        names, them = ("a name", "it") if len(found) == 1 else ("names", "them")
+        raise self.plan.error(
+            f"{self.plan.title} needs {names} that something else has: "
+            f"{', '.join(found)}. Rename or drop {them}, then run migrate again. "
+            f"Nothing was changed."
+        )
 
     def _refuse_referring(self) -> None:
         """

@@ -10,8 +10,8 @@ from django.db import DatabaseError, Error
 
 from safefield.backends.base.catalogue import Catalogue
 from safefield.backends.base.column import LiveColumn
-from safefield.backends.base.names import WantedName
 from safefield.backends.base.sql import execute, fetch_all, fetch_one, fetch_value
+from safefield.backends.base.wanted import WantedName
 from safefield.backends.mysql.keys import MySQLKeys
 from safefield.backends.mysql.rights import MySQLRights
 from safefield.backends.mysql.session import fresh_statistics

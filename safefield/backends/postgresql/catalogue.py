@@ -8,8 +8,8 @@ from typing import Any
 
 from safefield.backends.base.catalogue import Catalogue
 from safefield.backends.base.column import LiveColumn
-from safefield.backends.base.names import WantedName
 from safefield.backends.base.sql import fetch_one, fetch_values
+from safefield.backends.base.wanted import WantedName
 from safefield.backends.postgresql.keys import PostgreSQLKeys
 
 #: Bytes of a name. Source: NAMEDATALEN in pg_config_manual.h, less the end.

@@ -17,8 +17,8 @@ from django.db.models.expressions import RawSQL
 from django.db.models.lookups import GreaterThan
 
 from safefield.backends.base.locks import Result
-from safefield.backends.base.names import WantedName
 from safefield.backends.base.schema import Schema
+from safefield.backends.base.wanted import WantedName
 from safefield.backends.postgresql.catalogue import PostgreSQLCatalogue
 from safefield.backends.postgresql.guard import NotNullCheck
 from safefield.backends.postgresql.locks import PostgreSQLLocks

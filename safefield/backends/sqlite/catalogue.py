@@ -8,8 +8,8 @@ from django.db.backends.utils import strip_quotes
 
 from safefield.backends.base.catalogue import Catalogue
 from safefield.backends.base.column import LiveColumn
-from safefield.backends.base.names import WantedName
 from safefield.backends.base.sql import fetch_all, fetch_one
+from safefield.backends.base.wanted import WantedName
 from safefield.backends.sqlite.definition import Definition, fold
 from safefield.backends.sqlite.keys import SQLiteKeys
 from safefield.fields import AnyField
