@@ -1,13 +1,19 @@
-"""MySQL and MariaDB: how the column of a plan is spelled for ALTER TABLE."""
+"""
+MySQL and MariaDB: how the column of a plan is spelled for ALTER TABLE.
+
+A check that Django makes with a column is on MariaDB one of the column, and MODIFY
+replaces it. On MySQL it becomes one of the table, which MODIFY leaves alone and would
+only add to.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
+from safefield.backends.base.sql import fetch_all, fetch_one
 from safefield.backends.base.wanted import Wanted
-from safefield.backends.mysql.checks import get_check
 from safefield.exceptions import BackfillError
 from safefield.fields import AnyField, copy_field, refer_otherwise
 from safefield.plan import Plan
@@ -18,22 +24,13 @@ class Spelling:
     The column of one plan, with all that Django's ADD COLUMN would give it.
 
     Django's own MODIFY loses the collation and the comment.
-
-    A check of an altered column that is somebody else's, which `find_check` returns, is
-    kept.
     """
 
-    def __init__(
-        self,
-        editor: Any,
-        plan: Plan,
-        find_check: Callable[[], str | None] = lambda: None,
-    ) -> None:
+    def __init__(self, editor: Any, plan: Plan) -> None:
         self.editor = editor
         self.connection: Any = editor.connection
         self.plan = plan
         self.wanted = Wanted(editor, plan)
-        self._find_check = find_check
 
     def alter(self, changes: Sequence[str]) -> str:
         """Return the statement that changes the table."""
@@ -48,9 +45,7 @@ class Spelling:
         definition, params = self.editor.column_sql(
             self.plan.model, plain, include_default=False
         )
-        # To MySQL it is one of the table, which MODIFY would add once more.
-        is_of_column = self.connection.mysql_is_mariadb
-        check = get_check(self.connection, field) if is_of_column else None
+        check = self._get_check(field) if self.connection.mysql_is_mariadb else None
         if check:
             definition += f" CHECK ({check})"
         if params:
@@ -72,7 +67,33 @@ class Spelling:
 
     @cached_property
     def _check_by_hand(self) -> str | None:
-        return self._find_check()
+        """The check that somebody made on MariaDB's old column, if there is one."""
+        old = self.plan.old_field
+        is_mariadb = self.connection.mysql_is_mariadb
+        # sqlmigrate knows of none.
+        if old is None or not is_mariadb or self.editor.collect_sql:
+            return None
+        row = fetch_one(
+            self.connection,
+            "SELECT CHECK_CLAUSE FROM information_schema.CHECK_CONSTRAINTS "
+            "WHERE CONSTRAINT_SCHEMA = DATABASE() AND LEVEL = 'Column' "
+            "AND TABLE_NAME = %s AND CONSTRAINT_NAME = %s",
+            [self.plan.table, old.column],
+        )
+        known = map(self._get_own_check, (old, self.plan.field))
+        return None if row is None or row[0] in known else str(row[0])
+
+    def _get_own_check(self, field: AnyField) -> str | None:
+        """Return the check that MariaDB's column has without anybody's doing."""
+        if field.db_parameters(self.connection)["type"] == "json":
+            # It is a longtext, to which the server adds this.
+            return f"json_valid({self._quote(field)})"
+        return self._get_check(field)
+
+    def _get_check(self, field: AnyField) -> str | None:
+        """Return the check that Django makes with a column of this field."""
+        check = field.db_parameters(self.connection)["check"]
+        return str(check) if check else None
 
     def _cannot_keep(self, check: str) -> BackfillError:
         """Return what to say of a check by hand in the place of Django's."""
@@ -82,6 +103,45 @@ class Spelling:
             f"one for each column. Make it a check of the table, then run migrate "
             f"again. Nothing was changed."
         )
+
+    def change_check(self, old: AnyField, new: AnyField) -> list[str]:
+        """
+        Return what has to be done on MySQL for the check of another type.
+
+        It asks the server, so that a statement that is repeated adds nothing twice.
+        """
+        before, after = self._get_check(old), self._get_check(new)
+        if self.connection.mysql_is_mariadb or before == after:
+            return []
+        found = self._find_checks()
+        quote = self.connection.ops.quote_name
+        changes = []
+        if before is not None:
+            changes += [
+                f"DROP CHECK {quote(name)}"
+                for name, clause in found
+                if clause == before
+            ]
+        if after is not None and after not in [clause for _, clause in found]:
+            name = self.editor._create_index_name(
+                self.plan.table, [new.column], suffix="_check"
+            )
+            changes.append(f"ADD CONSTRAINT {quote(name)} CHECK ({after})")
+        return changes
+
+    def _find_checks(self) -> list[tuple[str, str]]:
+        """Return name and text of each check of the table, spelled as Django does."""
+        rows = fetch_all(
+            self.connection,
+            "SELECT c.CONSTRAINT_NAME, c.CHECK_CLAUSE "
+            "FROM information_schema.CHECK_CONSTRAINTS c "
+            "JOIN information_schema.TABLE_CONSTRAINTS t USING "
+            "(CONSTRAINT_SCHEMA, CONSTRAINT_NAME) "
+            "WHERE t.CONSTRAINT_SCHEMA = DATABASE() AND t.TABLE_NAME = %s",
+            [self.plan.table],
+        )
+        # The server puts parentheses around each.
+        return [(name, clause[1:-1]) for name, clause in rows]
 
     def add_unique(self) -> str:
         """Return what adds the unique index under the name that Django gives it."""

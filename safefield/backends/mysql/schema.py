@@ -16,7 +16,6 @@ from safefield.backends.base.keys import Kind
 from safefield.backends.base.locks import Result
 from safefield.backends.base.schema import Schema
 from safefield.backends.mysql.catalogue import MySQLCatalogue
-from safefield.backends.mysql.checks import find_check_by_hand, spell_check_changes
 from safefield.backends.mysql.definition import Spelling, take_keys
 from safefield.backends.mysql.guard import NullGuard
 from safefield.backends.mysql.locks import MySQLLocks
@@ -59,9 +58,7 @@ class MySQLSchema(Schema):
 
     def __init__(self, editor: Any, plan: Plan) -> None:
         super().__init__(editor, plan)
-        self.spelling = Spelling(
-            editor, plan, lambda: find_check_by_hand(self.connection, plan)
-        )
+        self.spelling = Spelling(editor, plan)
 
     @contextmanager
     def claim_table(self) -> Iterator[None]:
@@ -125,9 +122,8 @@ class MySQLSchema(Schema):
         def change() -> None:
             # Django does the keys, and one statement the rest.
             self.alter_field(model, old, take_keys(old, interim))
-            checks = spell_check_changes(self.editor, model, old, interim)
             if definition != self.spelling.modify(old):
-                self._alter([definition, *checks])
+                self._alter([definition, *self.spelling.change_check(old, interim)])
 
         self.change(change)
 
@@ -261,7 +257,7 @@ class MySQLSchema(Schema):
             altered = self.catalogue.get_altered()
             self.alter_field(model, altered, take_keys(altered, old))
             drops = [] if has_index else self._drop_spatial_index()
-            checks = spell_check_changes(self.editor, model, altered, old)
+            checks = self.spelling.change_check(altered, old)
             self._alter([*drops, definition, *checks])
 
         self.change(change)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from safefield.backends.base.script import Script
-from safefield.backends.mysql.checks import spell_check_changes
 from safefield.backends.mysql.definition import Spelling, take_keys
 from safefield.fields import AnyField, copy_field
 from safefield.plan import Plan
@@ -29,7 +28,7 @@ class MySQLScript(Script):
         old, interim = self.plan.old_field, self.plan.interim_field
         self._alter_keys(self.plan.model, old, interim)
         if self.spelling.modify(interim) != self.spelling.modify(old):
-            self._alter_type(self.plan.model, old, interim)
+            self._alter_type(old, interim)
 
     def enforce(self) -> None:
         wanted, final = self.spelling.wanted, self.plan.final_field
@@ -51,13 +50,13 @@ class MySQLScript(Script):
     def restore(self) -> None:
         field, old = self.plan.field, self.plan.old_field
         self._alter_keys(self.plan.new_model, field, old)
-        self._alter_type(self.plan.new_model, field, old)
+        self._alter_type(field, old)
 
     def _alter_keys(self, model: Any, old: AnyField, new: AnyField) -> None:
         self.editor.alter_field(model, old, take_keys(old, new))
 
-    def _alter_type(self, model: Any, old: AnyField, new: AnyField) -> None:
-        checks = spell_check_changes(self.editor, model, old, new)
+    def _alter_type(self, old: AnyField, new: AnyField) -> None:
+        checks = self.spelling.change_check(old, new)
         self._execute(self.spelling.alter([self.spelling.modify(new), *checks]))
 
     def _execute(self, sql: Any) -> None:
