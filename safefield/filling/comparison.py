@@ -45,9 +45,7 @@ class Comparison:
         self.old = _get_values_field(plan.old_field)
         self.new = _get_values_field(plan.field)
         self.kind = self.new.get_internal_type()
-        self.range: tuple[Any, Any] | None = None
-        if self.kind in self.connection.ops.integer_field_ranges:
-            self.range = conversion.get_range(self.kind)
+        self.range = self.connection.ops.integer_field_ranges.get(self.kind)
 
     def is_kept(self, old: Any, new: Any) -> bool:
         """Return whether the new field holds `new`, and `new` says what `old` says."""

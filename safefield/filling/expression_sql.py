@@ -17,7 +17,6 @@ from django.db.models.sql import Query, UpdateQuery
 
 from safefield.backends import get_backend
 from safefield.backends.base.values_table import ValuesTable
-from safefield.backends.base.writer import Writer
 from safefield.exceptions import BackfillError, BadRow
 from safefield.fields import AnyField
 from safefield.filling.bad_rows import try_each
@@ -76,12 +75,11 @@ class Saved:
 class ExpressionSQL:
     """Spell the expression of a plan so that UPDATE takes it."""
 
-    def __init__(self, target: Target, writer: Writer) -> None:
+    def __init__(self, target: Target) -> None:
         self.target = target
         self.plan = target.plan
         self.schema = target.schema
         self.connection = target.schema.connection
-        self.writer = writer
 
     @contextmanager
     def open(self) -> Iterator[Updatable]:
@@ -113,7 +111,7 @@ class ExpressionSQL:
     def try_table(self) -> None:
         """Make the temporary table that it takes, if it takes one, and drop it."""
         if self.needs_table():
-            with self._open_table([]):
+            with self._open_table():
                 pass
 
     def is_nothing(self, value: Any) -> Any:
@@ -160,7 +158,7 @@ class ExpressionSQL:
     @contextmanager
     def _open_values_table(self) -> Iterator[Updatable]:
         """Yield expressions that read from a table of all values."""
-        with self._open_table([self.plan.field]) as table:
+        with self._open_table(self.plan.field) as table:
             bad_rows = self._insert(table)
             table.index()
             yield Updatable(
@@ -172,14 +170,15 @@ class ExpressionSQL:
             )
 
     @contextmanager
-    def _open_table(self, fields: Sequence[AnyField]) -> Iterator[ValuesTable]:
+    def _open_table(self, field: AnyField | None = None) -> Iterator[ValuesTable]:
         """Yield a temporary table, empty."""
         if self.schema.commits and self.schema.locks.is_pooled:
             raise self._cannot_have_table(
                 "the connection is that of a pooler, which may hand out another one "
                 "for the next statement. Connect to the database itself"
             )
-        table = get_backend(self.connection).values_table(self.writer, fields)
+        make_table = get_backend(self.connection).values_table
+        table = make_table(self.connection, self.plan.new_model, field)
         try:
             with transaction.atomic(using=self.target.alias):
                 table.create()

@@ -77,7 +77,7 @@ class ExpressionValues:
         self.writer = get_backend(connection).writer(
             connection, self.plan.new_model, [self.plan.field]
         )
-        self.sql = ExpressionSQL(target, self.writer)
+        self.sql = ExpressionSQL(target)
         #: Whether the rows of an UPDATE have to be known. Rows of a new column are
         #: all of this backfill, and an empty text in them is for verify() to find.
         self.needs_keys = self.plan.old_field is not None

@@ -69,11 +69,10 @@ def _only_widens(old: AnyField, new: AnyField, schema: Schema) -> bool:
     if kinds == {"DecimalField"} and old.max_digits and new.max_digits:
         more = new.decimal_places - old.decimal_places
         return bool(0 <= more <= new.max_digits - old.max_digits)
-    if all(kind in schema.connection.ops.integer_field_ranges for kind in kinds):
-        conversion = get_backend(schema.connection).conversion
-        get_range = conversion(schema.connection, schema.plan).get_range
-        least, greatest = get_range(new.get_internal_type())
-        old_least, old_greatest = get_range(old.get_internal_type())
+    ranges = schema.connection.ops.integer_field_ranges
+    if kinds <= ranges.keys():
+        least, greatest = ranges[new.get_internal_type()]
+        old_least, old_greatest = ranges[old.get_internal_type()]
         return bool(least <= old_least and old_greatest <= greatest)
     return False
 

@@ -228,18 +228,14 @@ def test_fields_named_as_its_own_queries(history: History) -> None:
 def test_commits_nothing_of_the_caller(mysql_alias: str) -> None:
     # Fails if a statement about the table commits, as CREATE INDEX and DROP TABLE do.
     from safefield.backends import get_backend
-    from safefield.backends.base.writer import Writer
 
     history = History(mysql_alias)
     history.apply(BOOK)
     create(history)
     connection = history.connection
     model = history.model("Book")
-    writer = get_backend(connection).writer(
-        connection, model, [model._meta.get_field("shelf")]
-    )
-    assert isinstance(writer, Writer)
-    table = get_backend(connection).values_table(writer, writer.fields)
+    make_table = get_backend(connection).values_table
+    table = make_table(connection, model, model._meta.get_field("shelf"))
     with connection.cursor() as cursor:
         cursor.execute("BEGIN")
         cursor.execute("UPDATE films_book SET shelf = 99")

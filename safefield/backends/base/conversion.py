@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from secrets import token_hex
 from typing import Any
 
 from django.db import DatabaseError, Error
@@ -14,6 +13,7 @@ from django.db.models.functions import Cast
 
 from safefield.backends.base.rights import Rights
 from safefield.backends.base.sql import execute
+from safefield.backends.base.values_table import ValuesTable
 from safefield.fields import AnyField
 from safefield.plan import Plan
 
@@ -50,11 +50,6 @@ class Conversion:
     def _expression(self) -> Any:
         return Cast(F(self.old_field.attname), self.plan.field)
 
-    def get_range(self, internal_type: str) -> tuple[Any, Any]:
-        """Return the least and the greatest value of a type of integers."""
-        least, greatest = self.connection.ops.integer_field_range(internal_type)
-        return least, greatest
-
 
 class TableConversion(Conversion):
     """
@@ -64,14 +59,11 @@ class TableConversion(Conversion):
     """
 
     rights_class: type[Rights] = Rights
-
-    #: How the table is dropped.
-    drop_sql = "DROP TABLE"
+    table_class: type[ValuesTable] = ValuesTable
 
     def __init__(self, connection: Any, plan: Plan) -> None:
         super().__init__(connection, plan)
-        #: Of the temporary table. A new one each time: it must hide no other table.
-        self.table = connection.ops.quote_name(f"safefield_{token_hex(8)}")
+        self.table = self.table_class(connection, plan.model)
 
     @contextmanager
     def open(self) -> Iterator[None]:
@@ -92,39 +84,19 @@ class TableConversion(Conversion):
         except BaseException:
             # It goes with the transaction, or with a connection that may be lost.
             with suppress(Error):
-                self._drop()
+                self.table.drop()
             raise
-        self._drop()
-
-    def _drop(self) -> None:
-        execute(self.connection, f"{self.drop_sql} {self.table}")
+        self.table.drop()
 
     def convert(self, rows: QuerySet[Model]) -> list[tuple[Any, Any, Any]]:
         """Return key, old value and new value of each row."""
-        names = [key.attname for key in self._keys]
-        columns = [*(f"key{n}" for n in range(len(names))), "value"]
-        query = rows.order_by().values_list(*names, self._old_value()).query
-        select, params = query.get_compiler(connection=self.connection).as_sql()
-        execute(self.connection, f"DELETE FROM {self.table}")
-        sql = f"INSERT INTO {self.table} ({', '.join(columns)}) {select}"
-        execute(self.connection, sql, params)
+        keys = [key.attname for key in self.plan.model._meta.pk_fields]
+        self.table.empty()
+        self.table.insert(rows.order_by().values_list(*keys, self._old_value()))
         return super().convert(rows)
 
     def _expression(self) -> Any:
-        quote = self.connection.ops.quote_name
-        conditions = " AND ".join(
-            f"{self.table}.key{n} = {quote(self.plan.table)}.{quote(key.column)}"
-            for n, key in enumerate(self._keys)
-        )
-        return RawSQL(
-            f"SELECT value FROM {self.table} WHERE {conditions}",
-            (),
-            output_field=self.plan.field,
-        )
-
-    @property
-    def _keys(self) -> list[Any]:
-        return list(self.plan.model._meta.pk_fields)
+        return RawSQL(self.table.value_sql, (), output_field=self.plan.field)
 
     def _old_value(self) -> Any:
         """Return what is inserted into the table, as ALTER TABLE would take it."""

@@ -1,15 +1,13 @@
-"""A temporary table of the values that only the whole table has."""
+"""A temporary table of values, found by the keys of their rows."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from secrets import token_hex
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 
 from safefield.backends.base.sql import execute
-from safefield.backends.base.writer import Writer
 from safefield.fields import AnyField
 
 
@@ -21,29 +19,35 @@ class ValuesTable:
     one each time: it must not hide a table that the expression reads.
 
     Args:
-        fields (Sequence[Field]): The column of the values; none to see whether such
-            a table can be made.
+        model (type[Model]): The model of the rows.
+        field (Field | None): The column of the values; None where the table gets one
+            of another type, or is only to be made.
     """
 
     #: How the table is dropped.
     drop_sql = "DROP TABLE"
 
-    def __init__(self, writer: Writer, fields: Sequence[AnyField]) -> None:
-        self.writer = writer
-        self.connection = writer.connection
+    def __init__(
+        self, connection: Any, model: type[Model], field: AnyField | None = None
+    ) -> None:
+        self.connection = connection
+        quote = connection.ops.quote_name
         name = f"safefield_{token_hex(8)}"
-        self.name = writer.quote_name(name)
-        self.index_name = writer.quote_name(f"{name}_key")
-        keys = [f"key{position}" for position in range(len(writer.keys))]
-        names = [*keys, "value"] if fields else keys
+        self.name: str = quote(name)
+        self.index_name: str = quote(f"{name}_key")
+        self.table: str = quote(model._meta.db_table)
+        keys = {
+            f"key{position}": quote(key.column)
+            for position, key in enumerate(model._meta.pk_fields)
+        }
+        columns = keys if field is None else {**keys, "value": quote(field.column)}
         self.keys = ", ".join(keys)
         self.columns = ", ".join(
-            f"{writer.quote(field)} AS {name}"
-            for field, name in zip([*writer.keys, *fields], names, strict=True)
+            f"{column} AS {name}" for name, column in columns.items()
         )
         self.is_row = " AND ".join(
-            f"{self.name}.{name} = {writer.table}.{writer.quote(field)}"
-            for field, name in zip(writer.keys, keys, strict=True)
+            f"{self.name}.{name} = {self.table}.{column}"
+            for name, column in keys.items()
         )
 
     @property
@@ -59,15 +63,20 @@ class ValuesTable:
 
     def create(self) -> None:
         """Create the table, without rows."""
-        self._execute(f"CREATE TEMPORARY TABLE {self.name} AS {self._select()}")
+        self._execute(f"CREATE TEMPORARY TABLE {self.name} AS {self.select_none()}")
 
-    def _select(self) -> str:
-        return f"SELECT {self.columns} FROM {self.writer.table} WHERE 1 = 0"
+    def select_none(self) -> str:
+        """Return a query of its columns, without rows."""
+        return f"SELECT {self.columns} FROM {self.table} WHERE 1 = 0"
 
     def insert(self, queryset: QuerySet[Any, Any]) -> None:
         """Insert the rows of `queryset`, whose columns are the keys and the value."""
         sql, params = queryset.query.get_compiler(using=queryset.db).as_sql()
-        self._execute(f"INSERT INTO {self.name} {sql}", params)
+        self._execute(f"INSERT INTO {self.name} ({self.keys}, value) {sql}", params)
+
+    def empty(self) -> None:
+        """Delete all rows."""
+        self._execute(f"DELETE FROM {self.name}")
 
     def index(self) -> None:
         """Let a row be found by its key."""

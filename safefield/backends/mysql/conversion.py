@@ -10,14 +10,14 @@ from django.db.models.functions import Cast
 from safefield.backends.base.conversion import TableConversion
 from safefield.backends.base.sql import fetch_one
 from safefield.backends.mysql.rights import MySQLRights
+from safefield.backends.mysql.values_table import MySQLValuesTable
 
 
 class MySQLConversion(TableConversion):
     """What the values of an altered column become."""
 
     rights_class = MySQLRights
-
-    drop_sql = "DROP TEMPORARY TABLE"
+    table_class = MySQLValuesTable
 
     def _old_value(self) -> Any:
         value = super()._old_value()
@@ -31,20 +31,16 @@ class MySQLConversion(TableConversion):
         return value
 
     def _definition(self) -> str:
-        quote = self.connection.ops.quote_name
         parameters = self.plan.field.db_parameters(self.connection)
         value = f"value {parameters['type']}"
         if collation := parameters.get("collation"):
-            value += f" COLLATE {quote(collation)}"
-        # The keys as they are, with their collations.
-        keys = ", ".join(
-            f"{quote(key.column)} AS key{n}" for n, key in enumerate(self._keys)
-        )
-        names = ", ".join(f"key{n}" for n in range(len(self._keys)))
+            value += f" COLLATE {self.connection.ops.quote_name(collation)}"
         options = spell_options(self.connection, self.plan.table)
+        # The keys as they are, with their collations.
         return (
-            f"CREATE TEMPORARY TABLE {self.table} ({value}, PRIMARY KEY ({names}))"
-            f"{options} AS SELECT {keys} FROM {quote(self.plan.table)} LIMIT 0"
+            f"CREATE TEMPORARY TABLE {self.table.name} "
+            f"({value}, PRIMARY KEY ({self.table.keys})){options} "
+            f"AS {self.table.select_none()}"
         )
 
 

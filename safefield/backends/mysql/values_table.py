@@ -15,7 +15,7 @@ class MySQLValuesTable(ValuesTable):
         # CREATE INDEX commits, and hosted servers want a primary key in each table.
         self._execute(
             f"CREATE TEMPORARY TABLE {self.name} (PRIMARY KEY ({self.keys})) "
-            f"AS {self._select()}"
+            f"AS {self.select_none()}"
         )
 
     def index(self) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from django.db.backends.base.operations import BaseDatabaseOperations
 from django.db.models import AutoField
 
 from safefield.backends.base.conversion import TableConversion
@@ -17,13 +14,9 @@ class SQLiteConversion(TableConversion):
 
     def _definition(self) -> str:
         columns = []
-        for n, key in enumerate(self._keys):
+        for n, key in enumerate(self.plan.model._meta.pk_fields):
             is_auto = isinstance(key, AutoField)
             get_type = key.rel_db_type if is_auto else key.db_type
             columns.append(f"key{n} {get_type(self.connection)}")
         columns.append(f"value {self.plan.field.db_type(self.connection)}")
-        return f"CREATE TEMPORARY TABLE {self.table} ({', '.join(columns)})"
-
-    def get_range(self, internal_type: str) -> tuple[Any, Any]:
-        # Those of the other databases, as it has none of its own.
-        return BaseDatabaseOperations.integer_field_ranges[internal_type]
+        return f"CREATE TEMPORARY TABLE {self.table.name} ({', '.join(columns)})"

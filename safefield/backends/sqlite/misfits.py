@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db.backends.base.operations import BaseDatabaseOperations
 from django.db.models import BooleanField, F, Func
 
 from safefield.backends.base.misfits import ALWAYS, is_stock
@@ -63,9 +62,9 @@ def find_misfits(connection: Any, field: AnyField) -> Any:
             "typeof({0}) NOT IN ('integer', 'real') "
             f"OR abs(round({{0}}, {places})) >= 1e{field.max_digits - places}"
         )
-    elif kind in BaseDatabaseOperations.integer_field_ranges:
+    elif kind in connection.ops.integer_field_ranges:
         # Those of the other databases, as it has none of its own.
-        least, greatest = BaseDatabaseOperations.integer_field_ranges[kind]
+        least, greatest = connection.ops.integer_field_ranges[kind]
         condition = (
             "typeof({0}) <> 'integer' OR "
             f"{{0}} NOT BETWEEN {int(least)} AND {int(greatest)}"
