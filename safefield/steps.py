@@ -10,7 +10,7 @@ from django.db import DatabaseError, transaction
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 
 from safefield.backends import get_backend
-from safefield.backends.base.column import LiveColumn
+from safefield.backends.base.catalogue import LiveColumn
 from safefield.backends.base.schema import Schema
 from safefield.fields import refer_otherwise
 from safefield.filling.endings import Ending

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from safefield.backends.base.column import LiveColumn
+from safefield.backends.base.catalogue import LiveColumn
 from safefield.conf import get_configuration
 from safefield.exceptions import BackfillError, BadRow
 from safefield.filling.bad_rows import make_bad_rows_error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db import DatabaseError
 
-from safefield.backends.base.column import LiveColumn
+from safefield.backends.base.catalogue import LiveColumn
 from safefield.backends.base.schema import Schema
 from safefield.conf import get_configuration
 from safefield.filling.assignment import refuse_assignment

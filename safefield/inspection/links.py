@@ -11,7 +11,7 @@ from django.db import DatabaseError, transaction
 from django.db.models import CheckConstraint, QuerySet
 
 from safefield.backends import get_backend
-from safefield.backends.base.column import LiveColumn
+from safefield.backends.base.catalogue import LiveColumn
 from safefield.backends.base.schema import Schema
 from safefield.backends.base.shadow import Layout, Shadow
 from safefield.exceptions import BackfillError

@@ -12,7 +12,7 @@ from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 from django.db.models import NOT_PROVIDED
 
-from safefield.backends.base.column import find_column_names
+from safefield.backends.base.sql import find_column_names
 from safefield.exceptions import SafefieldError
 from safefield.fields import AnyField
 from safefield.inspection.entries import STATE_OPERATIONS, Change, Entry

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.db.models import NOT_PROVIDED, F, QuerySet
 from django.db.models.lookups import IsNull
 
-from safefield.backends.base.column import LiveColumn
 from safefield.backends.base.keys import Keys, Kind
 from safefield.backends.base.wanted import Wanted, WantedName
 from safefield.fields import AnyField, copy_field
 from safefield.plan import Plan
+
+
+@dataclass(frozen=True)
+class LiveColumn:
+    """What the catalogue says of a column."""
+
+    null: bool
+    has_default: bool
+    #: As the database spells it; None where types are not compared.
+    type: str | None = None
 
 
 class Catalogue:

@@ -6,8 +6,7 @@ from typing import Any
 
 from django.db.backends.base import schema
 
-from safefield.backends.base.catalogue import Catalogue
-from safefield.backends.base.column import LiveColumn
+from safefield.backends.base.catalogue import Catalogue, LiveColumn
 from safefield.fields import AnyField
 from safefield.plan import Plan
 

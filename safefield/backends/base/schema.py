@@ -9,8 +9,7 @@ from typing import Any
 from django.db import DatabaseError
 from django.db.models import Model, QuerySet
 
-from safefield.backends.base.catalogue import Catalogue
-from safefield.backends.base.column import LiveColumn
+from safefield.backends.base.catalogue import Catalogue, LiveColumn
 from safefield.backends.base.guard import Guard
 from safefield.backends.base.locks import Locks, Result
 from safefield.backends.base.preflight import Preflight

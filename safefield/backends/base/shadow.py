@@ -10,7 +10,7 @@ from typing import Any
 from django.db import DatabaseError, transaction
 from django.db.models import AutoField, Model
 
-from safefield.backends.base.column import find_column_names
+from safefield.backends.base.sql import find_column_names
 from safefield.backends.base.rights import Rights
 from safefield.backends.base.schema import Schema
 from safefield.backends.base.sql import execute

@@ -1,4 +1,4 @@
-"""One statement over a connection, and what it returns."""
+"""Statements over a connection, and what they return."""
 
 from __future__ import annotations
 
@@ -34,3 +34,15 @@ def fetch_value(connection: Any, sql: str, params: Any = None) -> Any:
 def fetch_values(connection: Any, sql: str, params: Any = None) -> list[Any]:
     """Return the values of a query of one column."""
     return [value for (value,) in fetch_all(connection, sql, params)]
+
+
+def find_column_names(connection: Any, table: str) -> list[str]:
+    """
+    Return the names of the columns of a table.
+
+    Not by Django's introspection, which on SQLite fails at some texts of a table.
+    """
+    with connection.cursor() as cursor:
+        name = connection.ops.quote_name(table)
+        cursor.execute(f"SELECT * FROM {name} WHERE 1 = 0", None)
+        return [column[0] for column in cursor.description]

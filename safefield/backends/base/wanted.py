@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 from django.db.models import NOT_PROVIDED
 
-from safefield.backends.base.column import LiveColumn
 from safefield.fields import AnyField
 from safefield.plan import Plan
 
@@ -43,10 +42,9 @@ class Wanted:
         """Return whether the database has a default for the field."""
         return self.field.db_default is not NOT_PROVIDED
 
-    def needs_default(self, column: LiveColumn | None) -> bool:
+    def needs_default(self, *, has_one: bool) -> bool:
         """Return whether the default of the column is another one, or is missing."""
-        has_default = column is not None and column.has_default
-        return self.changes_default() or (self.has_default() and not has_default)
+        return self.changes_default() or (self.has_default() and not has_one)
 
     def has_index(self) -> bool:
         """Return whether the field has an index that is not unique."""

@@ -8,8 +8,7 @@ from secrets import token_hex
 
 from django.db import DatabaseError, Error
 
-from safefield.backends.base.catalogue import Catalogue
-from safefield.backends.base.column import LiveColumn
+from safefield.backends.base.catalogue import Catalogue, LiveColumn
 from safefield.backends.base.sql import execute, fetch_all, fetch_one, fetch_value
 from safefield.backends.base.wanted import WantedName
 from safefield.backends.mysql.keys import MySQLKeys

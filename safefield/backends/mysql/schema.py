@@ -205,7 +205,8 @@ class MySQLSchema(Schema):
         live = self.catalogue.get_field(column)
         final = self.plan.final_field
         changes: list[str] = []
-        if column.null != final.null or self.wanted.needs_default(column):
+        needs_default = self.wanted.needs_default(has_one=column.has_default)
+        if column.null != final.null or needs_default:
             changes.append(self.spelling.modify(final))
         if final.unique and not live.unique:
             changes.append(self.spelling.add_unique())

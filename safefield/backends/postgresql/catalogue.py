@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import count
 from typing import Any
 
-from safefield.backends.base.catalogue import Catalogue
-from safefield.backends.base.column import LiveColumn
+from safefield.backends.base.catalogue import Catalogue, LiveColumn
 from safefield.backends.base.sql import fetch_one, fetch_values
 from safefield.backends.base.wanted import WantedName
 from safefield.backends.postgresql.keys import PostgreSQLKeys

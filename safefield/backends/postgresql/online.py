@@ -136,7 +136,9 @@ class OnlineSteps:
         self._validate(name)
 
     def _set_default(self) -> None:
-        if self.wanted.needs_default(self.catalogue.find_column()):
+        column = self.catalogue.find_column()
+        has_one = column is not None and column.has_default
+        if self.wanted.needs_default(has_one=has_one):
             sql, params = self.editor._alter_column_database_default_sql(
                 self.plan.model, None, self.field, drop=not self.wanted.has_default()
             )

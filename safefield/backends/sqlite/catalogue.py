@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from django.db.backends.utils import strip_quotes
 
-from safefield.backends.base.catalogue import Catalogue
-from safefield.backends.base.column import LiveColumn
+from safefield.backends.base.catalogue import Catalogue, LiveColumn
 from safefield.backends.base.sql import fetch_all, fetch_one
 from safefield.backends.base.wanted import WantedName
 from safefield.backends.sqlite.definition import Definition, fold
