@@ -28,7 +28,7 @@ CORE = {
     *("expression-sql", "expression-values", "free-answers", "function-values"),
     *("key-pages", "preparation", "problems", "pursuit", "reversal", "reverse-answers"),
     *("row-reader", "rows", "table-walk", "unfilled", "verify"),
-    *("mysql-json-table", "mysql-sizes", "mysql-writer"),
+    *("mysql-sizes", "mysql-writer"),
     *("postgresql-writer", "writer"),
     *("catalogue", "guard", "keys", "preflight", "schema", "wanted"),
     *("mysql-catalogue", "mysql-definition", "mysql-guard", "mysql-online"),

@@ -12,7 +12,6 @@ from django.db.models.expressions import Col
 
 from safefield.backends.base.sql import execute, fetch_all, fetch_one
 from safefield.backends.base.writer import Row, Writer
-from safefield.backends.mysql.json_table import get_json_types
 from safefield.backends.mysql.sizes import measure, refuse_too_large
 
 #: Bytes in columns of these types. In an UPDATE with a join, MariaDB stores of what is
@@ -28,6 +27,16 @@ COLUMN_BYTES = {
 
 #: Bytes of a character at the most.
 CHARACTER_BYTES = 4
+
+#: Integers that JSON_TABLE gives back as they are. It clips others without an error.
+JSON_INTEGERS = {
+    "bigint": (-(2**63), 2**63 - 1),
+    "bigint unsigned": (0, 2**64 - 1),
+}
+
+#: Texts, whose character set is else the database's: what that has not becomes "?".
+#: No length: what is too long for the column is for the column to refuse.
+JSON_TEXT = "longtext CHARACTER SET utf8mb4"
 
 
 class ColumnType(NamedTuple):
@@ -93,8 +102,11 @@ class MySQLWriter(Writer):
         if not self._keeps(columns, kinds):
             return self._write_singly(rows)
         if not self.is_placed:
-            json_types = get_json_types(columns, kinds, self._settings.charset)
-            if json_types is not None:
+            json_types = [
+                get_json_type(column, kind, self._settings.charset)
+                for column, kind in zip(columns, kinds, strict=True)
+            ]
+            if None not in json_types:
                 return self._write_json(rows, json_types)
         return self._write_union(rows)
 
@@ -150,7 +162,7 @@ class MySQLWriter(Writer):
             [keys[0], *texts, keys[0], keys[-1]],
         )
 
-    def _write_json(self, rows: Sequence[Row], kinds: Sequence[str]) -> int:
+    def _write_json(self, rows: Sequence[Row], kinds: Sequence[str | None]) -> int:
         columns = ", ".join(
             f"{name} {kind} PATH '$[{position}]'"
             for position, (name, kind) in enumerate(
@@ -244,3 +256,15 @@ class MySQLWriter(Writer):
             sql = "SHOW VARIABLES LIKE 'innodb_snapshot_isolation'"
             waits = any(value == "ON" for _, value in fetch_all(connection, sql))
         return Settings(max_bytes, charset, waits)
+
+
+def get_json_type(values: Sequence[Any], kinds: set[type], charset: str) -> str | None:
+    """Return the type in which JSON_TABLE gives `values` back as they are, if any."""
+    if kinds == {str} and charset == "utf8mb4":
+        return JSON_TEXT
+    if kinds == {int}:
+        least, most = min(values), max(values)
+        for json_type, (lowest, highest) in JSON_INTEGERS.items():
+            if lowest <= least and most <= highest:
+                return json_type
+    return None
