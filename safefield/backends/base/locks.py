@@ -43,17 +43,13 @@ class Locks:
         self.connection = connection
         self.plan = plan
         self.session = self.session_class(connection)
-        #: What still refuses rows without a value after a run that failed.
+        #: The guard that still refuses rows without a value after a run that failed.
         self.left_guard = ""
 
     @property
     def is_pooled(self) -> bool:
         """Whether the next statement may go over another connection to the server."""
         return False
-
-    def note_left_guard(self, title: str) -> None:
-        """Keep in mind that a guard could not be dropped."""
-        self.left_guard = title
 
     @contextmanager
     def claim_table(self) -> Iterator[None]:

@@ -65,20 +65,21 @@ class Schema:
         """Return the context that keeps other runs of migrate away from the table."""
         return self.locks.claim_table() if self.commits else nullcontext()
 
-    def get_guard(self) -> Guard | None:
-        """Return what refuses rows without a value at the end; None if nothing does."""
-        return None
+    def get_guard(self) -> Guard:
+        """Return what refuses rows without a value at the end."""
+        return Guard(self.locks)
 
     @property
     def guard_title(self) -> str:
         """How messages name what refuses rows without a value; else empty."""
-        guard = None if self.plan.final_field.null else self.get_guard()
-        return guard.title if guard is not None and guard.is_there() else ""
+        guard = self.get_guard()
+        may_stand = not self.plan.final_field.null
+        return guard.title if may_stand and guard.is_there() else ""
 
     def drop_guard(self) -> None:
         """Let rows without a value come again, which a killed run keeps away."""
-        if self.guard_title and (guard := self.get_guard()) is not None:
-            guard.drop()
+        if not self.plan.final_field.null:
+            self.get_guard().drop()
 
     def is_enforced(self, column: LiveColumn) -> bool:
         """Return whether the catalogue has all that the final field asks for."""
@@ -86,8 +87,7 @@ class Schema:
 
     def is_restored(self, column: LiveColumn) -> bool:
         """Return whether the definition from before an alteration stands."""
-        guard = self.get_guard()
-        return self.catalogue.is_restored(column) and not (guard and guard.is_there())
+        return self.catalogue.is_restored(column) and not self.get_guard().is_there()
 
     def too_long_for_index(self, exc: DatabaseError) -> Any:
         """Return the condition on the rows that an index refused; None for no rows."""
@@ -253,9 +253,7 @@ class Schema:
         )
 
     def restore(self, recheck: Callable[[], None] = lambda: None) -> None:
-        """
-        Give an altered column back the definition from before.
-        """
+        """Give an altered column back the definition from before."""
 
         def change() -> None:
             recheck()

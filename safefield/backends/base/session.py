@@ -82,6 +82,9 @@ class Session:
     #: Settings by which a project ends what takes long, and which would end a run.
     limits: Sequence[str] = ()
 
+    #: What lets those of them end nothing of which 0 does not.
+    unlimited: Mapping[str, str] = {}
+
     @contextmanager
     def lifted(self, names: Sequence[str]) -> Iterator[None]:
         """Let these settings end nothing in the block; they are put back after it."""
@@ -98,7 +101,7 @@ class Session:
     def lift(self, names: Sequence[str]) -> Mapping[str, str]:
         """Let these settings end nothing; return what they were, where they did."""
         before = self.read_limits(names)
-        self.write_settings(dict.fromkeys(before, "0"))
+        self.write_settings({name: self.unlimited.get(name, "0") for name in before})
         return before
 
     def read_limits(self, names: Sequence[str]) -> Mapping[str, str]:

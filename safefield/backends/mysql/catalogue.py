@@ -54,21 +54,30 @@ class MySQLCatalogue(Catalogue):
     def spell_type(self, *, may_make_tables: bool = True) -> str | None:
         try:
             # It is seen by this session alone.
-            return self._probe_type("TEMPORARY TABLE")
+            return self.probe_type()
         except DatabaseError as exc:
             is_refusal = MySQLRights(self.connection).is_refusal(exc)
             if not is_refusal or not may_make_tables:
                 raise
         # Who may not have it can make, as migrations do, one that all see.
-        return self._probe_type("TABLE")
+        return self.probe_type("TABLE")
 
-    def _probe_type(self, kind: str) -> str:
-        """Return how the server spells the wanted type, which has many spellings."""
+    def probe_type(self, kind: str = "TEMPORARY TABLE", index: str = "") -> str:
+        """
+        Return how the server spells the wanted type, which has many spellings.
+
+        Args:
+            kind (str): Of the table that is made to find out, and dropped.
+            index (str): Definition of an index of its column c, after a comma.
+
+        Raises:
+            DatabaseError: The server refuses the table, the type or the index.
+        """
         probe = self.connection.ops.quote_name(f"safefield_{token_hex(8)}")
         execute(
             self.connection,
             f"CREATE {kind} {probe} (safefield_key int PRIMARY KEY, "
-            f"c {self.plan.field.db_type(self.connection)})",
+            f"c {self.plan.field.db_type(self.connection)}{index})",
         )
         try:
             sql = f"SHOW COLUMNS FROM {probe} LIKE 'c'"

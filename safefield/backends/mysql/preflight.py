@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from secrets import token_hex
-
 from django.db import DatabaseError
 
 from safefield.backends.base.preflight import Preflight
-from safefield.backends.base.sql import execute, fetch_value
+from safefield.backends.base.sql import fetch_value
+from safefield.backends.mysql.catalogue import MySQLCatalogue
 
 #: Error numbers: "Specified key was too long", "Column length too big", "Row size too
 #: large", "BLOB/TEXT column used in key specification without a key length". Source:
@@ -17,6 +16,8 @@ TOO_LONG = {1071, 1074, 1118, 1170}
 
 class MySQLPreflight(Preflight):
     """What may be in the way of one plan."""
+
+    catalogue: MySQLCatalogue
 
     def check_table(self) -> None:
         super().check_table()
@@ -34,13 +35,8 @@ class MySQLPreflight(Preflight):
             index = ", UNIQUE (c)"
         elif self.catalogue.wanted.has_index():
             index = ", INDEX (c)"
-        table = self.connection.ops.quote_name(f"safefield_{token_hex(8)}")
         try:
-            execute(
-                self.connection,
-                f"CREATE TEMPORARY TABLE {table} "
-                f"(safefield_key int PRIMARY KEY, c {kind}{index})",
-            )
+            self.catalogue.probe_type(index=index)
         except DatabaseError as exc:
             if exc.args[0] in TOO_LONG:
                 raise self.plan.error(
@@ -51,8 +47,6 @@ class MySQLPreflight(Preflight):
                     f"then run migrate again. Nothing was changed."
                 ) from exc
             # A user that may not create temporary tables is not told beforehand.
-        else:
-            execute(self.connection, f"DROP TEMPORARY TABLE {table}")
 
     def _check_partitions(self) -> None:
         """Refuse what the server would, perhaps when all rows are filled."""

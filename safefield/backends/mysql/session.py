@@ -11,9 +11,6 @@ from django.db import Error
 from safefield.backends.base.session import Session
 from safefield.backends.base.sql import execute, fetch_all, fetch_one, fetch_value
 
-#: Seconds that a session may be idle, where 0 is not "without end": the default.
-LIFTED = {"wait_timeout": "28800"}
-
 #: Modes in which a server refuses what does not fit, and does not change it.
 STRICT_MODES = {"STRICT_TRANS_TABLES", "STRICT_ALL_TABLES"}
 
@@ -33,6 +30,9 @@ class MySQLSession(Session):
         "wait_timeout",
     )
 
+    #: The default, in seconds that a session may be idle.
+    unlimited = {"wait_timeout": "28800"}
+
     def identify(self) -> tuple[Any, ...]:
         # PyMySQL connects again within its own connection when it is pinged.
         raw = self.connection.connection
@@ -47,11 +47,6 @@ class MySQLSession(Session):
             return False
         return True
 
-    def lift(self, names: Sequence[str]) -> Mapping[str, str]:
-        before = self.read_limits(names)
-        self.write_settings({name: LIFTED.get(name, "0") for name in before})
-        return before
-
     def read_limits(self, names: Sequence[str]) -> Mapping[str, str]:
         rows = fetch_all(
             self.connection,
@@ -61,7 +56,7 @@ class MySQLSession(Session):
         return {
             name: value
             for name, value in rows
-            if 0 < float(value) < float(LIFTED.get(name, "inf"))
+            if 0 < float(value) < float(self.unlimited.get(name, "inf"))
         }
 
     def write_settings(self, settings: Mapping[str, str]) -> None:

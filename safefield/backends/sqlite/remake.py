@@ -10,9 +10,10 @@ another one.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.backends.utils import strip_quotes
@@ -66,14 +67,6 @@ def remake_from_definition(
         del editor._remake_table
 
 
-class _Object(NamedTuple):
-    """A line of sqlite_master."""
-
-    kind: str
-    name: str
-    sql: str
-
-
 class _Remake:
     """One table that is remade."""
 
@@ -84,9 +77,9 @@ class _Remake:
         self.objects = self._objects(strip_quotes(model._meta.db_table))
         #: As it is spelled there, which may not be as the model has it.
         self.table = next(
-            name for name in self._of_kind("table") if not name.startswith("sqlite_")
+            name for name in self.objects["table"] if not name.startswith("sqlite_")
         )
-        self.definition = Definition.parse(self._of_kind("table")[self.table])
+        self.definition = Definition.parse(self.objects["table"][self.table])
 
     def create(self, field: AnyField) -> None:
         """Add a column to a table without rows."""
@@ -125,21 +118,21 @@ class _Remake:
         self._execute(f"DROP TABLE {table}")
         self._execute(f"ALTER TABLE {quote(new)} RENAME TO {table}")
         self._restore_notes(notes)
-        for name, sql in self._of_kind("index").items():
+        for name, sql in self.objects["index"].items():
             if name not in self.leftover:
                 self._execute(sql)
-        for sql in self._of_kind("trigger").values():
+        for sql in self.objects["trigger"].values():
             self._execute(sql)
 
     def _create_indexes(self, wanted: dict[str, str]) -> None:
         for name, sql in wanted.items():
-            if name not in self._of_kind("index"):
+            if name not in self.objects["index"]:
                 self._execute(sql)
 
     # What is there
 
-    def _objects(self, table: str) -> list[_Object]:
-        """Return the table, its indexes and its triggers, in the order of making."""
+    def _objects(self, table: str) -> dict[str, dict[str, str]]:
+        """Return the SQL of the table, its indexes and triggers, by kind and name."""
         rows = self._fetch(
             "SELECT type, name, sql, '' FROM sqlite_master "
             "WHERE tbl_name = %s COLLATE NOCASE OR name GLOB 'sqlite_*' "
@@ -147,17 +140,13 @@ class _Remake:
             "WHERE tbl_name = %s COLLATE NOCASE",
             [table, table],
         )
-        return [
-            # The text of a temporary trigger does not say that it is.
-            _Object(kind, name, sql.replace("CREATE", f"CREATE {how}", 1))
-            for kind, name, sql, how in rows
+        objects: dict[str, dict[str, str]] = defaultdict(dict)
+        for kind, name, sql, how in rows:
             # What a constraint made has no text.
-            if sql is not None
-        ]
-
-    def _of_kind(self, kind: str) -> dict[str, str]:
-        """Return the SQL of the objects of one kind by their names."""
-        return {item.name: item.sql for item in self.objects if item.kind == kind}
+            if sql is not None:
+                # That of a temporary trigger does not say that it is.
+                objects[kind][name] = sql.replace("CREATE", f"CREATE {how}", 1)
+        return objects
 
     def _columns(self, table: str, definition: Definition) -> list[str]:
         """Return the columns that are copied, quoted, with the number of the row."""
@@ -177,7 +166,7 @@ class _Remake:
             notes: self._fetch(
                 f"SELECT * FROM {notes} WHERE {NOTES[notes]} = %s", [self.table]
             )
-            for notes in NOTES.keys() & self._of_kind("table").keys()
+            for notes in NOTES.keys() & self.objects["table"].keys()
         }
 
     def _restore_notes(self, found: dict[str, list[Sequence[Any]]]) -> None:
