@@ -7,8 +7,8 @@ from typing import Any
 from django.db.backends.utils import truncate_name
 from django.db.models import BooleanField
 
-from safefield.backends.base.sql import find_column_names
 from safefield.backends.base.schema import Schema
+from safefield.backends.base.sql import find_column_names
 from safefield.plan import Plan
 
 #: Characters that the names of columns may have everywhere.

@@ -12,8 +12,8 @@ from django.db import DatabaseError, ProgrammingError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from safefield.backends import get_backend
-from safefield.backends.base.census import Tally
 from safefield.backends.base.catalogue import LiveColumn
+from safefield.backends.base.census import Tally
 from safefield.backends.base.schema import Schema
 from safefield.exceptions import SafefieldError, escape
 from safefield.inspection.entries import Entry

@@ -10,10 +10,9 @@ from typing import Any
 from django.db import DatabaseError, transaction
 from django.db.models import AutoField, Model
 
-from safefield.backends.base.sql import find_column_names
 from safefield.backends.base.rights import Rights
 from safefield.backends.base.schema import Schema
-from safefield.backends.base.sql import execute
+from safefield.backends.base.sql import execute, find_column_names
 from safefield.exceptions import SafefieldError
 from safefield.fields import AnyField
 
