@@ -36,7 +36,7 @@ CORE = {
     *("postgresql-online", "postgresql-preflight", "postgresql-schema"),
     *("sqlite-catalogue", "sqlite-preflight", "sqlite-remake", "sqlite-schema"),
     "sqlite-surroundings",
-    *("locks", "retries", "session", "mysql-locks", "mysql-session"),
+    *("locks", "retries", "session", "sql", "mysql-locks", "mysql-session"),
     *("postgresql-claims", "postgresql-locks"),
 }
 

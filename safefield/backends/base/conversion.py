@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
-from django.db import DatabaseError, Error
+from django.db import DatabaseError
 from django.db.models import F, Model, QuerySet
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import Cast
 
 from safefield.backends.base.rights import Rights
-from safefield.backends.base.sql import execute
+from safefield.backends.base.sql import execute, putting_away
 from safefield.backends.base.values_table import ValuesTable
 from safefield.fields import AnyField
 from safefield.plan import Plan
@@ -79,14 +79,8 @@ class TableConversion(Conversion):
                 f"those of the new type takes a temporary table, which the database "
                 f"refused. {rights.describe_temporary(exc)}. Nothing was changed."
             ) from exc
-        try:
+        with putting_away(self.table.drop):
             yield
-        except BaseException:
-            # It goes with the transaction, or with a connection that may be lost.
-            with suppress(Error):
-                self.table.drop()
-            raise
-        self.table.drop()
 
     def convert(self, rows: QuerySet[Model]) -> list[tuple[Any, Any, Any]]:
         """Return key, old value and new value of each row."""

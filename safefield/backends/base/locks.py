@@ -18,6 +18,7 @@ from safefield.backends.base.retries import (
     retry,
 )
 from safefield.backends.base.session import Session
+from safefield.backends.base.sql import putting_away
 from safefield.backends.base.waits import Wait
 from safefield.exceptions import BackfillError
 from safefield.plan import Plan
@@ -55,15 +56,8 @@ class Locks:
     def claim_table(self) -> Iterator[None]:
         """Keep other runs of migrate away from the table, if none is at work on it."""
         self._claim_in_time()
-        try:
-            with self.session.lifted(self.session.limits):
-                yield
-        except BaseException:
-            # The connection may be what was lost, and the claim with it.
-            with suppress(Error):
-                self.release()
-            raise
-        self.release()
+        with putting_away(self.release), self.session.lifted(self.session.limits):
+            yield
 
     def recover(self) -> None:
         """

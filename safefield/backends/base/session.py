@@ -8,6 +8,7 @@ from typing import Any
 
 from django.db import Error, InterfaceError
 
+from safefield.backends.base.sql import putting_away
 from safefield.interrupts import find_interrupt
 
 
@@ -89,14 +90,8 @@ class Session:
     def lifted(self, names: Sequence[str]) -> Iterator[None]:
         """Let these settings end nothing in the block; they are put back after it."""
         before = self.lift(names)
-        try:
+        with putting_away(lambda: self.write_settings(before)):
             yield
-        except BaseException:
-            # The connection may be what was lost, and the settings with it.
-            with suppress(Error):
-                self.write_settings(before)
-            raise
-        self.write_settings(before)
 
     def lift(self, names: Sequence[str]) -> Mapping[str, str]:
         """Let these settings end nothing; return what they were, where they did."""

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
+
+from django.db import Error
 
 
 def execute(connection: Any, sql: str, params: Any = None) -> int:
@@ -46,3 +50,16 @@ def find_column_names(connection: Any, table: str) -> list[str]:
         name = connection.ops.quote_name(table)
         cursor.execute(f"SELECT * FROM {name} WHERE 1 = 0", None)
         return [column[0] for column in cursor.description]
+
+
+@contextmanager
+def putting_away(function: Callable[[], object]) -> Iterator[None]:
+    """Call `function` after the block, and where that has failed, as far as it goes."""
+    try:
+        yield
+    except BaseException:
+        # The connection may be what was lost, and with it what is to be put away.
+        with suppress(Error):
+            function()
+        raise
+    function()

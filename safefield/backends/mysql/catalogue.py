@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from secrets import token_hex
 
-from django.db import DatabaseError, Error
+from django.db import DatabaseError
 
 from safefield.backends.base.catalogue import Catalogue, LiveColumn
-from safefield.backends.base.sql import execute, fetch_all, fetch_one, fetch_value
+from safefield.backends.base.sql import (
+    execute,
+    fetch_all,
+    fetch_one,
+    fetch_value,
+    putting_away,
+)
 from safefield.backends.base.wanted import WantedName
 from safefield.backends.mysql.keys import MySQLKeys
 from safefield.backends.mysql.rights import MySQLRights
@@ -79,16 +84,9 @@ class MySQLCatalogue(Catalogue):
             f"CREATE {kind} {probe} (safefield_key int PRIMARY KEY, "
             f"c {self.plan.field.db_type(self.connection)}{index})",
         )
-        try:
+        with putting_away(lambda: execute(self.connection, f"DROP {kind} {probe}")):
             sql = f"SHOW COLUMNS FROM {probe} LIKE 'c'"
-            found = str(fetch_one(self.connection, sql)[1])
-        except BaseException:
-            # The connection may be what was lost.
-            with suppress(Error):
-                execute(self.connection, f"DROP {kind} {probe}")
-            raise
-        execute(self.connection, f"DROP {kind} {probe}")
-        return found
+            return str(fetch_one(self.connection, sql)[1])
 
     def find_texts(self, field: AnyField) -> tuple[str | None, str | None]:
         # Django's get_table_description() asks twice, and raises KeyError where a

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
-from django.db import Error
-
 from safefield.backends.base.session import Session
-from safefield.backends.base.sql import execute, fetch_all, fetch_one, fetch_value
+from safefield.backends.base.sql import (
+    execute,
+    fetch_all,
+    fetch_one,
+    fetch_value,
+    putting_away,
+)
 
 #: Modes in which a server refuses what does not fit, and does not change it.
 STRICT_MODES = {"STRICT_TRANS_TABLES", "STRICT_ALL_TABLES"}
@@ -75,14 +79,8 @@ def setting(connection: Any, **values: object) -> Iterator[None]:
     row = fetch_one(connection, f"SELECT {names}")
     before = dict(zip(values, row, strict=True))
     set_variables(connection, values)
-    try:
+    with putting_away(lambda: set_variables(connection, before)):
         yield
-    except BaseException:
-        # The connection may be what was lost, and the settings with it.
-        with suppress(Error):
-            set_variables(connection, before)
-        raise
-    set_variables(connection, before)
 
 
 def set_variables(connection: Any, values: Mapping[str, object]) -> None:
