@@ -48,26 +48,35 @@ class Catalogue:
 
     def find_column(self) -> LiveColumn | None:
         """Return what the catalogue says of the column; None if it is not there."""
+        info = self._describe(self.plan.field)
+        if info is None:
+            return None
+        return LiveColumn(bool(info.null_ok), info.default is not None)
+
+    def _describe(self, field: AnyField) -> Any:
+        """Return what Django says of the column of a field; None if it is not there."""
         introspection = self.connection.introspection
-        wanted = introspection.identifier_converter(self.plan.field.column)
+        wanted = introspection.identifier_converter(field.column)
         with self.connection.cursor() as cursor:
-            for column in introspection.get_table_description(cursor, self.plan.table):
-                if introspection.identifier_converter(column.name) == wanted:
-                    return LiveColumn(bool(column.null_ok), column.default is not None)
+            for info in introspection.get_table_description(cursor, self.plan.table):
+                if introspection.identifier_converter(info.name) == wanted:
+                    return info
         return None
 
-    def lacks_check(self) -> bool:
-        """Return whether the column has not the check that its type asks for."""
-        if not self.plan.field.db_check(self.connection):
-            return False
+    def find_missing_check(self) -> str | None:
+        """Return the check that the column's type asks for, if it has not got it."""
+        check: str | None = self.plan.field.db_check(self.connection)
+        if not check:
+            return None
         introspection = self.connection.introspection
         name = introspection.identifier_converter(self.plan.field.column)
         with self.connection.cursor() as cursor:
             found = introspection.get_constraints(cursor, self.plan.table)
-        return not any(
+        has_check = any(
             each["check"] and list(each["columns"] or ()) == [name]
             for each in found.values()
         )
+        return None if has_check else check
 
     def spell_type(self, *, may_make_tables: bool = True) -> str | None:
         """
@@ -178,12 +187,5 @@ class Catalogue:
 
     def find_texts(self, field: AnyField) -> tuple[str | None, str | None]:
         """Return the comment and the collation of the column of a field."""
-        introspection = self.connection.introspection
-        name = introspection.identifier_converter(field.column)
-        with self.connection.cursor() as cursor:
-            (info,) = (
-                info
-                for info in introspection.get_table_description(cursor, self.plan.table)
-                if introspection.identifier_converter(info.name) == name
-            )
+        info = self._describe(field)
         return getattr(info, "comment", None), info.collation

@@ -24,21 +24,16 @@ class Preflight:
         """Refuse a column of the wanted name that is not the wanted column."""
         expected = self.catalogue.spell_type(may_make_tables=may_make_tables)
         if column.type is not None and column.type != expected:
-            raise self.plan.error(
-                f"{self.plan.title} cannot be added: table {self.plan.table} already "
-                f"has a column {self.plan.field.column} of type {column.type}, and "
-                f"{expected} was expected. Rename or drop that column, then run "
-                f"migrate again. Nothing was changed."
-            )
-
-        if self.catalogue.lacks_check():
-            check = self.plan.field.db_check(self.connection)
-            raise self.plan.error(
-                f"{self.plan.title} cannot be added: table {self.plan.table} already "
-                f"has a column {self.plan.field.column} without CHECK ({check}), which "
-                f"Django would make with it. Rename or drop that column, then run "
-                f"migrate again. Nothing was changed."
-            )
+            found = f"of type {column.type}, and {expected} was expected"
+        elif missing := self.catalogue.find_missing_check():
+            found = f"without CHECK ({missing}), which Django would make with it"
+        else:
+            return
+        raise self.plan.error(
+            f"{self.plan.title} cannot be added: table {self.plan.table} already has a "
+            f"column {self.plan.field.column} {found}. Rename or drop that column, "
+            f"then run migrate again. Nothing was changed."
+        )
 
     def check_table(self) -> None:
         """Refuse a table that cannot have the final column."""

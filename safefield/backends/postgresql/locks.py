@@ -173,10 +173,9 @@ class PostgreSQLLocks(Locks):
                     wait = Wait(self.plan, find, self.clock)
 
     def blockers(self, *, with_sql: bool = True) -> Sequence[str]:
-        tables = [self._quote(self.plan.table)]
+        tables = [self.plan.table]
         if self.plan.field.is_relation:
-            related = self.plan.field.related_model
-            tables.append(self._quote(related._meta.db_table))
+            tables.append(self.plan.field.related_model._meta.db_table)
         rows = fetch_all(
             self.connection,
             "SELECT pid, application_name, state, "
@@ -187,7 +186,7 @@ class PostgreSQLLocks(Locks):
             "AND pid <> pg_backend_pid() "
             "GROUP BY pid, application_name, state, xact_start, query "
             "ORDER BY xact_start",
-            [tables],
+            [list(map(self.connection.ops.quote_name, tables))],
         )
         shows_sql = with_sql and get_configuration().SHOW_VALUES
         return [
@@ -195,9 +194,6 @@ class PostgreSQLLocks(Locks):
             + (f": {query}" if shows_sql else "")
             for *session, modes, query in rows
         ]
-
-    def _quote(self, name: str) -> str:
-        return str(self.connection.ops.quote_name(name))
 
 
 def _describe_session(

@@ -70,8 +70,8 @@ class PostgreSQLPreflight(Preflight):
         old, new = self.plan.old_field, self.plan.final_field
         if goes_back:
             old, new = new, old
-        PostgreSQLRights(self.connection).refuse_change(
-            self.plan,
+        missing = PostgreSQLRights(self.connection).find_missing(
+            self.plan.table,
             makes_index=self._has_index(new) and not self._has_index(old),
             refers_to=(
                 None
@@ -79,6 +79,10 @@ class PostgreSQLPreflight(Preflight):
                 else new.related_model._meta.db_table
             ),
         )
+        if missing:
+            raise self.plan.error(
+                f"{self.plan.title} cannot be changed: {missing} Nothing was changed."
+            )
 
     def _has_index(self, field: AnyField | None) -> bool:
         return field is not None and (

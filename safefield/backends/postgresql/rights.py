@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from safefield.backends.base.rights import Rights
 from safefield.backends.base.sql import fetch_one, fetch_value
-from safefield.plan import Plan
 
 #: SQLSTATEs of insufficient_privilege and read_only_sql_transaction. Source:
 #: PostgreSQL's appendix A.
@@ -35,23 +34,17 @@ class PostgreSQLRights(Rights):
         role = self._quote(options.get("assume_role") or info.user)
         return f"GRANT TEMPORARY ON DATABASE {self._quote(info.dbname)} TO {role}"
 
-    def refuse_change(
-        self, plan: Plan, *, makes_index: bool, refers_to: str | None
-    ) -> None:
-        """
-        Refuse a change of the table that the server would refuse, perhaps later.
-
-        The text has the statement that lets the role do it.
-        """
-        if missing := self._find_missing(plan.table, makes_index, refers_to):
-            raise plan.error(
-                f"{plan.title} cannot be changed: {missing} Nothing was changed."
-            )
-
-    def _find_missing(
-        self, table: str, makes_index: bool, refers_to: str | None
+    def find_missing(
+        self, table: str, *, makes_index: bool, refers_to: str | None
     ) -> str:
-        """Return which right is missing, and what gives it; else empty."""
+        """
+        Return which right to change a table is missing, and what gives it; else empty.
+
+        Args:
+            table (str): Unquoted name of the table.
+            makes_index (bool): Whether the change takes a new index.
+            refers_to (str | None): Another table that it makes a foreign key to.
+        """
         found = fetch_one(
             self.connection,
             "SELECT quote_ident(current_user), quote_ident(pg_get_userbyid(relowner)), "
