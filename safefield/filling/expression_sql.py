@@ -16,6 +16,7 @@ from django.db.models.lookups import IsNull
 from django.db.models.sql import Query, UpdateQuery
 
 from safefield.backends import get_backend
+from safefield.backends.base.sql import putting_away
 from safefield.backends.base.values_table import ValuesTable
 from safefield.exceptions import BackfillError, BadRow
 from safefield.fields import AnyField
@@ -187,11 +188,8 @@ class ExpressionSQL:
             raise self._cannot_have_table(
                 f"the database refused it. {rights.describe_temporary(exc)}"
             ) from exc
-        try:
+        with putting_away(table.drop):
             yield table
-        finally:
-            if self.connection.is_usable():
-                table.drop()
 
     def _cannot_have_table(self, why: str) -> BackfillError:
         return self.plan.error(

@@ -11,7 +11,7 @@ from django.db import transaction
 
 from safefield.backends.base.schema import Schema
 from safefield.backends.base.shadow import Layout, Shadow
-from safefield.backends.base.sql import fetch_one, fetch_values
+from safefield.backends.base.sql import fetch_one, fetch_values, putting_away
 from safefield.backends.mysql.conversion import spell_options
 from safefield.backends.mysql.rights import MySQLRights
 
@@ -51,7 +51,7 @@ class MySQLShadow(Shadow):
     def open(
         self, *, limit: int | None, may_write: bool, prepare: Callable[[], None]
     ) -> Iterator[None]:
-        try:
+        with putting_away(self._drop):
             # Before the transaction, which ALTER TABLE would end.
             self._create(limit)
             prepare()
@@ -61,10 +61,10 @@ class MySQLShadow(Shadow):
             with transaction.atomic(using=self.connection.alias):
                 yield
                 transaction.set_rollback(True, using=self.connection.alias)
-        finally:
-            if self.connection.is_usable():
-                names = ", ".join([self._table, *self._finals])
-                self._execute(f"DROP TEMPORARY TABLE IF EXISTS {names}")
+
+    def _drop(self) -> None:
+        names = ", ".join([self._table, *self._finals])
+        self._execute(f"DROP TEMPORARY TABLE IF EXISTS {names}")
 
     @staticmethod
     def ends_transaction(sql: str) -> bool:
