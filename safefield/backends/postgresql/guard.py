@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cached_property
 
 from safefield.backends.base.guard import Guard
@@ -11,22 +10,11 @@ from safefield.backends.postgresql.catalogue import PostgreSQLCatalogue
 
 
 class NotNullCheck(Guard):
-    """
-    A check that the column is not NULL.
+    """A check that the column is not NULL."""
 
-    Args:
-        alter (Callable[[str], None]): Changes the table, without a long wait.
-    """
-
-    def __init__(
-        self,
-        catalogue: PostgreSQLCatalogue,
-        locks: Locks,
-        alter: Callable[[str], None],
-    ) -> None:
+    def __init__(self, catalogue: PostgreSQLCatalogue, locks: Locks) -> None:
         super().__init__(locks)
         self.catalogue = catalogue
-        self.alter = alter
 
     @cached_property
     def _name(self) -> str:
@@ -49,7 +37,7 @@ class NotNullCheck(Guard):
         return self.catalogue.has_constraint(self._name)
 
     def add(self) -> None:
-        self.alter(
+        self._alter(
             f"ADD CONSTRAINT {self.name} "
             f"CHECK ({self.catalogue.column} IS NOT NULL) NOT VALID"
         )
@@ -60,4 +48,8 @@ class NotNullCheck(Guard):
 
     def remove(self) -> None:
         """Drop it, which is there."""
-        self.alter(f"DROP CONSTRAINT {self.name}")
+        self._alter(f"DROP CONSTRAINT {self.name}")
+
+    def _alter(self, change: str) -> None:
+        sql = f"ALTER TABLE {self.catalogue.table} {change}"
+        self.locks.change_table(lambda: self.catalogue.editor.execute(sql, None))

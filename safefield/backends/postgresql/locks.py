@@ -117,6 +117,10 @@ class PostgreSQLLocks(Locks):
         execute(self.connection, LIMIT_WAIT)
 
     def change_table(self, function: Callable[[], Result]) -> Result:
+        if self.connection.in_atomic_block:
+            # What the table is locked by is kept until the migration's end anyway.
+            return function()
+
         def attempt() -> Result:
             try:
                 with transaction.atomic(using=self.connection.alias):

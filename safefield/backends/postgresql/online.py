@@ -64,7 +64,7 @@ class OnlineSteps:
         index.template = index.template.replace("INDEX", "UNIQUE INDEX", 1)
         self._build_index(index)
         final_name = self.catalogue.find_final_unique_name()
-        self.alter(f"ADD CONSTRAINT {final_name} UNIQUE USING INDEX {name}")
+        self._alter(f"ADD CONSTRAINT {final_name} UNIQUE USING INDEX {name}")
 
     def _build_indexes(self) -> None:
         keys = self.catalogue.keys
@@ -142,10 +142,10 @@ class OnlineSteps:
             sql, params = self.editor._alter_column_database_default_sql(
                 self.plan.model, None, self.field, drop=not self.wanted.has_default()
             )
-            self.alter(sql, params)
+            self._alter(sql, params)
 
     def _set_not_null(self, sweep: Callable[[], None]) -> None:
-        check = NotNullCheck(self.catalogue, self.locks, self.alter)
+        check = NotNullCheck(self.catalogue, self.locks)
         column = self.catalogue.find_column()
         if column is not None and not column.null:
             # That of a run that was stopped just before its end.
@@ -161,7 +161,7 @@ class OnlineSteps:
             sweep()
             self._validate(check.name)
             # With the valid check PostgreSQL need not scan the table again.
-            self.alter(f"ALTER COLUMN {self.catalogue.column} SET NOT NULL")
+            self._alter(f"ALTER COLUMN {self.catalogue.column} SET NOT NULL")
         check.remove()
 
     def _drop_indexes(self) -> None:
@@ -180,7 +180,7 @@ class OnlineSteps:
         title = f"{title} of {self.plan.title}".replace('"', "")
         self.locks.work_online(title, function)
 
-    def alter(self, change: str, params: Any = None) -> None:
+    def _alter(self, change: str, params: Any = None) -> None:
         """Alter the table by a statement that has done its work in an instant."""
         self._execute_briefly(f"ALTER TABLE {self.catalogue.table} {change}", params)
 

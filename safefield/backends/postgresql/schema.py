@@ -66,7 +66,7 @@ class PostgreSQLSchema(Schema):
 
     def change(self, function: Callable[[], Result]) -> Result:
         if self.catalogue.has_plain_editor:
-            return self._change_briefly(function)
+            return self.locks.change_table(function)
         # That of another package sees to its locks itself.
         return function()
 
@@ -77,10 +77,6 @@ class PostgreSQLSchema(Schema):
             return function()
 
         return self.change(change)
-
-    def _change_briefly(self, function: Callable[[], Result]) -> Result:
-        """Call `function`, of which no schema editor does anything CONCURRENTLY."""
-        return self.locks.change_table(function) if self.commits else function()
 
     def keep_writers_away(self) -> None:
         # At once the lock that ALTER TABLE takes: two that both have a weaker one, and
@@ -95,7 +91,8 @@ class PostgreSQLSchema(Schema):
         return can_wait and super().add_at_once()
 
     def add(self) -> None:
-        self._change_briefly(
+        # No schema editor does anything of this CONCURRENTLY.
+        self.locks.change_table(
             lambda: self.editor.add_field(self.plan.model, self.plan.interim_field)
         )
 
@@ -114,18 +111,16 @@ class PostgreSQLSchema(Schema):
         self._defer()
 
     def get_guard(self) -> NotNullCheck:
-        return NotNullCheck(self.catalogue, self.locks, self._alter)
+        return NotNullCheck(self.catalogue, self.locks)
 
     def drop_not_null(self) -> None:
         self.settle()
         # Django's alter_field() drops a foreign key with it, and adds it again.
-        self._alter(f"ALTER COLUMN {self.catalogue.column} DROP NOT NULL")
-
-    def _alter(self, change: str) -> None:
-        self._execute_briefly(f"ALTER TABLE {self.catalogue.table} {change}")
-
-    def _execute_briefly(self, sql: str) -> None:
-        self._change_briefly(lambda: self.editor.execute(sql, None))
+        sql = (
+            f"ALTER TABLE {self.catalogue.table} "
+            f"ALTER COLUMN {self.catalogue.column} DROP NOT NULL"
+        )
+        self.locks.change_table(lambda: self.editor.execute(sql, None))
 
     def drop(self) -> None:
         self.settle()
@@ -147,7 +142,8 @@ class PostgreSQLSchema(Schema):
             and (index := self.catalogue.find_index(name))
             and not list(self.catalogue.find_taken_names(wanted))
         ):
-            self._execute_briefly(f"DROP INDEX {index[1]}")
+            sql = f"DROP INDEX {index[1]}"
+            self.locks.change_table(lambda: self.editor.execute(sql, None))
 
     def settle(self) -> None:
         if not self.commits:
