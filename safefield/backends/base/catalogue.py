@@ -23,6 +23,9 @@ class LiveColumn:
     has_default: bool
     #: As the database spells it; None where types are not compared.
     type: str | None = None
+    comment: str | None = None
+    #: None for that of the table.
+    collation: str | None = None
 
 
 class Catalogue:
@@ -48,19 +51,17 @@ class Catalogue:
 
     def find_column(self) -> LiveColumn | None:
         """Return what the catalogue says of the column; None if it is not there."""
-        info = self._describe(self.plan.field)
-        if info is None:
-            return None
-        return LiveColumn(bool(info.null_ok), info.default is not None)
-
-    def _describe(self, field: AnyField) -> Any:
-        """Return what Django says of the column of a field; None if it is not there."""
         introspection = self.connection.introspection
-        wanted = introspection.identifier_converter(field.column)
+        wanted = introspection.identifier_converter(self.plan.field.column)
         with self.connection.cursor() as cursor:
             for info in introspection.get_table_description(cursor, self.plan.table):
                 if introspection.identifier_converter(info.name) == wanted:
-                    return info
+                    return LiveColumn(
+                        bool(info.null_ok),
+                        info.default is not None,
+                        comment=getattr(info, "comment", None),
+                        collation=info.collation,
+                    )
         return None
 
     def find_missing_check(self) -> str | None:
@@ -168,24 +169,17 @@ class Catalogue:
                 or not live.db_index
             )
             and (has_constraint or not getattr(live, "db_constraint", False))
-            and self._has_texts_of(old)
+            and self._has_texts_of(old, column)
         )
 
-    def _has_texts_of(self, field: AnyField) -> bool:
+    def _has_texts_of(self, field: AnyField, column: LiveColumn) -> bool:
         """Return whether the column has the comment and the collation of a field."""
-        comment, live_collation = self.find_texts(field)
-        if self.connection.features.supports_comments and (comment or "") != (
-            field.db_comment or ""
-        ):
+        has_comments = self.connection.features.supports_comments
+        if has_comments and (column.comment or "") != (field.db_comment or ""):
             return False
         collation = getattr(field, "db_collation", None)
         # None stands for the collation of the table, whichever that is.
-        return (
-            collation == getattr(self.plan.field, "db_collation", None)
-            or collation == live_collation
+        return collation in (
+            getattr(self.plan.field, "db_collation", None),
+            column.collation,
         )
-
-    def find_texts(self, field: AnyField) -> tuple[str | None, str | None]:
-        """Return the comment and the collation of the column of a field."""
-        info = self._describe(field)
-        return getattr(info, "comment", None), info.collation

@@ -19,7 +19,6 @@ from safefield.backends.base.wanted import WantedName
 from safefield.backends.mysql.keys import MySQLKeys
 from safefield.backends.mysql.rights import MySQLRights
 from safefield.backends.mysql.session import fresh_statistics
-from safefield.fields import AnyField
 
 
 class MySQLCatalogue(Catalogue):
@@ -46,15 +45,18 @@ class MySQLCatalogue(Catalogue):
     def find_column(self) -> LiveColumn | None:
         row = fetch_one(
             self.connection,
-            "SELECT IS_NULLABLE = 'YES', COLUMN_DEFAULT, COLUMN_TYPE "
-            "FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() "
+            "SELECT IS_NULLABLE = 'YES', COLUMN_DEFAULT, COLUMN_TYPE, COLUMN_COMMENT, "
+            "NULLIF(COLLATION_NAME, TABLE_COLLATION) FROM information_schema.COLUMNS "
+            "JOIN information_schema.TABLES USING (TABLE_SCHEMA, TABLE_NAME) "
+            "WHERE TABLE_SCHEMA = DATABASE() "
             "AND TABLE_NAME = %s AND COLUMN_NAME = %s",
             [self.plan.table, self.plan.field.column],
         )
         if row is None:
             return None
+        null, default, *rest = row
         # MariaDB spells the missing default of a nullable column 'NULL'.
-        return LiveColumn(bool(row[0]), row[1] not in (None, "NULL"), row[2])
+        return LiveColumn(bool(null), default not in (None, "NULL"), *rest)
 
     def spell_type(self, *, may_make_tables: bool = True) -> str | None:
         try:
@@ -87,20 +89,6 @@ class MySQLCatalogue(Catalogue):
         with putting_away(lambda: execute(self.connection, f"DROP {kind} {probe}")):
             sql = f"SHOW COLUMNS FROM {probe} LIKE 'c'"
             return str(fetch_one(self.connection, sql)[1])
-
-    def find_texts(self, field: AnyField) -> tuple[str | None, str | None]:
-        # Django's get_table_description() asks twice, and raises KeyError where a
-        # column has come in between.
-        comment, collation = fetch_one(
-            self.connection,
-            "SELECT COLUMN_COMMENT, NULLIF(COLLATION_NAME, TABLE_COLLATION) "
-            "FROM information_schema.COLUMNS "
-            "JOIN information_schema.TABLES USING (TABLE_SCHEMA, TABLE_NAME) "
-            "WHERE TABLE_SCHEMA = DATABASE() "
-            "AND TABLE_NAME = %s AND COLUMN_NAME = %s",
-            [self.plan.table, field.column],
-        )
-        return comment, collation
 
     def find_taken_names(self, wanted: Sequence[WantedName]) -> Iterator[str]:
         column = self.plan.field.column

@@ -98,8 +98,10 @@ class PostgreSQLCatalogue(Catalogue):
 
     def find_column(self) -> LiveColumn | None:
         row = self._fetch(
-            "SELECT NOT attnotnull, atthasdef, format_type(atttypid, atttypmod) "
-            "FROM pg_attribute WHERE attrelid = %s::regclass AND attname = %s "
+            "SELECT NOT attnotnull, atthasdef, format_type(atttypid, atttypmod), "
+            "col_description(attrelid, attnum), NULLIF(collname, 'default') "
+            "FROM pg_attribute LEFT JOIN pg_collation c ON c.oid = attcollation "
+            "WHERE attrelid = %s::regclass AND attname = %s "
             "AND NOT attisdropped",
             [self.table, self.plan.field.column],
         )

@@ -11,7 +11,6 @@ from safefield.backends.base.sql import fetch_all, fetch_one
 from safefield.backends.base.wanted import WantedName
 from safefield.backends.sqlite.definition import Definition, fold
 from safefield.backends.sqlite.keys import SQLiteKeys
-from safefield.fields import AnyField
 
 
 class SQLiteCatalogue(Catalogue):
@@ -26,15 +25,17 @@ class SQLiteCatalogue(Catalogue):
         )
         for _, name, kind, not_null, default, _ in rows:
             if fold(name) == fold(self.plan.field.column):
-                return LiveColumn(not not_null, default is not None, kind.lower())
+                definition = Definition.read(self.connection, self.plan.table)
+                return LiveColumn(
+                    not not_null,
+                    default is not None,
+                    kind.lower(),
+                    collation=definition.find_collation(name),
+                )
         return None
 
     def spell_type(self, *, may_make_tables: bool = True) -> str | None:
         return str(self.plan.field.db_type(self.connection)).lower()
-
-    def find_texts(self, field: AnyField) -> tuple[str | None, str | None]:
-        definition = Definition.read(self.connection, self.plan.table)
-        return None, definition.find_collation(field.column)
 
     def find_taken_names(self, wanted: Sequence[WantedName]) -> Iterator[str]:
         table = fold(strip_quotes(self.plan.table))
