@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db import DatabaseError, transaction
-from django.db.models import AutoField, Model
+from django.db.models import Model
 
 from safefield.backends.base.rights import Rights
 from safefield.backends.base.schema import Schema
@@ -206,11 +206,8 @@ class Shadow:
 
     def _define(self, field: AnyField) -> str:
         """Return column and type, for a table that fills nothing by itself."""
-        kind = (
-            field.rel_db_type(self.connection)
-            if isinstance(field, AutoField)
-            else field.db_type(self.connection)
-        )
+        # That of a key to the field: the type of an AutoField would count up.
+        kind = field.rel_db_type(self.connection)
         collation = field.db_parameters(self.connection).get("collation")
         text = f"{self._quote(field.column)} {kind}"
         return f"{text} COLLATE {self._quote(collation)}" if collation else text

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from django.db.models import AutoField
-
 from safefield.backends.base.conversion import TableConversion
 
 
@@ -13,10 +11,9 @@ class SQLiteConversion(TableConversion):
     leaves_texts = True
 
     def _definition(self) -> str:
-        columns = []
-        for n, key in enumerate(self.plan.model._meta.pk_fields):
-            is_auto = isinstance(key, AutoField)
-            get_type = key.rel_db_type if is_auto else key.db_type
-            columns.append(f"key{n} {get_type(self.connection)}")
+        columns = [
+            f"key{n} {key.rel_db_type(self.connection)}"
+            for n, key in enumerate(self.plan.model._meta.pk_fields)
+        ]
         columns.append(f"value {self.plan.field.db_type(self.connection)}")
         return f"CREATE TEMPORARY TABLE {self.table.name} ({', '.join(columns)})"
