@@ -119,17 +119,14 @@ class OnlineSteps:
     def _add_foreign_key(self) -> None:
         if not self.wanted.has_foreign_key():
             return
-        statement = self._sql_editor._create_fk_sql(
-            self.plan.model, self.field, "_fk_%(to_table)s_%(to_column)s"
-        )
-        # Valid or not.
-        found = self.catalogue.keys.find_foreign_keys()
-        name = (
-            self.editor.quote_name(found[0].name)
-            if found
-            else str(statement.parts["name"])
-        )
-        if not self.catalogue.has_constraint(name):
+        if found := self.catalogue.keys.find_foreign_keys():
+            # Valid or not.
+            name = self.editor.quote_name(found[0].name)
+        else:
+            statement = self._sql_editor._create_fk_sql(
+                self.plan.model, self.field, "_fk_%(to_table)s_%(to_column)s"
+            )
+            name = str(statement.parts["name"])
             # A partitioned table takes no NOT VALID before PostgreSQL 18.
             sql = str(statement) if self._is_partitioned else f"{statement} NOT VALID"
             self._execute_briefly(sql)
