@@ -8,16 +8,15 @@ from django.db.backends.base import schema
 
 from safefield.backends.base.catalogue import Catalogue, LiveColumn
 from safefield.fields import AnyField
-from safefield.plan import Plan
 
 
 class Preflight:
     """What may be in the way of one plan, on one database."""
 
-    def __init__(self, editor: Any, plan: Plan, catalogue: Catalogue) -> None:
-        self.editor = editor
-        self.connection = editor.connection
-        self.plan = plan
+    def __init__(self, catalogue: Catalogue) -> None:
+        self.editor = catalogue.editor
+        self.connection = catalogue.connection
+        self.plan = catalogue.plan
         self.catalogue = catalogue
 
     def check_column(self, column: LiveColumn, *, may_make_tables: bool = True) -> None:

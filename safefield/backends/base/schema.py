@@ -55,7 +55,7 @@ class Schema:
         self.locks = self.locks_class(self.connection, plan)
         self.catalogue = self.catalogue_class(editor, plan)
         self.wanted = self.catalogue.wanted
-        self.preflight = self.preflight_class(editor, plan, self.catalogue)
+        self.preflight = self.preflight_class(self.catalogue)
 
     def in_transaction(self) -> AbstractContextManager[Any]:
         """Return the context of the whole operation: a transaction, if it needs one."""

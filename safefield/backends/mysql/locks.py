@@ -9,7 +9,7 @@ from typing import Any
 from django.db import DatabaseError, Error
 
 from safefield.backends.base.locks import Locks
-from safefield.backends.base.sql import execute, fetch_all, fetch_one
+from safefield.backends.base.sql import execute, fetch_all, fetch_one, putting_away
 from safefield.backends.mysql.session import MySQLSession, set_variables, setting
 from safefield.conf import get_configuration
 
@@ -123,10 +123,8 @@ class MySQLLocks(Locks):
             waiting = self.waiting(LOCK_WAIT_SECONDS)
         with waiting:
             execute(self.connection, f"LOCK TABLES {locks}")
-            try:
+            with putting_away(lambda: execute(self.connection, "UNLOCK TABLES")):
                 yield
-            finally:
-                execute(self.connection, "UNLOCK TABLES")
 
     def waiting(self, seconds: int) -> AbstractContextManager[None]:
         """Wait for locks no longer than this, and as before afterwards."""

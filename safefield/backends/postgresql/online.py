@@ -20,7 +20,6 @@ from safefield.backends.base.locks import Locks
 from safefield.backends.postgresql.catalogue import PostgreSQLCatalogue
 from safefield.backends.postgresql.guard import NotNullCheck
 from safefield.interrupts import undisturbed
-from safefield.plan import Plan
 from safefield.progress import warn
 
 #: The templates of the statements that are put together here.
@@ -30,16 +29,10 @@ TEMPLATES = ("sql_create_index", "sql_create_fk")
 class OnlineSteps:
     """How the column of one plan is made final while others work."""
 
-    def __init__(
-        self,
-        editor: Any,
-        plan: Plan,
-        catalogue: PostgreSQLCatalogue,
-        locks: Locks,
-    ) -> None:
-        self.editor = editor
-        self.plan = plan
-        self.field = plan.final_field
+    def __init__(self, catalogue: PostgreSQLCatalogue, locks: Locks) -> None:
+        self.editor = catalogue.editor
+        self.plan = catalogue.plan
+        self.field = self.plan.final_field
         self.catalogue = catalogue
         self.locks = locks
         self.wanted = catalogue.wanted

@@ -98,8 +98,7 @@ class PostgreSQLSchema(Schema):
 
     def enforce(self, sweep: Callable[[], None], check: Callable[[], None]) -> None:
         if self.commits:
-            steps = OnlineSteps(self.editor, self.plan, self.catalogue, self.locks)
-            steps.run(sweep)
+            OnlineSteps(self.catalogue, self.locks).run(sweep)
             return
         # Triggers that wait for the end of the transaction, such as those
         # of deferred foreign keys, would forbid ALTER TABLE.

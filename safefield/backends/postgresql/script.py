@@ -20,9 +20,7 @@ class PostgreSQLScript(Script):
                 self.editor.execute(renaming, None)
             return
         # With the locks of no database: nobody is waited for.
-        steps = OnlineSteps(
-            self.editor, self.plan, catalogue, Locks(connection, self.plan)
-        )
+        steps = OnlineSteps(catalogue, Locks(connection, self.plan))
         steps.run(lambda: self.comment("Python: fill the rows inserted meanwhile"))
 
     def drop(self) -> None:
