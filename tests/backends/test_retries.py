@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 from django.db import OperationalError
 
-from safefield.backends.base.retries import BATCH, STRONG_LOCK, Patience, retry
+from safefield.backends.base.retries import (
+    BATCH,
+    STRONG_LOCK,
+    Patience,
+    pause_between,
+    retry,
+)
 
 
 class Busy:
@@ -30,9 +36,8 @@ class Busy:
         return "done"
 
     def run(self, patience: Patience) -> str:
-        return retry(
-            self, lambda exc: str(exc) == "lock", patience, sleep=self.pauses.append
-        )
+        pauses = pause_between(patience, sleep=self.pauses.append)
+        return retry(self, lambda exc: str(exc) == "lock", pauses)
 
 
 def test_goes_on_until_it_works() -> None:

@@ -71,7 +71,8 @@ class Locks:
 
     def _renew_session(self) -> None:
         # A server that was started again needs a moment.
-        retry(self.session.renew, lambda exc: True, STRONG_LOCK, sleep=self.sleep)
+        pauses = pause_between(STRONG_LOCK, sleep=self.sleep)
+        retry(self.session.renew, lambda exc: True, pauses)
 
     def _claim_in_time(self) -> None:
         for _ in range(CLAIM_TRIES - 1):
@@ -143,20 +144,12 @@ class Locks:
 
     def pause_between(self, patience: Patience) -> Iterator[bool]:
         """Pause before each try but the first, and say who is waited for."""
-        return pause_between(patience, sleep=self.sleep, on_refusal=self._wait().tell)
-
-    def _wait(self) -> Wait:
-        return Wait(self.plan, lambda: self.blockers(with_sql=False), self.clock)
+        wait = Wait(self.plan, lambda: self.blockers(with_sql=False), self.clock)
+        return pause_between(patience, sleep=self.sleep, on_refusal=wait.tell)
 
     def _retry(self, function: Callable[[], Result], patience: Patience) -> Result:
         try:
-            return retry(
-                function,
-                self.is_passing,
-                patience,
-                sleep=self.sleep,
-                on_refusal=self._wait().tell,
-            )
+            return retry(function, self.is_passing, self.pause_between(patience))
         except DatabaseError as exc:
             if not self.is_passing(exc):
                 raise

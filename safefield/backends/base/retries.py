@@ -56,20 +56,16 @@ def pause_between(
 def retry(
     function: Callable[[], Result],
     is_passing: Callable[[DatabaseError], bool],
-    patience: Patience,
-    *,
-    sleep: Callable[[float], object] = time.sleep,
-    on_refusal: Callable[[], object] = lambda: None,
+    pauses: Iterator[bool],
 ) -> Result:
     """
-    Call `function` until it works or patience is at its end.
+    Call `function` until it works or there are no more pauses.
 
     It must leave nothing behind when it raises.
 
     Raises:
         DatabaseError: The last error, or the first that does not pass.
     """
-    pauses = pause_between(patience, sleep=sleep, on_refusal=on_refusal)
     while True:
         try:
             return function()
