@@ -41,10 +41,7 @@ def measure_literal(value: Any) -> int:
 
 def refuse_too_large(row: Row, most: int) -> None:
     """Refuse a row that the server would end the connection for."""
-    columns = [(value,) for part in row for value in part]
-    if measure(columns, [{type(value)} for (value,) in columns]) < most:
-        return
-    size = sum(measure_literal(value) for (value,) in columns)
+    size = sum(measure_literal(value) for part in row for value in part)
     if size >= most:
         raise DataError(
             f"it takes {size:,} bytes in a statement, and max_allowed_packet is "
