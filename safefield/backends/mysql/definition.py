@@ -176,12 +176,7 @@ class Spelling:
         )
 
     def create_index(self) -> Any:
-        """Return the statement that adds the index."""
-        final = self.plan.final_field
-        return self.editor._create_index_sql(self.plan.model, fields=[final])
-
-    def create_spatial_index(self) -> Any:
-        """Return the statement that adds the index of a geometry."""
+        """Return the statement that adds the index, which is not unique."""
         (sql,) = self.editor._field_indexes_sql(self.plan.model, self.plan.final_field)
         return sql
 

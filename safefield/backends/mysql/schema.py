@@ -214,11 +214,11 @@ class MySQLSchema(Schema):
         if changes:
             with self._keeping_its_key():
                 self._alter(changes)
-        if self.wanted.has_index() and not live.db_index:
-            self.editor.execute(self.spelling.create_index())
-        if self.wanted.has_spatial_index() and not live.spatial_index:
+        if (self.wanted.has_index() and not live.db_index) or (
             # Only now: none can be on a column that takes NULL.
-            self.editor.execute(self.spelling.create_spatial_index())
+            self.wanted.has_spatial_index() and not live.spatial_index
+        ):
+            self.editor.execute(self.spelling.create_index())
 
     def _keeping_its_key(self) -> AbstractContextManager[None]:
         """

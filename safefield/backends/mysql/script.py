@@ -36,10 +36,8 @@ class MySQLScript(Script):
         if final.unique and not self.plan.interim_field.unique:
             changes.append(self.spelling.add_unique())
         self._execute(self.spelling.alter(changes))
-        if wanted.has_index():
+        if wanted.has_index() or wanted.has_spatial_index():
             self._execute(self.spelling.create_index())
-        if wanted.has_spatial_index():
-            self._execute(self.spelling.create_spatial_index())
 
     def drop(self) -> None:
         field = copy_field(self.plan.field)
