@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from django.db.backends.utils import strip_quotes
 
 from safefield.backends.base.catalogue import Catalogue, LiveColumn
-from safefield.backends.base.sql import fetch_all, fetch_one
+from safefield.backends.base.sql import fetch_all, fetch_values
 from safefield.backends.base.wanted import WantedName
 from safefield.backends.sqlite.definition import Definition, fold
 from safefield.backends.sqlite.keys import SQLiteKeys
@@ -59,12 +59,11 @@ class SQLiteCatalogue(Catalogue):
                 where = f" on table {owner}" if found == "index" else ""
                 yield f"{name} ({found}{where})"
 
-    def has_indexes(self) -> bool:
-        """Return whether an index is about the column, alone or among others."""
-        found = fetch_one(
+    def find_indexes(self) -> list[str]:
+        """Return the names of indexes about the column, alone or among others."""
+        return fetch_values(
             self.connection,
-            "SELECT 1 FROM pragma_index_list(%s) list, "
+            "SELECT DISTINCT list.name FROM pragma_index_list(%s) list, "
             "pragma_index_info(list.name) info WHERE info.name = %s COLLATE NOCASE",
             [strip_quotes(self.plan.table), self.plan.field.column],
         )
-        return found is not None

@@ -11,7 +11,7 @@ another one.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,6 +19,7 @@ from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.backends.utils import strip_quotes
 
 from safefield.backends.base.sql import fetch_all
+from safefield.backends.sqlite.catalogue import SQLiteCatalogue
 from safefield.backends.sqlite.definition import (
     Definition,
     checks_of,
@@ -37,14 +38,8 @@ ROW_NUMBERS = ("rowid", "_rowid_", "oid")
 
 
 @contextmanager
-def remake_from_definition(
-    editor: Any, leftover_indexes: Callable[[], Collection[str]]
-) -> Iterator[None]:
-    """
-    Let the schema editor remake a table as it is, not as its model is.
-
-    The indexes that `leftover_indexes` names go.
-    """
+def remake_from_definition(editor: Any, catalogue: SQLiteCatalogue) -> Iterator[None]:
+    """Let the schema editor remake a table as it is, not as its model is."""
 
     def remake(
         model: Any,
@@ -52,7 +47,7 @@ def remake_from_definition(
         delete_field: AnyField | None = None,
         alter_fields: Sequence[tuple[AnyField, AnyField]] = (),
     ) -> None:
-        remaking = _Remake(editor, model, leftover_indexes())
+        remaking = _Remake(editor, model, catalogue)
         if create_field is not None:
             remaking.create(create_field)
         elif delete_field is not None:
@@ -70,10 +65,12 @@ def remake_from_definition(
 class _Remake:
     """One table that is remade."""
 
-    def __init__(self, editor: Any, model: Any, leftover: Collection[str]) -> None:
+    def __init__(self, editor: Any, model: Any, catalogue: SQLiteCatalogue) -> None:
         self.editor = editor
         self.model = model
-        self.leftover = set(leftover)
+        self.catalogue = catalogue
+        #: Indexes that go.
+        self.leftover = set(catalogue.find_leftover_indexes())
         self.objects = self._objects(strip_quotes(model._meta.db_table))
         #: As it is spelled there, which may not be as the model has it.
         self.table = next(
@@ -99,12 +96,7 @@ class _Remake:
 
     def delete(self, field: AnyField) -> None:
         """Remove a column, and the indexes that need it."""
-        rows = self._fetch(
-            "SELECT list.name FROM pragma_index_list(%s) list, "
-            "pragma_index_info(list.name) info WHERE info.name = %s COLLATE NOCASE",
-            [self.table, field.column],
-        )
-        self.leftover |= {name for (name,) in rows}
+        self.leftover.update(self.catalogue.find_indexes())
         self._remake(self.definition.change(field.column, None))
 
     def _remake(self, definition: Definition) -> None:

@@ -49,10 +49,7 @@ class SQLiteSchema(Schema):
             self._lock_database()
             with (
                 keep_surroundings(self.connection, self.plan),
-                remake_from_definition(
-                    self.editor,
-                    self.catalogue.find_leftover_indexes,
-                ),
+                remake_from_definition(self.editor, self.catalogue),
             ):
                 yield
                 refuse_broken_references(self.connection, self.plan)
@@ -72,7 +69,7 @@ class SQLiteSchema(Schema):
 
     def _drop(self) -> None:
         # What SQLite itself drops must have no index by hand.
-        if not self.catalogue.has_indexes():
+        if not self.catalogue.find_indexes():
             super().drop()
         else:
             self.editor._remake_table(self.plan.new_model, delete_field=self.plan.field)
