@@ -23,7 +23,7 @@ from safefield.backends.sqlite.catalogue import SQLiteCatalogue
 from safefield.backends.sqlite.definition import (
     Definition,
     checks_of,
-    fold,
+    name_of,
     quote,
     references_of,
 )
@@ -142,9 +142,13 @@ class _Remake:
 
     def _columns(self, table: str, definition: Definition) -> list[str]:
         """Return the columns that are copied, quoted, with the number of the row."""
-        sql = "SELECT name, upper(type), pk, hidden FROM pragma_table_xinfo(%s)"
-        was = {fold(name) for name, *_ in self._fetch(sql, [self.table])}
-        rows = [row for row in self._fetch(sql, [table]) if fold(row[0]) in was]
+        rows = self._fetch(
+            "SELECT new.name, upper(new.type), new.pk, new.hidden "
+            "FROM pragma_table_xinfo(%s) new JOIN pragma_table_xinfo(%s) old "
+            "ON old.name = new.name COLLATE NOCASE ORDER BY new.cid",
+            [table, self.table],
+        )
+        was = {name_of(part) for part in self.definition.parts}
         # Those that are generated cannot be written.
         columns = [quote(name) for name, _, _, hidden in rows if not hidden]
         keys = [kind for _, kind, pk, _ in rows if pk]
