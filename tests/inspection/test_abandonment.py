@@ -169,6 +169,34 @@ def test_filled_values_that_the_former_type_would_cut(alias: str) -> None:
     assert abandon(history, operation) == 1
 
 
+def test_table_in_a_schema(postgresql_alias: str) -> None:
+    """Fails if the column is looked for by a name that has the schema in it."""
+    history = History(postgresql_alias)
+    identifier = ("id", models.BigAutoField(primary_key=True))
+    code = models.CharField(max_length=5, null=True, db_comment="a code")
+    table = '"safefield_names"."movie"'
+    operation = AlterFieldWithBackfill(
+        "Movie", "code", models.CharField(max_length=5), lambda movie: str(movie.pk)
+    )
+    with history.connection.cursor() as cursor:
+        cursor.execute("CREATE SCHEMA safefield_names")
+    try:
+        history.apply(
+            migrations.CreateModel(
+                "Movie", [identifier, ("code", code)], options={"db_table": table}
+            )
+        )
+        assert abandon(history, operation) == 0
+        with history.connection.cursor() as cursor:
+            cursor.execute(f"COMMENT ON COLUMN {table}.code IS NULL")
+
+        assert abandon(history, operation) == 1
+        assert abandon(history, operation) == 0
+    finally:
+        with history.connection.cursor() as cursor:
+            cursor.execute("DROP SCHEMA safefield_names CASCADE")
+
+
 def test_view_that_needs_the_column(postgresql_alias: str) -> None:
     # Fails if nobody looks first: Django 5.2 drops the view with the column.
     history = History(postgresql_alias)
