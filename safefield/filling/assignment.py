@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -62,7 +62,11 @@ class Assignment:
         #: Historical model whose attributes do it.
         self.model = model
         self.connection = connection
-        self._values: dict[AnyField, Values] = {}
+        #: Check and convert the values of a field. What is blank is not an answer of
+        #: populate.
+        self.get_values = cache(
+            lambda field: Values(field, connection, allow_blank=True)
+        )
 
     @cached_property
     def columns(self) -> list[AnyField]:
@@ -122,11 +126,8 @@ class Assignment:
         Raises:
             ValidationError: The field does not take it.
         """
-        if field not in self._values:
-            # What is blank is not an answer of populate.
-            self._values[field] = Values(field, self.connection, allow_blank=True)
         try:
-            return self._values[field].prepare(value)
+            return self.get_values(field).prepare(value)
         except ValidationError as exc:
             head = BadValue(f"assigning it also sets {field.name}:")
             raise ValidationError([head, exc]) from exc

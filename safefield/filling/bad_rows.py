@@ -93,6 +93,11 @@ def keep_apart(function: Callable[[Any], Any], alias: str) -> Callable[[Any], An
     return call
 
 
+def tell_kept(schema: Schema, kept: str) -> str:
+    """Return what became of the other rows: `kept`, where anything is."""
+    return kept if schema.commits else "Nothing was changed."
+
+
 def make_bad_rows_error(
     plan: Plan,
     bad_rows: Sequence[BadRow],

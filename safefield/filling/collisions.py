@@ -15,7 +15,12 @@ from safefield.backends.base.writer import Row, Writer
 from safefield.exceptions import BadRow
 from safefield.filling.answers import Answers
 from safefield.filling.attempts import try_page
-from safefield.filling.bad_rows import blame_row, make_bad_rows_error, try_each
+from safefield.filling.bad_rows import (
+    blame_row,
+    make_bad_rows_error,
+    tell_kept,
+    try_each,
+)
 from safefield.filling.filled import FilledKeys
 from safefield.filling.free_answers import FreeAnswers, Numbering
 from safefield.filling.key_pages import Batch
@@ -140,13 +145,12 @@ class Collisions:
 
     def _tell_rest(self, bad_rows: Sequence[BadRow]) -> str:
         """Return what became of the rows."""
-        if not self.schema.commits:
-            return "Nothing was changed."
         is_new = self.plan.old_field is None
         ours = [is_new or bad.pk in self.filled for bad in bad_rows]
-        if not any(ours):
-            return "All rows keep their values."
-        return tell_emptied(has_others=not all(ours))
+        kept = "All rows keep their values."
+        if any(ours):
+            kept = tell_emptied(has_others=not all(ours))
+        return tell_kept(self.schema, kept)
 
     def advise(self) -> str:
         """Return what to do about rows for which no answer is good."""

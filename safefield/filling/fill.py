@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from safefield.backends.base.catalogue import LiveColumn
 from safefield.conf import get_configuration
 from safefield.exceptions import BackfillError, BadRow
-from safefield.filling.bad_rows import make_bad_rows_error
+from safefield.filling.bad_rows import make_bad_rows_error, tell_kept
 from safefield.filling.collisions import Collisions
 from safefield.filling.expression_values import ExpressionValues
 from safefield.filling.filled import FilledKeys
@@ -160,11 +160,7 @@ class Fill:
         """Tell the rows that could not be filled."""
         if not walked.bad_rows:
             return
-        kept = (
-            "The other rows keep their values."
-            if self.schema.commits
-            else "Nothing was changed."
-        )
+        kept = tell_kept(self.schema, "The other rows keep their values.")
         others, advice_on_others = self._find_others()
         # Each piece of advice once: all may be about the same function.
         pieces = dict.fromkeys([self._advise(walked.bad_rows), *advice_on_others])
@@ -179,12 +175,9 @@ class Fill:
 
     def _find_others(self) -> tuple[list[Finding], list[str]]:
         """
-        Return what the constraints will say of the rows that were filled.
+        Return what constraints will say of rows that were filled, and what to do.
 
         These are empty again, so that they are not in the way of the next run.
-
-        Returns:
-            tuple[list[Finding], list[str]]: The rows, and what to do about them.
         """
         if self.collisions is not None:
             # Rows that collide are not told, but renumbered.

@@ -16,7 +16,7 @@ from safefield.backends.base.schema import Schema
 from safefield.backends.base.writer import Writer
 from safefield.exceptions import BackfillError, BadRow
 from safefield.fields import AnyField
-from safefield.filling.bad_rows import blame_row, make_bad_rows_error
+from safefield.filling.bad_rows import blame_row, make_bad_rows_error, tell_kept
 from safefield.filling.batch_size import MAX_ROWS
 from safefield.filling.columns_read import ColumnsRead
 from safefield.filling.key_pages import Batch, Page
@@ -88,10 +88,8 @@ class Reversal:
         return count
 
     def _make_error(self, bad_rows: Sequence[BadRow]) -> BackfillError:
-        kept = (
-            "The other rows are reversed, and the column is still there."
-            if self.schema.commits
-            else "Nothing was changed."
+        kept = tell_kept(
+            self.schema, "The other rows are reversed, and the column is still there."
         )
         return make_bad_rows_error(
             self.plan,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -64,8 +65,7 @@ class ReverseAnswers:
         assert plan.reverse is not None
         self.plan = plan
         self.schema = schema
-        self.connection = schema.connection
-        self.alias = schema.connection.alias
+        self.connection = connection = schema.connection
         self.reader = reader
         self.model = reader.model
         self.reverse = bind(plan.reverse, plan.migration_apps)
@@ -82,14 +82,19 @@ class ReverseAnswers:
             has_own_attribute(self.model, field)
             for field in self.model._meta.concrete_fields
         ):
-            self.assignment = Assignment(self.model, self.connection)
-        self._values: dict[AnyField, Values] = {}
+            self.assignment = Assignment(self.model, connection)
+        #: Check and convert the values of a field.
+        self.get_values = cache(
+            lambda field: Values(field, connection, allow_blank=plan.allow_blank)
+        )
 
     def ask(self, rows: Iterable[Model], *, singly: bool) -> Asked:
         """Call reverse for each row, and make its answers ready."""
         groups: dict[tuple[AnyField, ...], list[Answer]] = {}
         bad_rows: list[BadRow] = []
-        reverse = keep_apart(self.reverse, self.alias) if singly else self.reverse
+        reverse = self.reverse
+        if singly:
+            reverse = keep_apart(reverse, self.connection.alias)
         key = None
         for row in rows:
             # Read before reverse has the row, which it may change.
@@ -103,7 +108,7 @@ class ReverseAnswers:
                 if copy is not None:
                     answer = self._assign(copy, answer)
                 prepared = {
-                    field: self._prepare(field, answer[field.name])
+                    field: self.get_values(field).prepare(answer[field.name])
                     for field in map(self.model._meta.get_field, sorted(answer))
                 }
             except Exception as exc:
@@ -114,13 +119,6 @@ class ReverseAnswers:
                 group = groups.setdefault(tuple(prepared), [])
                 group.append(Answer(key, parts, tuple(prepared.values())))
         return Asked(groups, bad_rows, key)
-
-    def _prepare(self, field: AnyField, value: Any) -> Any:
-        if field not in self._values:
-            self._values[field] = Values(
-                field, self.connection, allow_blank=self.plan.allow_blank
-            )
-        return self._values[field].prepare(value)
 
     def _assign(self, copy: Model, answer: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return `answer` with all that assigning its values to `copy` changes."""
@@ -177,17 +175,17 @@ class ReverseAnswers:
             keys = {answer.values[position] for answer in answers} - {None}
             missing = self._find_missing(field.target_field, keys)
             label = field.target_field.model._meta.label
-            for answer in answers:
-                if answer.values[position] in missing:
-                    fault = BadValue(f"there is no {label} with this key")
-                    bad_rows.append(
-                        blame_row(self.schema, answer.key, self.source, fault)
-                    )
+            fault = BadValue(f"there is no {label} with this key")
+            bad_rows += [
+                blame_row(self.schema, answer.key, self.source, fault)
+                for answer in answers
+                if answer.values[position] in missing
+            ]
             answers = [a for a in answers if a.values[position] not in missing]
         return answers, bad_rows
 
     def _find_missing(self, target: AnyField, keys: set[Any]) -> set[Any]:
-        rows: QuerySet[Any] = QuerySet(target.model, using=self.alias)
+        rows: QuerySet[Any] = QuerySet(target.model, using=self.connection.alias)
         found = rows.filter(**{f"{target.attname}__in": keys})
         known = {
             target.get_db_prep_save(key, self.connection)

@@ -11,6 +11,7 @@ from safefield.backends import get_backend
 from safefield.backends.base.schema import Schema
 from safefield.conf import get_configuration
 from safefield.fields import NULL
+from safefield.filling.bad_rows import tell_kept
 from safefield.filling.problems import Problem, find_problems
 from safefield.filling.rows import Found, lock_unchanged
 from safefield.plan import Plan
@@ -68,11 +69,9 @@ def tell(
     plan: Plan, schema: Schema, problems: Sequence[Problem], filled: Collection[Any]
 ) -> tuple[list[Finding], str, list[str]]:
     """
-    Return what to say of rows that would be refused, and empty those that were filled.
+    Empty the rows that would be refused, if they were filled.
 
-    Returns:
-        tuple[list[Finding], str, list[str]]: The rows, what became of them, and
-            what to do about them.
+    Returns what to say of them all, what became of them, and what to do about them.
     """
     findings: list[Finding] = []
     is_new = plan.old_field is None
@@ -93,14 +92,12 @@ def tell(
         empty_rows(plan, schema, emptied)
         findings += [tally.finding() for tally in (ours, theirs) if tally.rows]
         has_ours, has_theirs = has_ours or ours.rows > 0, has_theirs or theirs.rows > 0
-    kept = "Nothing was changed."
-    if schema.commits:
-        kept = "Their values were not changed."
-        if has_ours:
-            kept = tell_emptied(has_others=has_theirs)
+    kept = "Their values were not changed."
+    if has_ours:
+        kept = tell_emptied(has_others=has_theirs)
     advice = [_advice(plan, is_ours=True)] if has_ours else []
     advice += [_advice(plan, is_ours=False)] if has_theirs else []
-    return findings, kept, advice
+    return findings, tell_kept(schema, kept), advice
 
 
 class _Tally:
