@@ -1,4 +1,4 @@
-"""After a backfill, whatever Django does later with the field and its keys works."""
+"""Whatever Django has done with a field and its keys, or does later, works."""
 
 from __future__ import annotations
 
@@ -116,6 +116,64 @@ def test_later_operations(alias: str, name: str, is_added: bool) -> None:
             history.apply(step)
         assert describe(history, "Movie") == describe(history, "Twin"), later
         drop_all(history)
+
+
+#: The field when it gets another name, and as it ends.
+RENAMED_FIELDS: dict[str, tuple[Any, Any]] = {
+    "indexed text": (
+        models.SlugField(max_length=80, null=True),
+        models.SlugField(max_length=80),
+    ),
+    "unique text": (
+        models.CharField(max_length=80, null=True, unique=True),
+        models.CharField(max_length=80, unique=True),
+    ),
+    "indexed integer": (
+        models.IntegerField(null=True, db_index=True),
+        models.IntegerField(db_index=True),
+    ),
+    "foreign key": FIELDS_BY_NAME["foreign key"],
+    "one to one": (
+        models.OneToOneField("films.Studio", models.CASCADE, null=True),
+        models.OneToOneField("films.Studio", models.CASCADE),
+    ),
+}
+
+
+@pytest.mark.parametrize("is_atomic", [False, True], ids=["own-commits", "atomic"])
+@pytest.mark.parametrize("name", RENAMED_FIELDS)
+def test_earlier_names(alias: str, name: str, is_atomic: bool) -> None:
+    """Fails if a key is looked for by a name that it has not, and is made again."""
+    old, field = RENAMED_FIELDS[name]
+    for rename_it in (
+        migrations.RenameField("Movie", "number", "code"),
+        migrations.AlterModelTable("Movie", "film"),
+    ):
+        history = History(alias, atomic=is_atomic)
+        history.apply(STUDIO)
+        is_field = isinstance(rename_it, migrations.RenameField)
+        described = []
+        for backfill in (AlterFieldWithBackfill, None):
+            history.apply(migrations.CreateModel("Movie", FIELDS))
+            first = "number" if is_field else "code"
+            history.apply(migrations.AddField("Movie", first, old.clone()))
+            history.apply(rename_it)
+            operation = migrations.AlterField("Movie", "code", field.clone())
+            if backfill is not None:
+                history.rows("Movie").bulk_create([history.model("Movie")(title="a")])
+                studio = history.model("Studio")
+                history.rows("Studio").bulk_create([studio(id=1, title="a")])
+                operation = backfill("Movie", "code", field.clone(), lambda movie: 1)
+            history.apply(operation)
+            found = [history.describe("Movie")]
+            history.unapply()
+            found.append(history.describe("Movie"))
+            for check in (check for each in found for check in each["checks"]):
+                check.pop("level", None)
+            described.append(found)
+            history.apply(migrations.DeleteModel("Movie"))
+        assert described[0] == described[1]
+        history.apply(migrations.DeleteModel("Studio"))
 
 
 def describe(history: History, name: str) -> Any:

@@ -16,6 +16,7 @@ from typing import Any
 from django.db import Error
 from django.db.backends.ddl_references import Statement
 
+from safefield.backends.base.keys import Kind
 from safefield.backends.base.locks import Locks
 from safefield.backends.postgresql.catalogue import PostgreSQLCatalogue
 from safefield.backends.postgresql.guard import NotNullCheck
@@ -61,13 +62,15 @@ class OnlineSteps:
 
     def _build_indexes(self) -> None:
         keys = self.catalogue.keys
-        has_index = any(map(keys.counts_as_index, keys.find_own()))
+        found = keys.find_own()
+        has_index = self.wanted.has_index() and any(map(keys.counts_as_index, found))
+        has_like = any(key.kind is Kind.LIKE for key in found)
         for statement in self._sql_editor._field_indexes_sql(
             self.plan.model, self.field
         ):
             is_like = str(statement.parts["name"]).strip('"').endswith("_like")
             # That of a table or a column that was renamed has another name.
-            if is_like or not (has_index and self.wanted.has_index()):
+            if not (has_like if is_like else has_index):
                 self._build_index(statement)
 
     def _build_index(self, statement: Statement) -> None:
