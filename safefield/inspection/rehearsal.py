@@ -42,12 +42,19 @@ def rehearse(
         limit (int | None): Rows of each table, by primary key; None for all.
 
     Raises:
-        SafefieldError: There is nothing to rehearse, or not yet.
+        SafefieldError: There is nothing to rehearse, or not yet; of all, after the
+            others.
     """
     history = History(connection)
     if app_label is None or migration_name is None:
+        refusals = []
         for found in history.list_unapplied_backfills(app_label):
-            yield from _rehearse_migration(history, found.migration, limit)
+            try:
+                yield from _rehearse_migration(history, found.migration, limit)
+            except SafefieldError as exc:
+                refusals.append(exc)
+        if refusals:
+            raise SafefieldError("\n".join(map(str, refusals))) from refusals[0]
         return
     migration = history.get_migration(app_label, migration_name)
     found = history.get_backfills(migration)

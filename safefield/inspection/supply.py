@@ -12,6 +12,7 @@ from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 from django.db.models import NOT_PROVIDED
 
+from safefield.backends import get_backend
 from safefield.backends.base.sql import find_column_names
 from safefield.exceptions import SafefieldError
 from safefield.fields import AnyField
@@ -73,6 +74,7 @@ class Supply:
         self.plan = plan
         self.editor: Any = connection.schema_editor(atomic=False)
         self.key = entry.key
+        self.keys = get_backend(connection).schema(self.editor, plan).catalogue.keys
         #: Columns by table, as far as anybody has asked.
         self._live: dict[str, set[str]] = {}
         #: Fields whose columns are to be made, by column.
@@ -101,7 +103,15 @@ class Supply:
     def find_missing(self) -> list[str]:
         """Return the columns that nothing supplies, such as "films_movie.year"."""
         missing = []
-        for field in self.plan.model._meta.concrete_fields:
+        # It is looked up whether what a foreign key refers to is there.
+        entries = [each for each in self.actions if isinstance(each, Entry)]
+        filled = [self._field(each.after, each.operation.name) for each in entries]
+        targets = [
+            field.target_field
+            for field in (*filled, self.plan.field)
+            if getattr(field, "db_constraint", False)
+        ]
+        for field in (*self.plan.model._meta.concrete_fields, *targets):
             table = field.model._meta.db_table
             is_made = table == self.plan.table and field.column in self.made
             if not is_made and field.column not in self.live(table):
@@ -111,8 +121,7 @@ class Supply:
     def live(self, table: str) -> set[str]:
         """Return the columns that a table has; none if it is not there."""
         if table not in self._live:
-            introspection = self.connection.introspection
-            is_there = table in introspection.table_names()
+            is_there = self.keys.has_table(table)
             self._live[table] = (
                 set(find_column_names(self.connection, table)) if is_there else set()
             )

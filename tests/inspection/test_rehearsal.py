@@ -22,7 +22,7 @@ from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
 from tests.support.films import MOVIE as FILM
 from tests.support.films import load_films
 from tests.support.history import History
-from tests.support.movies import STUDIO
+from tests.support.movies import MOVIE, STUDIO
 from tests.support.rehearsals import (
     NoParents,
     check,
@@ -235,6 +235,25 @@ def test_columns_that_are_not_there_yet(history: History) -> None:
         "there: films_movie.country. An operation before it in the same migration is "
         "to make them."
     )
+
+
+def test_table_in_another_schema(postgresql_alias: str) -> None:
+    """Fails if a table is looked for by its name alone."""
+    history = History(postgresql_alias)
+    history.execute("CREATE SCHEMA archive")
+    for model in (MOVIE, STUDIO):
+        table = f'"archive"."{model.name}"'
+        history.apply(
+            migrations.CreateModel(model.name, model.fields, {"db_table": table})
+        )
+    for n in (1, 2):
+        history.rows("Studio").create(name=f"Studio {n}")
+        history.rows("Movie").create(title=f"Film {n}", year=n)
+    studio = models.ForeignKey("films.Studio", models.CASCADE)
+    operation = AddFieldWithBackfill("Movie", "studio", studio, lambda movie: movie.pk)
+
+    assert check(history, operation).samples == [(1, 1), (2, 2)]
+    history.execute("DROP SCHEMA archive CASCADE")
 
 
 @pytest.mark.thorough_on("mariadb", "mysql")

@@ -131,6 +131,45 @@ def test_done(site: Site) -> None:
     )
 
 
+PEOPLE = """\
+class Person(models.Model):
+    {number} = models.BigAutoField(primary_key=True)
+    {table}
+"""
+FILMS = """\
+class Movie(models.Model):
+    title = models.CharField(max_length=9)
+    director = models.ForeignKey("people.Person", models.CASCADE{options})
+"""
+
+
+# Fails if a foreign key is looked for by a name that another app has changed.
+@pytest.mark.parametrize(
+    ("number", "table"),
+    [("id", "class Meta: db_table = 'humans'"), ("number", "")],
+    ids=["table", "column"],
+)
+def test_done_and_what_it_refers_to_renamed(
+    alias: str, tmp_path: Path, number: str, table: str
+) -> None:
+    settings = servers.get_connection_settings(connections[alias])
+    site = Site(tmp_path, apps=["films", "people"], database=settings)
+    site.write_models(PEOPLE.format(number="id", table=""), app="people")
+    site.write_models(FILMS.format(options=", null=True"))
+    site.succeed("makemigrations")
+    site.write_models(FILMS.format(options=""))
+    site.succeed("makemigrations")
+    path = "films/migrations/0002_alter_movie_director.py"
+    site.write(path, site.read(path).replace("raise NotImplementedError", "return "))
+    site.write_models(PEOPLE.format(number=number, table=table), app="people")
+    site.succeed("makemigrations", stdin="y\n")
+    site.succeed("migrate", "-v", "0")
+
+    assert site.succeed("showbackfills", "--check") == (
+        "films.0002_alter_movie_director  films.Movie.director  done\n"
+    )
+
+
 def test_not_recorded(site: Site) -> None:
     forget(site, "0002")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import migrations, models
+from django.db import connections, migrations, models
 from django.db.models import F, Value
 from django.db.models.expressions import Window
 from django.db.models.functions import Concat, RowNumber
@@ -17,6 +17,7 @@ from safefield import BackfillError
 from safefield.exceptions import SafefieldError
 from safefield.inspection.rehearsed import Rehearsal
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
+from tests.support import servers
 from tests.support.history import History
 from tests.support.rehearsals import create, dump, rehearse, without_ending
 from tests.support.site import Site
@@ -280,3 +281,90 @@ def test_migrations_of_a_project(tmp_path: Path) -> None:
         "table."
     ]
     assert "0002_movie_slug\n" in site.manage("showmigrations", "films").out
+
+
+MODELS = """\
+class Studio(models.Model):
+    name = models.CharField(max_length=40)
+
+
+class Movie(models.Model):
+    title = models.CharField(max_length=40)
+"""
+GENRE = """\
+
+
+class Genre(models.Model):
+    name = models.CharField(max_length=40)
+"""
+
+#: models.py, the functions that return a constant, and what cannot be rehearsed yet.
+NOT_YET = {
+    "model": (
+        MODELS
+        + "    code = models.IntegerField()\n"
+        + "    genre = models.ForeignKey('Genre', models.CASCADE)\n"
+        + GENRE,
+        ["0003_movie_code", "0004_movie_genre"],
+        "films.Movie.genre cannot be rehearsed yet, because these columns are not "
+        "there: films_genre.id. Apply films.0003_movie_code first.",
+    ),
+    "model of an earlier one": (
+        MODELS
+        + "    genre = models.ForeignKey('Genre', models.CASCADE)\n"
+        + "    zone = models.IntegerField()\n"
+        + GENRE,
+        ["0003_movie_genre", "0004_movie_zone"],
+        "films.Movie.genre cannot be rehearsed yet, because these columns are not "
+        "there: films_genre.id. Apply films.0002_genre first.\n"
+        "films.Movie.zone cannot be rehearsed yet, because these columns are not "
+        "there: films_genre.id. Apply films.0003_movie_genre first.",
+    ),
+    "field": (
+        MODELS.replace(
+            "max_length=40)\n\n",
+            "max_length=40)\n    code = models.IntegerField(unique=True)\n\n",
+            1,
+        )
+        + "    studio = models.ForeignKey(Studio, models.CASCADE, to_field='code')\n",
+        ["0002_studio_code", "0003_movie_studio"],
+        "films.Movie.studio cannot be rehearsed yet, because these columns are not "
+        "there: films_studio.code. Apply films.0002_studio_code first.",
+    ),
+}
+
+
+# Fails if what is not there is looked for, or if the others are not told.
+@pytest.mark.parametrize("name", NOT_YET)
+def test_foreign_key_to_what_is_not_there_yet(
+    name: str, alias: str, tmp_path: Path
+) -> None:
+    after, migrations, error = NOT_YET[name]
+    settings = servers.get_connection_settings(connections[alias])
+    site = Site(tmp_path, database=settings)
+    site.write_models(MODELS)
+    site.succeed("makemigrations", "films")
+    site.succeed("migrate", "-v", "0")
+    site.succeed(
+        "shell",
+        "-c",
+        "from films.models import *\n"
+        "Movie.objects.create(title='a'), Studio.objects.create(name='a')",
+    )
+    # The second field comes later.
+    zone = "    zone = models.IntegerField()\n"
+    for text in (after.replace(zone, ""), after):
+        site.write_models(text)
+        site.succeed("makemigrations", "films")
+    for each in migrations:
+        path = f"films/migrations/{each}.py"
+        text, _, rest = site.read(path).partition("    raise NotImplementedError(")
+        rest = rest.partition("class Migration")[2]
+        site.write(path, f"{text}    return 1\n\n\nclass Migration{rest}")
+
+    result = site.manage("rehearsebackfill", "--json")
+
+    fields = [each["field"] for each in json.loads(result.out or "[]")]
+    kind = "CommandError" if fields else "SafefieldError"
+    assert (result.err, result.code) == (f"{kind}: {error}\n", 1)
+    assert len(fields) + len(error.splitlines()) == 2

@@ -101,8 +101,7 @@ class Catalogue:
         if hasattr(live, "spatial_index"):
             live.spatial_index = any(key.kind is Kind.SPATIAL for key in keys)
         if live.remote_field is not None:
-            target = self.keys.get_target(self.plan.field)
-            live.db_constraint = any(key.target == target for key in keys)
+            live.db_constraint = bool(self.keys.find_foreign_keys())
         live.db_default = NOT_PROVIDED
         if column.has_default:
             live.db_default = self.plan.interim_field.db_default

@@ -8,8 +8,10 @@ from contextlib import contextmanager
 from enum import Enum
 from typing import Any, NamedTuple
 
+from django.db.backends.utils import strip_quotes
 from django.db.models import Index
 
+from safefield.backends.base.sql import find_column_names
 from safefield.fields import AnyField
 from safefield.plan import Plan
 
@@ -89,8 +91,25 @@ class Keys:
 
     def find_foreign_keys(self) -> list[Key]:
         """Return the foreign keys that refer to what the field refers to."""
+        if self.plan.field.remote_field is None:
+            return []
         target = self.get_target(self.plan.field)
-        return [key for key in self.find_own() if target and key.target == target]
+        found = [key for key in self.find_own() if key.target]
+        same = [key for key in found if key.target == target]
+        # A later migration, of another app, may have given it another name.
+        return same if same or not found or self.has_target() else found
+
+    def has_target(self) -> bool:
+        """Return whether what a foreign key is to refer to is there by its name."""
+        target = self.plan.field.target_field
+        table = target.model._meta.db_table
+        return self.has_table(table) and target.column in find_column_names(
+            self.connection, table
+        )
+
+    def has_table(self, table: str) -> bool:
+        """Return whether a table is there; its name may have quotes already."""
+        return strip_quotes(table) in self.connection.introspection.table_names()
 
     def get_target(self, field: AnyField) -> tuple[Any, Any] | None:
         """Return what a foreign key of `field` refers to, spelled as Key.target."""

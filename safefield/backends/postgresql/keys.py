@@ -84,3 +84,8 @@ class PostgreSQLKeys(Keys):
         table = self.connection.ops.quote_name(target.model._meta.db_table)
         oid = fetch_value(self.connection, "SELECT to_regclass(%s)::oid", [table])
         return oid, target.column
+
+    def has_table(self, table: str) -> bool:
+        name = self.connection.ops.quote_name(table)
+        sql = "SELECT to_regclass(%s) IS NOT NULL"
+        return bool(fetch_value(self.connection, sql, [name]))

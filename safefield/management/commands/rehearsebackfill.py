@@ -15,6 +15,7 @@ from django.core.management.base import (
 from django.db import DEFAULT_DB_ALIAS, connections
 
 from safefield.conf import get_configuration
+from safefield.exceptions import SafefieldError
 from safefield.filling.endings import CommandEnding
 from safefield.filling.queries import not_kept
 from safefield.inspection.estimate import Estimate
@@ -72,29 +73,44 @@ class Command(BaseCommand):
                 f"{options['limit']!r}."
             )
         connection = connections[options["database"]]
+        found, texts = _rehearse(connection, options)
+        if options["json"]:
+            reports = [as_dict(rehearsal) for rehearsal in found]
+            self.stdout.write(json.dumps(reports, indent=2, default=str))
+        else:
+            told = [describe(rehearsal) for rehearsal in found] or [NOTHING]
+            self.stdout.write("\n\n".join(told))
+        if errors := [item.error for item in found if item.error is not None]:
+            # Of an earlier backfill, perhaps, whose values this one needs.
+            failing = dict.fromkeys(f"{each.model}.{each.field}" for each in errors)
+            texts.insert(0, f"migrate would fail at {', '.join(failing)}.")
+        if texts:
+            raise CommandError("\n".join(texts))
+
+
+def _rehearse(
+    connection: Any, options: dict[str, Any]
+) -> tuple[list[Rehearsal], list[str]]:
+    """Return what was rehearsed, and why the rest could not be."""
+    found: list[Rehearsal] = []
+    try:
         with (
             CommandEnding(connection, "rehearsebackfill").told(),
             show_progress(options["verbosity"]),
             not_kept(connection),
         ):
-            found = list(
-                rehearse(
-                    connection,
-                    options["app_label"],
-                    options["migration_name"],
-                    limit=options["limit"],
-                )
-            )
-        if options["json"]:
-            reports = [as_dict(rehearsal) for rehearsal in found]
-            self.stdout.write(json.dumps(reports, indent=2, default=str))
-        else:
-            texts = [describe(rehearsal) for rehearsal in found] or [NOTHING]
-            self.stdout.write("\n\n".join(texts))
-        if errors := [item.error for item in found if item.error is not None]:
-            # Of an earlier backfill, perhaps, whose values this one needs.
-            failing = dict.fromkeys(f"{each.model}.{each.field}" for each in errors)
-            raise CommandError(f"migrate would fail at {', '.join(failing)}.")
+            for rehearsal in rehearse(
+                connection,
+                options["app_label"],
+                options["migration_name"],
+                limit=options["limit"],
+            ):
+                found.append(rehearsal)
+    except SafefieldError as exc:
+        if not found:
+            raise
+        return found, [str(exc)]
+    return found, []
 
 
 def describe(rehearsal: Rehearsal) -> str:
