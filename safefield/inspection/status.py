@@ -13,8 +13,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from safefield.backends import get_backend
 from safefield.backends.base.catalogue import LiveColumn
-from safefield.backends.base.census import Tally
 from safefield.backends.base.schema import Schema
+from safefield.backends.base.tally import Tally
 from safefield.exceptions import SafefieldError, escape
 from safefield.inspection.entries import Entry
 from safefield.inspection.history import BackfillMigration, History

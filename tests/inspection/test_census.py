@@ -9,7 +9,7 @@ from django.db import connections, migrations, models
 from django.test.utils import CaptureQueriesContext
 
 from safefield.backends import get_backend
-from safefield.backends.base.census import Tally, extrapolate, round_about
+from safefield.backends.base.tally import Tally, extrapolate, round_about
 from safefield.operations import AddFieldWithBackfill
 from tests.support.history import History
 

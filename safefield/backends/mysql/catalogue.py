@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from secrets import token_hex
 
 from django.db import DatabaseError
@@ -18,7 +19,7 @@ from safefield.backends.base.sql import (
 from safefield.backends.base.wanted import WantedName
 from safefield.backends.mysql.keys import MySQLKeys
 from safefield.backends.mysql.rights import MySQLRights
-from safefield.backends.mysql.session import fresh_statistics
+from safefield.backends.mysql.session import setting
 
 
 class MySQLCatalogue(Catalogue):
@@ -27,7 +28,11 @@ class MySQLCatalogue(Catalogue):
     keys_class = MySQLKeys
 
     def estimate_rows(self) -> int:
-        with fresh_statistics(self.connection):
+        fresh: AbstractContextManager[None] = nullcontext()
+        if not self.connection.mysql_is_mariadb:
+            # Seconds that a size is kept, a day by default.
+            fresh = setting(self.connection, information_schema_stats_expiry=0)
+        with fresh:
             rows = fetch_value(
                 self.connection,
                 "SELECT TABLE_ROWS FROM information_schema.TABLES "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from safefield.backends.base.session import Session
@@ -104,11 +104,3 @@ def strict_mode(connection: Any) -> Iterator[None]:
 def without_foreign_key_checks(connection: Any) -> AbstractContextManager[None]:
     """Let a foreign key come without a look at the rows, which takes a copy of them."""
     return setting(connection, foreign_key_checks=0)
-
-
-def fresh_statistics(connection: Any) -> AbstractContextManager[None]:
-    """Let MySQL look at a table when it is asked for its size; MariaDB always does."""
-    if connection.mysql_is_mariadb:
-        return nullcontext()
-    # Seconds that a size is kept, a day by default.
-    return setting(connection, information_schema_stats_expiry=0)

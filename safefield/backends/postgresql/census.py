@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from safefield.backends.base.census import Census, Tally, extrapolate
+from safefield.backends.base.census import Census
 from safefield.backends.base.sql import fetch_one, fetch_value
+from safefield.backends.base.tally import Tally, extrapolate
 
 #: Pages of a table that are read at the most. The share is exact to about two
 #: percent: 1 / (2 * sqrt(SAMPLE_PAGES)), for a page is filled as a whole.
