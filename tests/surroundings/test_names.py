@@ -320,3 +320,32 @@ def test_postgresql_constraints_wait_as_before(postgresql_alias: str) -> None:
     history.apply(look, ADDED, look)
     assert history.rows("Movie").get().slug == 1
     history.unapply()
+
+
+@pytest.mark.parametrize("is_new", [False, True])
+def test_column_whose_name_differs_by_an_accent(history: History, is_new: bool) -> None:
+    """Fails if it is looked for as a server compares texts: the other one is found."""
+    history.execute(
+        "ALTER TABLE films_movie ADD ete integer DEFAULT 5 NOT NULL CHECK (ete > 4)",
+        "CREATE INDEX by_hand_ete ON films_movie (ete)",
+    )
+    name = "\u00e9t\u00e9"
+    field = models.IntegerField(db_index=True, db_column=name)
+    operation: Any = AddFieldWithBackfill("Movie", name, field, lambda movie: 7)
+    if not is_new:
+        nullable = models.IntegerField(null=True, db_column=name)
+        history.apply(migrations.AddField("Movie", name, nullable))
+        operation = AlterFieldWithBackfill("Movie", name, field, lambda movie: 7)
+    before = history.describe("Movie")
+
+    history.apply(operation)
+
+    assert {getattr(movie, name) for movie in history.rows("Movie")} == {7}
+    table = history.describe("Movie")
+    assert table["columns"][name]["null"] is False
+    columns = [index["columns"] for index in table["indexes"]]
+    # As PostgreSQL spells it, and the others.
+    assert [f'"{name}"'] in columns or [name] in columns
+    assert columns.count(["ete"]) == 1
+    history.unapply()
+    assert history.describe("Movie") == before

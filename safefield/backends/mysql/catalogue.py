@@ -17,7 +17,7 @@ from safefield.backends.base.sql import (
     putting_away,
 )
 from safefield.backends.base.wanted import WantedName
-from safefield.backends.mysql.keys import MySQLKeys
+from safefield.backends.mysql.keys import MySQLKeys, pick
 from safefield.backends.mysql.rights import MySQLRights
 from safefield.backends.mysql.session import setting
 
@@ -48,22 +48,23 @@ class MySQLCatalogue(Catalogue):
         return super().find_leftover_indexes()
 
     def find_column(self) -> LiveColumn | None:
-        row = fetch_one(
+        column = self.plan.field.column
+        rows = fetch_all(
             self.connection,
-            "SELECT IS_NULLABLE = 'YES', COLUMN_DEFAULT, COLUMN_TYPE, COLUMN_COMMENT, "
+            "SELECT COLUMN_NAME, "
+            "IS_NULLABLE = 'YES', COLUMN_DEFAULT, COLUMN_TYPE, COLUMN_COMMENT, "
             # Not by a join, for which MariaDB looks at all tables of the server.
             "NULLIF(COLLATION_NAME, ("
             "SELECT TABLE_COLLATION FROM information_schema.TABLES "
             "WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = %s)) "
             "FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() "
             "AND TABLE_NAME = %s AND COLUMN_NAME = %s",
-            [self.plan.table, self.plan.table, self.plan.field.column],
+            [self.plan.table, self.plan.table, column],
         )
-        if row is None:
-            return None
-        null, default, *rest = row
-        # MariaDB spells the missing default of a nullable column 'NULL'.
-        return LiveColumn(bool(null), default not in (None, "NULL"), *rest)
+        for _, null, default, *rest in pick(rows, column):
+            # MariaDB spells the missing default of a nullable column 'NULL'.
+            return LiveColumn(bool(null), default not in (None, "NULL"), *rest)
+        return None
 
     def spell_type(self, *, may_make_tables: bool = True) -> str | None:
         try:

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
-from safefield.backends.base.sql import fetch_all, fetch_one
+from safefield.backends.base.sql import fetch_all
 from safefield.backends.base.wanted import Wanted
+from safefield.backends.mysql.keys import pick
 from safefield.exceptions import BackfillError
 from safefield.fields import AnyField, copy_field, refer_otherwise
 from safefield.plan import Plan
@@ -73,15 +74,17 @@ class Spelling:
         # sqlmigrate knows of none.
         if old is None or not is_mariadb or self.editor.collect_sql:
             return None
-        row = fetch_one(
+        rows = fetch_all(
             self.connection,
-            "SELECT CHECK_CLAUSE FROM information_schema.CHECK_CONSTRAINTS "
+            "SELECT CONSTRAINT_NAME, CHECK_CLAUSE "
+            "FROM information_schema.CHECK_CONSTRAINTS "
             "WHERE CONSTRAINT_SCHEMA = DATABASE() AND LEVEL = 'Column' "
             "AND TABLE_NAME = %s AND CONSTRAINT_NAME = %s",
             [self.plan.table, old.column],
         )
-        known = map(self._get_own_check, (old, self.plan.field))
-        return None if row is None or row[0] in known else str(row[0])
+        known = [self._get_own_check(field) for field in (old, self.plan.field)]
+        checks = [str(check) for _, check in pick(rows, old.column)]
+        return next((check for check in checks if check not in known), None)
 
     def _get_own_check(self, field: AnyField) -> str | None:
         """Return the check that MariaDB's column has without anybody's doing."""
