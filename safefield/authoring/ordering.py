@@ -22,17 +22,15 @@ from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
-from django.db.migrations.operations import DeleteModel
 from django.db.migrations.operations.base import Operation
 
 from safefield.authoring.clashes import Models
 from safefield.authoring.departures import Departures
 from safefield.authoring.dependencies import OnOperation
 from safefield.authoring.needs import Needs
-from safefield.authoring.nodes import Node, find_needed_by_backfills
+from safefield.authoring.nodes import Node
 from safefield.authoring.ranks import Ranks
-from safefield.authoring.tables import takes_table
-from safefield.exceptions import SafefieldError
+from safefield.authoring.tables import refuse_taken_tables
 
 
 def sort_operations(
@@ -80,22 +78,6 @@ def sort_nodes(nodes: Iterable[Node]) -> list[Node]:
     return ordered
 
 
-def refuse_taken_tables(models: Models, nodes: Iterable[Node]) -> None:
-    """Refuse to delete the rows of a table before a function can read them."""
-    for new in find_needed_by_backfills(nodes):
-        for old in new.needs:
-            if isinstance(old.operation, DeleteModel) and takes_table(models, new, old):
-                raise SafefieldError(
-                    f"No migration was written. Model {new.operation.name} has the "
-                    f"table of model {old.operation.name}, which is deleted, and a "
-                    f"backfill needs {new.operation.name}: the rows of "
-                    f"{old.operation.name} would be gone before it reads them. "
-                    f"Keep {old.operation.name} and give it another table "
-                    f"(db_table), run makemigrations, then delete it and run "
-                    f"makemigrations again."
-                )
-
-
 def depend_across_apps(
     node: Node,
     earlier: Sequence[Node],
@@ -103,20 +85,12 @@ def depend_across_apps(
     takes_away: bool,
 ) -> None:
     """Have Django keep the order where it is between two apps."""
-    node.operation._auto_deps = [
-        *node.operation._auto_deps,
-        *(
-            OnOperation(other.app_label, other.operation)
-            for other in earlier
-            if other.app_label != node.app_label
-            and (
-                other in node.needs
-                or (
-                    takes_away
-                    and other.is_backfill
-                    # An app that was not asked for gets no migration because of this.
-                    and (selected is None or other.app_label in selected)
-                )
-            )
-        ),
-    ]
+    for other in earlier:
+        if other.app_label == node.app_label:
+            continue
+        # An app that was not asked for gets no migration because of this.
+        is_selected = selected is None or other.app_label in selected
+        waits = takes_away and other.is_backfill and is_selected
+        if waits or other in node.needs:
+            dependency = OnOperation(other.app_label, other.operation)
+            node.operation._auto_deps = [*node.operation._auto_deps, dependency]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.db.migrations.operations import (
@@ -15,7 +16,8 @@ from django.db.migrations.operations import (
 from django.db.migrations.state import ModelState
 
 from safefield.authoring.clashes import Models
-from safefield.authoring.nodes import Key, Node
+from safefield.authoring.nodes import Key, Node, find_needed_by_backfills
+from safefield.exceptions import SafefieldError
 
 _FREEING = (AlterField, AlterModelTable, DeleteModel, RemoveField)
 _TAKING = (AddField, AlterField, AlterModelTable, CreateModel)
@@ -29,6 +31,22 @@ def takes_table(models: Models, node: Node, other: Node) -> bool:
         return False
     freed = _list_tables(other, models.before.get(other.key))
     return not freed.isdisjoint(_list_tables(node, models.after.get(node.key)))
+
+
+def refuse_taken_tables(models: Models, nodes: Iterable[Node]) -> None:
+    """Refuse to delete the rows of a table before a function can read them."""
+    for new in find_needed_by_backfills(nodes):
+        for old in new.needs:
+            if isinstance(old.operation, DeleteModel) and takes_table(models, new, old):
+                raise SafefieldError(
+                    f"No migration was written. Model {new.operation.name} has the "
+                    f"table of model {old.operation.name}, which is deleted, and a "
+                    f"backfill needs {new.operation.name}: the rows of "
+                    f"{old.operation.name} would be gone before it reads them. "
+                    f"Keep {old.operation.name} and give it another table "
+                    f"(db_table), run makemigrations, then delete it and run "
+                    f"makemigrations again."
+                )
 
 
 def _list_tables(node: Node, model: ModelState | None) -> set[str]:

@@ -80,12 +80,7 @@ class Command(BaseCommand):
 
 
 def _ask(question: str) -> bool:
-    """
-    Return whether somebody says yes.
-
-    Raises:
-        CommandError: There is nobody to answer.
-    """
+    """Return whether somebody says yes."""
     try:
         return input(question) == "yes"
     except EOFError as exc:
