@@ -108,20 +108,18 @@ def _find_late(changes: Changes) -> set[Migration]:
     They refuse what it writes, as one that makes a field required, or come after
     one that does.
     """
+    every = {each for migrations in changes.values() for each in migrations}
     late: set[Migration] = set()
-    names: set[tuple[str, str]] = set()
-    waiting = [each for migrations in changes.values() for each in migrations]
-    found = [
+    found = {
         each
-        for each in waiting
-        # It refuses what the old code may write.
+        for each in every
         if any(isinstance(o, AlterFieldWithBackfill) for o in each.operations)
-    ]
+    }
     while found:
-        late.update(found)
-        names |= {(each.app_label, each.name) for each in found}
-        waiting = [each for each in waiting if each not in late]
-        found = [each for each in waiting if not names.isdisjoint(each.dependencies)]
+        late |= found
+        names = {(each.app_label, each.name) for each in found}
+        waiting = every - late
+        found = {each for each in waiting if not names.isdisjoint(each.dependencies)}
     return late
 
 
