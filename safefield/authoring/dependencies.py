@@ -29,18 +29,17 @@ def divide_dependencies(
     """
     places = {id(operation): place for place, (_, operation) in enumerate(operations)}
     for parts in parts_of.values():
-        of_parts = [(part, part.dependencies) for part in parts]
-        for part, dependencies in of_parts:
-            part.dependencies = [each for each in dependencies if each not in parts_of]
-        for _, dependencies in of_parts:
-            for app_label, name in filter(parts_of.__contains__, dependencies):
-                others = parts_of[app_label, name]
-                found = dict(_find_needed(parts, others, autodetector, places))
-                if 0 not in found and graph and graph.leaf_nodes(app_label):
-                    # A field may lead to a model that is there already.
-                    parts[0].dependencies.append(graph.leaf_nodes(app_label)[0])
-                for number, other in found.items():
-                    parts[number].dependencies.append((app_label, other.name))
+        every = [each for part in parts for each in part.dependencies]
+        for part in parts:
+            part.dependencies = [d for d in part.dependencies if d not in parts_of]
+        for app_label, name in filter(parts_of.__contains__, every):
+            others = parts_of[app_label, name]
+            found = dict(_find_needed(parts, others, autodetector, places))
+            if 0 not in found and graph and graph.leaf_nodes(app_label):
+                # A field may lead to a model that is there already.
+                parts[0].dependencies.append(graph.leaf_nodes(app_label)[0])
+            for number, other in found.items():
+                parts[number].dependencies.append((app_label, other.name))
 
 
 def _find_needed(

@@ -163,16 +163,17 @@ def as_dict(rehearsal: Rehearsal) -> dict[str, Any]:
     """Return what --json prints."""
     shows = get_configuration().SHOW_VALUES
     error, estimate = rehearsal.error, rehearsal.estimate
+    span = estimate and [round(estimate.least, 1), round(estimate.most, 1)]
     return {
         "field": rehearsal.field,
         "source": rehearsal.source,
         "rows": rehearsal.rows,
         "rehearsed": rehearsal.rehearsed,
         "filled": rehearsal.filled,
-        "error": None if error is None else str(error),
+        "error": error and str(error),
         "bad_rows": [
             {"pk": row.pk if may_show_key(row.pk) else None, "reason": row.reason}
-            for row in (() if error is None else error.rows)
+            for row in (error.rows if error else ())
         ],
         "renumbered": rehearsal.renumbered,
         "renumbered_samples": [
@@ -183,12 +184,8 @@ def as_dict(rehearsal: Rehearsal) -> dict[str, Any]:
             {"pk": pk, "value": value}
             for pk, value in (rehearsal.samples if shows else ())
         ],
-        "seconds": None if estimate is None else round(estimate.seconds, 1),
-        "seconds_range": (
-            None
-            if estimate is None
-            else [round(estimate.least, 1), round(estimate.most, 1)]
-        ),
+        "seconds": estimate and round(estimate.seconds, 1),
+        "seconds_range": span,
         "writes": rehearsal.writes,
         "notes": rehearsal.notes,
         "is_here": rehearsal.is_here,
