@@ -87,6 +87,12 @@ class Supply:
         self.actions: list[Entry | ColumnValue] = []
         #: What is not done, by migration.
         self.left_out: dict[str, list[str]] = {}
+        #: Columns that this backfill and those before it are still to add.
+        self.to_add = {
+            self._field(each.after, each.operation.name).column
+            for each in (*map(Entry._make, earlier), entry)
+            if isinstance(each.operation, AddFieldWithBackfill) and each.key == self.key
+        }
         for change in earlier:
             self._take(change)
         model: Any = plan.new_model
@@ -141,7 +147,7 @@ class Supply:
             operation, "name_lower", None
         )
         is_mine = (change.migration.app_label, name) == self.key
-        if is_mine and self.plan.old_field is None:
+        if is_mine:
             self._refuse_taken_column(change)
         if isinstance(operation, (operations.AlterModelTable, operations.RenameModel)):
             self._refuse_renamed_table(change)
@@ -175,7 +181,7 @@ class Supply:
         if self.key not in change.before.models:
             return
         for old in change.before.apps.get_model(*self.key)._meta.local_concrete_fields:
-            if old.name == name and old.column == self.plan.field.column:
+            if old.name == name and old.column in self.to_add:
                 raise self._refuse(change, old)
 
     def _refuse_renamed_table(self, change: Change) -> None:
@@ -215,6 +221,7 @@ class Supply:
         entry = Entry(*change)
         if entry.is_allowed(self.connection):
             field = self._field(change.after, entry.operation.name)
+            self.to_add.discard(field.column)
             if self._make(field) and isinstance(entry.operation, AddFieldWithBackfill):
                 self.filled.add(field.column)
             self._generate(change.before.apps.get_model(*self.key))

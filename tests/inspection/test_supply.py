@@ -215,6 +215,24 @@ def test_what_cannot_be_supplied(
     assert str(caught.value) == message
 
 
+def test_column_that_an_earlier_backfill_adds(history: History) -> None:
+    # Fails if what the column of that name holds now is taken for what it is to hold.
+    create(history, "a")
+
+    with pytest.raises(SafefieldError) as caught:
+        rehearse(
+            history,
+            migrations.RenameField("Movie", "title", "name"),
+            adding("title", text(), lambda movie: movie.name.upper()),
+            adding("slug", text(), slug_of),
+        )
+
+    assert str(caught.value) == (
+        "films.Movie.slug cannot be rehearsed yet, because films.0002_test is to "
+        "change column films_movie.title. Apply films.0002_test first."
+    )
+
+
 MIGRATION = """\
 import safefield.operations
 from django.db import migrations, models
