@@ -70,8 +70,11 @@ def _refuse_columnless(field: Any) -> str | None:
     return None
 
 
-def check_functions(operation: str, **functions: Any) -> None:
+def check_functions(
+    operation: str, populate: Any, reverse: Any, deduplicate: Any
+) -> None:
     """Refuse with a TypeError what cannot be called as it will be, or answers late."""
+    functions = {"populate": populate, "reverse": reverse, "deduplicate": deduplicate}
     for argument, function in functions.items():
         is_expression = hasattr(function, "resolve_expression")
         if function is not None and not (argument == "populate" and is_expression):

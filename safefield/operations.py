@@ -85,9 +85,7 @@ class BackfillOperation(_Base):
         sentence = refusal(field, needs_values=self._is_new and populate is None)
         if sentence is not None:
             raise ValueError(f"{operation}: {sentence}")
-        check_functions(
-            operation, populate=populate, reverse=reverse, deduplicate=deduplicate
-        )
+        check_functions(operation, populate, reverse, deduplicate)
         check_names(
             operation,
             select_related=select_related,

@@ -47,14 +47,7 @@ def rehearse(
     """
     history = History(connection)
     if app_label is None or migration_name is None:
-        refusals = []
-        for found in history.list_unapplied_backfills(app_label):
-            try:
-                yield from _rehearse_migration(history, found.migration, limit)
-            except SafefieldError as exc:
-                refusals.append(exc)
-        if refusals:
-            raise SafefieldError("\n".join(map(str, refusals))) from refusals[0]
+        yield from _rehearse_all(history, app_label, limit)
         return
     migration = history.get_migration(app_label, migration_name)
     found = history.get_backfills(migration)
@@ -67,6 +60,19 @@ def rehearse(
             f"{connection.alias!r} database: {names} is not on this database."
         )
     yield from _rehearse_migration(history, migration, limit)
+
+
+def _rehearse_all(
+    history: History, app_label: str | None, limit: int | None
+) -> Iterator[Rehearsal]:
+    refusals = []
+    for found in history.list_unapplied_backfills(app_label):
+        try:
+            yield from _rehearse_migration(history, found.migration, limit)
+        except SafefieldError as exc:
+            refusals.append(exc)
+    if refusals:
+        raise SafefieldError("\n".join(map(str, refusals))) from refusals[0]
 
 
 def _rehearse_migration(
