@@ -195,7 +195,7 @@ def clean_databases(django_db_setup: None, django_db_blocker: Any) -> Iterator[N
         yield
         for connection in connections.all():
             if connection.connection is not None:
-                cleanup.reset_connection(connection)
+                cleanup.reset_connection(connection, may_stay_open=True)
                 cleanup.empty_database(connection)
 
 

@@ -9,9 +9,13 @@ from typing import Any
 from tests.support.sessions import get_processes
 
 
-def reset_connection(connection: Any) -> None:
+def reset_connection(connection: Any, *, may_stay_open: bool = False) -> None:
     """
     Close the connection whatever state a test left it in; the next use opens a new one.
+
+    Args:
+        may_stay_open (bool): Whether it may be as it was when it was opened instead. To
+            open one takes PostgreSQL longer than to empty a database.
     """
     connection.in_atomic_block = False
     connection.closed_in_transaction = False
@@ -23,10 +27,26 @@ def reset_connection(connection: Any) -> None:
     connection.force_debug_cursor = False
     connection.queries_log.clear()
     try:
-        connection.close()
+        if not (may_stay_open and begins_again(connection)):
+            connection.close()
     except Exception:
         # A broken connection cannot be closed either.
         connection.connection = None
+
+
+def begins_again(connection: Any) -> bool:
+    """Reset the session of a connection, on PostgreSQL; return whether it is."""
+    session = connection.connection
+    if connection.vendor != "postgresql" or session is None:
+        return False
+    try:
+        session.rollback()
+        session.autocommit = connection.autocommit = True
+        with session.cursor() as cursor:
+            cursor.execute("DISCARD ALL")
+    except connection.Database.Error:
+        return False
+    return True
 
 
 def empty_database(connection: Any) -> None:
