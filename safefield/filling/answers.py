@@ -71,9 +71,11 @@ class Answers:
 
     def learn(self, answers: Iterable[Answer]) -> None:
         """Ask the database which of the answers are free."""
-        unknown = {
-            a.key: (a.value, *a.group) for a in answers if a.key not in self.known
-        }
+        unknown: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+        for answer in answers:
+            if answer.key not in self.known:
+                # The first of equal ones: that is what the key was made of.
+                unknown.setdefault(answer.key, (answer.value, *answer.group))
         if not unknown:
             return
         columns = self.plan.unique_columns

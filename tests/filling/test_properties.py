@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from django.db import migrations, models
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import safefield
@@ -83,6 +83,11 @@ tables = st.one_of(
     deadline=None,
     # The tables are dropped after each example.
     suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@example(
+    # Of two rows that are given the same number, both ask about it at once.
+    table=Table({1: "aaaaaa", 2: "aaaa-2", 3: "aaaa-2", 4: "aaaaaa"}),
+    is_numbered=True,
 )
 @given(table=tables, is_numbered=st.booleans())
 def test_every_row_has_its_value_or_is_named(
