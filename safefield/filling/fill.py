@@ -15,7 +15,7 @@ from safefield.filling.filled import FilledKeys
 from safefield.filling.function_values import FunctionValues
 from safefield.filling.nonvalues import EXPRESSION, NONE
 from safefield.filling.problems import find_problems
-from safefield.filling.pursuit import pursue
+from safefield.filling.pursuit import MAX_SWEEPS, pursue
 from safefield.filling.table_walk import TableWalk, Walked
 from safefield.filling.target import Target
 from safefield.filling.unfilled import BY_THE_DATABASE
@@ -77,6 +77,8 @@ class Fill:
             if skips:
                 seconds = time.monotonic() - begun
                 rows += pursue(self.plan, self.sweep, walked, seconds)
+            elif not self.schema.commits and not self.plan.is_expression:
+                rows += self._follow(title, walked)
         with step(f"Checking {self.plan.title}"):
             self._check()
         return rows
@@ -116,6 +118,26 @@ class Fill:
         )
         self._refuse(walked)
         return walked
+
+    def _follow(self, title: str, walked: Walked) -> int:
+        """
+        Walk on over rows that populate has inserted itself; return how many it was.
+
+        In one transaction there is no sweep, and hardly anybody else to insert them.
+        """
+        rows = 0
+        for _ in range(MAX_SWEEPS):
+            if walked.end is None or walked.end == self.walk.find_end():
+                return rows
+            walked = self.walk.run(title, self.source, walked.end)
+            self._refuse(walked)
+            rows += walked.filled
+        raise self.plan.error(
+            f"{self.plan.title}: rows come in faster than they are filled, from "
+            f"{self.plan.source_name} itself or from others. Fix "
+            f"{self.plan.source_name}, or stop what inserts them, then run migrate "
+            f"again. Nothing was changed."
+        )
 
     def resolve(self) -> None:
         """

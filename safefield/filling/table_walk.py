@@ -34,8 +34,7 @@ class Walked:
 
     Args:
         filled (int): Rows that got a value, or were reversed.
-        end (Any): The greatest key that was there when it began, where others may
-            insert meanwhile.
+        end (Any): The greatest key that was there when it began; None if no row was.
         is_whole (bool): Whether all pages so far had as many rows as they can have.
         whole_until (Any): The key behind which one had fewer.
     """
@@ -104,8 +103,8 @@ class TableWalk:
         """
         size = self._make_size(work)
         with work.open(skips_locked=skips_locked) as handle:
-            walked = Walked(end=self._find_end())
-            if self.schema.commits and walked.end is None:
+            walked = Walked(end=self.find_end())
+            if walked.end is None:
                 return walked
             with track(title, self._get_estimate(total)) as progress:
                 while len(walked.bad_rows) < MAX_BAD_ROWS:
@@ -139,12 +138,10 @@ class TableWalk:
             return lambda: total
         return self.target.estimate_rows or self.schema.catalogue.estimate_rows
 
-    def _find_end(self) -> Any:
-        """Return the greatest key, where others may insert meanwhile."""
-        if not self.schema.commits:
-            return None
+    def find_end(self) -> Any:
+        """Return the greatest key: others, or the user's function, may insert more."""
         keys = self.rows.order_by("-pk").values_list("pk", flat=True)
-        return self.schema.locks.change_rows(lambda: next(iter(keys[:1]), None))
+        return self.schema.change_rows(lambda: next(iter(keys[:1]), None))
 
     def _end_batch(
         self, size: BatchSize, passed: int, batch: Batch, *, is_last: bool

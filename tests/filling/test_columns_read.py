@@ -217,6 +217,8 @@ def refresh(row: Any) -> str:
 
 
 def clone(row: Any) -> str:
+    if row.title == "a clone":
+        return dump(row)
     row.pk = None
     row._state.adding = True
     row.title = "a clone"

@@ -6,6 +6,8 @@ import re
 from typing import Any
 
 import pytest
+from django.db import connections
+from django.db.models import QuerySet
 
 from safefield import BackfillError
 from safefield.filling import pursuit
@@ -142,3 +144,54 @@ def test_a_row_inserted_behind_the_fill(alias: str) -> None:
         history.apply(add_slug(batch_size=3))
 
     assert (2, "By Hand", "by-hand-2") in get_rows(history)
+
+
+def insert_another(movie: Any, year: int) -> None:
+    QuerySet(type(movie), using=movie._state.db).create(title=movie.title, year=year)
+
+
+@pytest.mark.parametrize("atomic", [False, True], ids=["own-commits", "atomic"])
+def test_rows_that_the_function_inserts(alias: str, atomic: bool) -> None:
+    """Fails if the walk ends where the table ended, and nothing looks behind it."""
+    history = History(alias, atomic=atomic)
+    create_movies(history, 5)
+
+    def populate(movie: Any) -> str:
+        if movie.year < 2000:
+            insert_another(movie, movie.year + 100)
+        return populate_slug(movie)
+
+    history.apply(add_slug(populate, batch_size=2))
+
+    found = history.rows("Movie").order_by("id").values_list("id", "year", "slug")
+    titles = [0, 1, 2, 3, 4] * 2
+    assert sorted((year, slug.rpartition("-")[0]) for _, year, slug in found) == [
+        (1900 + number // 5 * 100 + title, f"film-number-{title}")
+        for number, title in enumerate(titles)
+    ]
+    assert all(slug.endswith(f"-{key}") for key, _, slug in found)
+
+
+@pytest.mark.parametrize("place", ["default", "postgresql"])
+def test_function_that_inserts_without_end(place: str, clean_databases: None) -> None:
+    """Fails if it is for the size of the batches to say when the walk ends."""
+    if place not in connections:
+        pytest.skip(f"{place} is NOT TESTED, the header says why")
+    history = History(place, atomic=True)
+    create_movies(history, 5)
+    before = history.describe("Movie")
+
+    def populate(movie: Any) -> str:
+        insert_another(movie, movie.year)
+        return populate_slug(movie)
+
+    with pytest.raises(BackfillError) as caught:
+        history.apply(add_slug(populate, batch_size=2))
+
+    assert str(caught.value) == (
+        "films.Movie.slug: rows come in faster than they are filled, from populate() "
+        "itself or from others. Fix populate(), or stop what inserts them, then run "
+        "migrate again. Nothing was changed."
+    )
+    assert history.describe("Movie") == before
+    assert history.rows("Movie").count() == 5
