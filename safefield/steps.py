@@ -26,6 +26,7 @@ from safefield.filling.refusals import (
 )
 from safefield.filling.refused_constraints import refused
 from safefield.filling.reversal import Reversal
+from safefield.filling.rows import sort_by_key
 from safefield.filling.table_walk import Walked
 from safefield.filling.target import Target, has_no_value
 from safefield.filling.verify import verify
@@ -169,7 +170,7 @@ def enforce(plan: Plan, schema: Schema, fill: Fill) -> int:
 
 def note_renumbered(plan: Plan, fill: Fill) -> None:
     """Say which rows have another value than populate gave, or than they had."""
-    if fill.collisions is None or not (keys := sorted(fill.collisions.originals)):
+    if fill.collisions is None or not (keys := sort_by_key(fill.collisions.originals)):
         return
     note(
         "%s: %s got another value, because an earlier row has the same (%s).",

@@ -34,6 +34,7 @@ from safefield.filling.rows import (
     is_same,
     lock_unchanged,
     rows_with_values,
+    sort_by_key,
 )
 from safefield.filling.target import Target
 from safefield.filling.verify import empty_rows, tell_emptied
@@ -209,7 +210,7 @@ class Collisions:
             for start in range(0, len(keys), size)
             for row in self.reader.rows().filter(pk__in=keys[start : start + size])
         ]
-        return sorted(colliders, key=itemgetter(0))
+        return sort_by_key(colliders, itemgetter(0))
 
     def _write_page(
         self, page: Mapping[Any, Row], found: Mapping[Any, Loser], is_singly: bool

@@ -31,6 +31,7 @@ from safefield.filling.rows import (
     read_values,
     rows_with_values,
     sharing_rows,
+    sort_by_key,
 )
 from safefield.plan import Plan
 
@@ -78,7 +79,7 @@ class Sharing(Problem):
         if self.filled:
             losers = find_losers(self.schema, self.filled.__contains__)
             found = [(loser.key, loser.value) for loser in losers]
-            return iter(sorted(found, key=itemgetter(0)))
+            return iter(sort_by_key(found, itemgetter(0)))
         # Which values are equal is for the database to say: its collation may
         # take "a" and "A" for the same.
         number = Window(

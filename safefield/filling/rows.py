@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from django.db import connections
 from django.db.models import Count, F, QuerySet, Window
@@ -16,6 +16,8 @@ from safefield.backends.base.schema import Schema
 
 #: What is found: the primary key of a row and its value.
 Found = tuple[Any, Any]
+
+Item = TypeVar("Item")
 
 
 class Loser(NamedTuple):
@@ -79,6 +81,18 @@ def is_same(schema: Schema, one: Any, other: Any) -> bool:
 def join_key(parts: Sequence[Any]) -> Any:
     """Return a primary key as Django has it."""
     return parts[0] if len(parts) == 1 else tuple(parts)
+
+
+def sort_by_key(
+    items: Iterable[Item], get_key: Callable[[Item], Any] = lambda item: item
+) -> list[Item]:
+    """Return `items` by primary key; as they come if the keys have no order."""
+    found = list(items)
+    try:
+        return sorted(found, key=get_key)
+    except TypeError:
+        # Objects of the project's own need not have one, nor have Django's files.
+        return found
 
 
 def key_names(rows: QuerySet[Any, Any]) -> list[str]:

@@ -12,6 +12,7 @@ from safefield.backends.base.shadow import Shadow
 from safefield.exceptions import BackfillError
 from safefield.filling.assignment import has_own_attribute
 from safefield.filling.isolation import Trial
+from safefield.filling.rows import sort_by_key
 from safefield.inspection.entries import Entry
 from safefield.inspection.estimate import Estimate, estimate
 from safefield.inspection.links import Link, Tried
@@ -84,7 +85,7 @@ class Reporter:
         rows = link.rows()
         values = rows.filter(**{f"{link.column_name}__isnull": False}).order_by("pk")
         originals = tried.originals
-        final = rows.filter(pk__in=sorted(originals)[:SAMPLES]).order_by("pk")
+        final = rows.filter(pk__in=sort_by_key(originals)[:SAMPLES]).order_by("pk")
         rehearsed = rows.count()
         return replace(
             report,

@@ -25,6 +25,7 @@ from tests.support.films import MOVIE as FILM
 from tests.support.films import load_films
 from tests.support.history import History
 from tests.support.ledger import NO_WAITING, on_servers
+from tests.support.rehearsals import rehearse
 from tests.support.sessions import Session
 
 pytestmark = [pytest.mark.newest, pytest.mark.edges]
@@ -374,6 +375,37 @@ def test_trigger_that_undoes_the_new_value(history: History) -> None:
         for pk in (2, 3)
     }
     assert "Remove the cause, then run migrate again." in str(caught.value)
+
+
+def test_keys_that_have_no_order_in_python(history: History) -> None:
+    # Fails if the rows that share a value are sorted by their keys in Python.
+    history.apply(
+        migrations.CreateModel(
+            "Movie",
+            [
+                ("file", models.FileField(primary_key=True, max_length=30)),
+                ("slug", models.SlugField(null=True)),
+            ],
+        )
+    )
+    movie = history.model("Movie")
+    history.rows("Movie").bulk_create(
+        movie(file=f"{n}.txt", slug="a" if n == 1 else None) for n in range(4)
+    )
+    field = models.SlugField(unique=True)
+
+    def add(deduplicate: Any) -> AlterFieldWithBackfill:
+        return AlterFieldWithBackfill(
+            "Movie", "slug", field, lambda movie: "a", deduplicate=deduplicate
+        )
+
+    with pytest.raises(BackfillError, match="3 rows: an earlier row has the same"):
+        history.apply(add(None))
+    assert rehearse(history, add(safefield.numbered)).error is None
+    history.apply(add(safefield.numbered))
+
+    slugs = history.rows("Movie").values_list("slug", flat=True)
+    assert list(slugs) == ["a-2", "a", "a-3", "a-4"]
 
 
 def test_row_that_had_its_value_first_keeps_it_in_each_round(history: History) -> None:
