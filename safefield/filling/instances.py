@@ -26,12 +26,8 @@ def read_quickly(queryset: QuerySet[Model]) -> QuerySet[Model]:
     """
     Let `queryset` make its instances without Model.__init__, if nobody can tell.
 
-    Args:
-        queryset (QuerySet): Columns of a model and nothing besides, but for what
-            select_related() joins; these rows take Django's own way.
-
-    Model.__init__ takes as long again as all else from the database to Python. Where
-    it may do more than fill __dict__, everything stays as it is.
+    That takes as long again as all else from the database to Python. Where it may do
+    more than fill __dict__, or select_related() joins others, all stays as it is.
     """
     if not queryset.query.select_related and is_plain(queryset.model):
         queryset._iterable_class = PlainIterable  # private, see test_django_contract.py

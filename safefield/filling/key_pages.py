@@ -42,10 +42,7 @@ class Page:
         """
         Return the key behind which rows of the page may be left; None if it is done.
 
-        Args:
-            found (int): Rows that were found in it.
-            done (int): How many of these were worked on.
-            last_key (Any): The key of the last one.
+        Of the rows found in it, so many are done; the last of these has `last_key`.
         """
         may_have_more = self.last is None and found == self.size
         return last_key if done < found or may_have_more else None

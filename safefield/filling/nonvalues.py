@@ -38,9 +38,9 @@ def find_nonvalue(value: Any) -> str | None:
         return None
     if isinstance(value, type):
         return f"it is a class, {value.__name__}, and not a value"
-    if isinstance(value, (types.MethodType, types.MethodWrapperType)):
-        return "it is a method: call it with ()"
-    if inspect.isbuiltin(value) and not inspect.ismodule(value.__self__):
+    if isinstance(value, (types.MethodType, types.MethodWrapperType)) or (
+        inspect.isbuiltin(value) and not inspect.ismodule(value.__self__)
+    ):
         return "it is a method: call it with ()"
     if inspect.isroutine(value) or isinstance(value, functools.partial):
         return "it is a function: call it with ()"

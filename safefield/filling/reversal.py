@@ -27,7 +27,6 @@ from safefield.filling.table_walk import Handle, TableWalk, Take
 from safefield.filling.target import Target
 from safefield.filling.violations import find_violation
 from safefield.plan import Plan
-from safefield.populate import function_name
 
 
 class Reversal:
@@ -42,11 +41,9 @@ class Reversal:
     max_rows = MAX_ROWS
 
     def __init__(self, plan: Plan, schema: Schema) -> None:
-        assert plan.reverse is not None
         self.plan = plan
         self.schema = schema
         self.model = plan.new_model
-        self.source = function_name(plan.reverse)
         self.marker: Marker | None = None
         #: The column that is set to NULL row by row.
         self.done: AnyField | None = None
@@ -95,7 +92,7 @@ class Reversal:
             self.plan,
             bad_rows,
             " could not be reversed in some rows",
-            f"{kept} Fix {self.source}, then run migrate again.",
+            f"{kept} Fix {self.answers.source}, then run migrate again.",
         )
 
     @contextmanager
@@ -136,7 +133,7 @@ class Reversal:
         except Exception as exc:
             violation = isinstance(exc, DatabaseError) and find_violation(exc)
             if violation:
-                reason = f"the database refused what {self.source} gave"
+                reason = f"the database refused what {self.answers.source} gave"
                 return [BadRow(answer.key, f"{reason}: {violation.value}")]
             return [blame_row(self.schema, answer.key, "the database", exc)]
         return []

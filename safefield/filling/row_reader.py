@@ -49,12 +49,7 @@ class RowReader:
     def read_page(
         self, page: Page, columns: ColumnsRead, *, skips_locked: bool = False
     ) -> list[Model]:
-        """
-        Return the wanted rows of a page, locked until the transaction ends.
-
-        Args:
-            skips_locked (bool): Whether rows that others have locked are passed over.
-        """
+        """Return the wanted rows of a page, locked until the transaction ends."""
         queryset = page.bound(self.rows())
         if self.target.wanted is not None:
             queryset = queryset.filter(self.target.wanted)

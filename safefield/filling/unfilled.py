@@ -16,13 +16,7 @@ BY_THE_DATABASE = (UNKEPT, "the database raised ")
 
 
 class Written(NamedTuple):
-    """
-    What the database was given for one batch.
-
-    Args:
-        keys (list): Primary keys, in their order.
-        rows (list[Row]): What was written, of each.
-    """
+    """What the database was given for one batch: primary keys, and a row of each."""
 
     keys: list[Any]
     rows: list[Row]
@@ -49,12 +43,7 @@ class Unfilled:
         self._looks_next = True
 
     def check(self, written: Written, count: int) -> list[BadRow]:
-        """
-        Return the rows of a batch that have kept no value.
-
-        Args:
-            count (int): Rows that the database says it has changed.
-        """
+        """Return the rows that have kept no value, where `count` are said to have."""
         looks, self._looks_next = self._looks_next, self._looks_always
         if not looks and count >= len(written.keys):
             return []

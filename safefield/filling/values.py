@@ -202,7 +202,6 @@ class Values:
             raise BadValue("it is a tuple, as get_or_create() returns: return its [0]")
         if not isinstance(value, Model):
             return value
-        target = self.field.target_field
         # Compared by label: the same model has another class in each state.
         related = value._meta.concrete_model or type(value)
         labels = {related._meta.label_lower} | {
@@ -213,7 +212,7 @@ class Values:
                 f"it is an instance of {value._meta.label}, not of "
                 f"{self.field.related_model._meta.label}"
             )
-        key = getattr(value, target.attname)
+        key = getattr(value, self.target.attname)
         if key is None or value._state.adding:
             raise BadValue(
                 f"it is an instance of {value._meta.label} that was not saved"
