@@ -115,6 +115,17 @@ class Models:
             find_accessor(key, field, model) if target is not None else None,
         )
 
+    def is_referred_to(self, spot: Spot) -> bool:
+        """Return whether a foreign key refers to a field by its name."""
+        return any(
+            getattr(field.remote_field, "field_name", None) == spot.name
+            and self._make_spot(key, name, field, model).target == spot.key
+            for models in (self.before, self.after)
+            for key, model in models.items()
+            for name, field in model.fields.items()
+            if field.remote_field is not None
+        )
+
     # What operations take and give
 
     def list_removed(self, node: Node) -> list[Spot]:

@@ -161,9 +161,12 @@ def make_aside(models: Models, spot: Spot, clashes: AbstractSet[str]) -> Aside |
     if NAME in clashes:
         name = models.find_free_name(spot.name, spot.key)
         forms.append(f"is called {name}")
+    moves = COLUMN in clashes and (NAME not in clashes or bool(field.db_column))
+    if COLUMN in clashes:
+        field = strip_keys(models, spot, field, moves=moves)
     # Without a clash it keeps its column: then nothing is changed in the database, and
     # the old code runs on.
-    if COLUMN in clashes and (NAME not in clashes or field.db_column):
+    if moves:
         free = models.find_free_name(field.db_column or spot.name, spot.key)
         field = rebuild_field(field, db_column=free)
     elif NAME in clashes and COLUMN not in clashes and spot.column:
@@ -174,6 +177,27 @@ def make_aside(models: Models, spot: Spot, clashes: AbstractSet[str]) -> Aside |
         title = f"{models.before[spot.key].name}.{spot.name}"
         sentence = f"{title} {' and '.join(forms)} until it is {end}."
     return Aside(list(_list_operations(models, spot, field, name)), name, sentence)
+
+
+def strip_keys(models: Models, spot: Spot, field: Any, *, moves: bool) -> Any:
+    """
+    Return a field without the index and the constraints of its column.
+
+    They keep their names when the column is renamed, and Django makes those of the new
+    one out of table and column: they would be the same. `moves` says that the operation
+    that takes them away renames the column, too.
+    """
+    changes = {}
+    if getattr(field, "db_constraint", False):
+        changes["db_constraint"] = False
+    # What a foreign key refers to stays unique.
+    if field.unique and not field.one_to_one and not models.is_referred_to(spot):
+        changes["unique"] = False
+    # Django renames a column of SQLite and forgets the index, unless something of the
+    # column itself is another.
+    if field.db_index and not field.one_to_one and (changes or not moves):
+        changes["db_index"] = False
+    return rebuild_field(field, **changes) if changes else field
 
 
 def _list_operations(

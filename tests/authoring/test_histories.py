@@ -40,7 +40,8 @@ class Case:
             old models; "" where Django cannot bring back what it has removed.
         shown_back (str): What it is to be.
         stub (str): Docstring of the first function; "" where it is told elsewhere.
-        not_yet (str): Why it cannot be rehearsed with the migrations before it.
+        not_yet (str or Sequence): Why it cannot be rehearsed with the migrations before
+            it, or why each cannot.
     """
 
     before: Models
@@ -54,7 +55,7 @@ class Case:
     back: str = ""
     shown_back: str = ""
     stub: str = ""
-    not_yet: str = ""
+    not_yet: str | Sequence[str] = ""
 
 
 PLACE = """\
@@ -652,6 +653,58 @@ NAMES: dict[str, Case] = {
         "Apply films.0002_alter_movie_old_movie_note first.",
         back='list(Movie.objects.values_list("old", flat=True))',
         shown_back="['', '']",
+    ),
+    # Its index, its constraint and that for LIKE have the names of the new ones.
+    "keys_of_the_column_are_taken": Case(
+        before=STUDIO
+        + MOVIE
+        + "    studio_id = models.IntegerField(db_index=True, default=1)\n"
+        + "    old = models.SlugField(unique=True, db_column='code')\n"
+        + "    maker = models.ForeignKey(Studio, models.CASCADE, related_name='+')\n",
+        after=STUDIO
+        + MOVIE
+        + "    studio = models.ForeignKey(Studio, models.CASCADE)\n"
+        + "    new = models.SlugField(unique=True, max_length=80, db_column='code')\n"
+        + "    owner = models.ForeignKey(Studio, models.CASCADE, "
+        + "db_column='maker_id', related_name='films')\n",
+        functions={
+            "populate_movie_studio": "return movie.old_studio_id",
+            "populate_movie_new": "return movie.old + '-new'",
+            "populate_movie_owner": "return movie.maker",
+        },
+        rows=STUDIOS + "for n in 1, 2, 3: Movie.objects.create(title=n, studio_id=n, "
+        "old=n, maker_id=n)\n",
+        files=[
+            "0002_alter_movie_maker_alter_movie_old_and_more.py",
+            "~ Alter field maker on movie",
+            "~ Alter field old on movie",
+            "~ Rename field studio_id on movie to old_studio_id",
+            "~ Alter field old_studio_id on movie",
+            "0003_movie_new.py",
+            "+ Add field new to movie, backfilled by populate_movie_new",
+            "0004_movie_owner.py",
+            "+ Add field owner to movie, backfilled by populate_movie_owner",
+            "0005_movie_studio.py",
+            "+ Add field studio to movie, backfilled by populate_movie_studio",
+            "0006_remove_movie_maker_remove_movie_old_and_more.py",
+            "- Remove field maker from movie",
+            "- Remove field old from movie",
+            "- Remove field old_studio_id from movie",
+        ],
+        show='list(Movie.objects.order_by("pk").values_list("studio__name", "new", '
+        '"owner__name"))',
+        shown="[('x', '1-new', 'x'), ('y', '2-new', 'y'), ('z', '3-new', 'z')]",
+        not_yet=[
+            f"films.Movie.{name} cannot be rehearsed yet, because "
+            f"films.0002_alter_movie_maker_alter_movie_old_and_more is to change "
+            f"column films_movie.{column}. Apply "
+            f"films.0002_alter_movie_maker_alter_movie_old_and_more first."
+            for name, column in (
+                ("new", "code"),
+                ("owner", "maker_id"),
+                ("studio", "studio_id"),
+            )
+        ],
     ),
     "index_over_what_is_set_aside": Case(
         before=MOVIE
@@ -1274,6 +1327,7 @@ FOR_EACH_DATABASE = {
     "column_no_more",
     "generated_from_it",
     "key_becomes_a_text",
+    "keys_of_the_column_are_taken",
     "index_over_what_is_set_aside",
     "many_to_many_becomes_a_key",
     "many_to_many_goes",
@@ -1379,9 +1433,12 @@ def test_change(site: Site, case: Case) -> None:
     out = site.succeed("makemigrations", stdin=case.answers)
 
     assert list_files(out) == list(case.files)
-    for app, name in write_functions(site, case):
+    for number, (app, name) in enumerate(write_functions(site, case)):
         result = site.manage("rehearsebackfill", app, name.removesuffix(".py"))
-        error = f"SafefieldError: {case.not_yet}\n" if case.not_yet else ""
+        not_yet = case.not_yet
+        if not isinstance(not_yet, str):
+            not_yet = not_yet[number]
+        error = f"SafefieldError: {not_yet}\n" if not_yet else ""
         assert (result.code, result.err) == (bool(error), error), result.out
     check = 'call_command("makemigrations", check_changes=True)\n'
     out = run_python(site, f"{MIGRATE}print({case.show})\n{check}")
