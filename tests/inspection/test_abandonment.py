@@ -95,6 +95,10 @@ ALTERED: dict[str, tuple[Any, Any]] = {
     "unique": (models.CharField(max_length=80, unique=True), slug_of),
     "index": (models.CharField(max_length=80, db_index=True), slug_of),
     "foreign key": (models.ForeignKey("films.Studio", models.CASCADE), lambda _: 1),
+    "foreign key to another table": (
+        models.ForeignKey("films.Movie", models.CASCADE, related_name="+"),
+        lambda _: 1,
+    ),
     "default": (
         models.CharField(
             max_length=80, null=True, db_default="x", db_comment="for URLs"
@@ -112,8 +116,7 @@ def test_alteration_stopped_everywhere(alias: str, case: str, after: bool) -> No
     field, populate = ALTERED[case]
     nullable = models.CharField(max_length=80, null=True, db_comment="for URLs")
     if field.is_relation:
-        nullable = field.clone()
-        nullable.null = True
+        nullable = models.ForeignKey("films.Studio", models.CASCADE, null=True)
     history.apply(migrations.AddField("Movie", "extra", nullable))
     operation = AlterFieldWithBackfill("Movie", "extra", field, populate)
 

@@ -168,7 +168,20 @@ class Catalogue:
                 or not live.db_index
             )
             and (has_constraint or not getattr(live, "db_constraint", False))
+            and self._has_key_of(old)
             and self._has_texts_of(old, column)
+        )
+
+    def _has_key_of(self, old: AnyField) -> bool:
+        """Return whether a foreign key is there that a run would have dropped."""
+        if not getattr(old, "db_constraint", False) or getattr(
+            self.plan.interim_field, "db_constraint", False
+        ):
+            return True
+        wanted = self.keys.get_target(old)
+        found = {key.target for key in self.keys.find_own() if key.target}
+        return wanted in found and self.keys.get_target(self.plan.field) not in (
+            found - {wanted}
         )
 
     def _has_texts_of(self, field: AnyField, column: LiveColumn) -> bool:
