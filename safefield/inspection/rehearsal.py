@@ -9,7 +9,7 @@ from dataclasses import replace
 from secrets import token_hex
 from typing import Any
 
-from django.db import DatabaseError
+from django.db import DatabaseError, DataError, IntegrityError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations import Migration
 
@@ -120,6 +120,8 @@ class Stage:
         self.plan = entry.make_plan()
         self.supply = Supply(connection, entry, self.plan, earlier)
         self.trial = Trial(connection)
+        #: Whether the database has refused a statement, for another reason than values.
+        self.has_failed = False
         self.reporter = Reporter(connection, self.plan, self.supply, self.trial)
 
     def rehearse(self) -> Rehearsal:
@@ -139,9 +141,20 @@ class Stage:
         except BackfillError as exc:
             return self.reporter.refuse(exc)
         try:
-            return self._perform(earlier, last, may_write=False)
+            rehearsal = self._perform(earlier, last, may_write=False)
         except NeedsWriting:
-            return replace(self._perform(earlier, last, may_write=True), writes=True)
+            rehearsal = self._perform(earlier, last, may_write=True)
+            rehearsal = replace(rehearsal, writes=True)
+        if rehearsal.error is not None and self.has_failed:
+            # Perhaps at what an earlier operation is to make of another table.
+            self._refuse_missing_columns(self._list_models())
+        return rehearsal
+
+    def _list_models(self) -> list[Any]:
+        """Return the models that are on the database, as populate finds them."""
+        models = self.plan.migration_apps.get_models(include_auto_created=True)
+        allows = self.entry.operation.allow_migrate_model
+        return [model for model in models if allows(self.connection.alias, model)]
 
     def _make_link(self, entry: Entry) -> Link:
         return Link(
@@ -188,6 +201,7 @@ class Stage:
             try:
                 return execute(*args)
             except DatabaseError as exc:
+                self.has_failed |= not isinstance(exc, (DataError, IntegrityError))
                 if not may_write and rights.is_read_only(exc):
                     raise NeedsWriting from exc
                 raise
@@ -195,9 +209,9 @@ class Stage:
         with self.connection.execute_wrapper(watch):
             yield
 
-    def _refuse_missing_columns(self) -> None:
-        """Refuse a table that cannot be made what populate is to find."""
-        missing = self.supply.find_missing()
+    def _refuse_missing_columns(self, models: Sequence[Any] = ()) -> None:
+        """Refuse tables that cannot be made what populate is to find."""
+        missing = self.supply.find_missing(models)
         if not missing:
             return
         parents = self.history.find_unapplied_parents(self.entry.migration)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,8 +106,8 @@ class Supply:
         """Whether the table is not yet as the backfill is to find it."""
         return bool(self.actions or self.made)
 
-    def find_missing(self) -> list[str]:
-        """Return the columns that nothing supplies, such as "films_movie.year"."""
+    def find_missing(self, models: Iterable[Any] = ()) -> list[str]:
+        """Return what nothing supplies, of `models` too, such as "films_movie.year"."""
         missing = []
         # It is looked up whether what a foreign key refers to is there.
         entries = [each for each in self.actions if isinstance(each, Entry)]
@@ -117,7 +117,12 @@ class Supply:
             for field in (*filled, self.plan.field)
             if getattr(field, "db_constraint", False)
         ]
-        for field in (*self.plan.model._meta.concrete_fields, *targets):
+        others = [
+            field
+            for model in models
+            for field in filter(self._has_column, model._meta.local_concrete_fields)
+        ]
+        for field in (*self.plan.model._meta.concrete_fields, *targets, *others):
             table = field.model._meta.db_table
             is_made = table == self.plan.table and field.column in self.made
             if not is_made and field.column not in self.live(table):

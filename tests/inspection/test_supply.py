@@ -233,6 +233,32 @@ def test_column_that_an_earlier_backfill_adds(history: History) -> None:
     )
 
 
+def test_function_that_reads_what_is_not_there_yet(history: History) -> None:
+    """Fails if migrate is said to fail, which does not."""
+    create(history, "a")
+    history.rows("Studio").create(name="Ghibli")
+
+    def read(movie: Any, apps: Any) -> str:
+        studios = apps.get_model("films", "Studio").objects
+        return str(studios.using(movie._state.db).get().name)
+
+    operations = [
+        migrations.AddField("Studio", "city", text(null=True)),
+        adding("slug", text(), read),
+    ]
+
+    with pytest.raises(SafefieldError) as caught:
+        rehearse(history, *operations)
+
+    assert str(caught.value) == (
+        "films.Movie.slug cannot be rehearsed yet, because these columns are not "
+        "there: films_studio.city. An operation before it in the same migration is to "
+        "make them."
+    )
+    history.apply(*operations)
+    assert list(history.rows("Movie").values_list("slug", flat=True)) == ["Ghibli"]
+
+
 MIGRATION = """\
 import safefield.operations
 from django.db import migrations, models
