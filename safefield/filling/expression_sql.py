@@ -56,8 +56,9 @@ class Updatable:
 class Saved:
     """An expression whose values are prepared for a column, as UPDATE has them."""
 
-    def __init__(self, expression: Any) -> None:
+    def __init__(self, expression: Any, field: AnyField) -> None:
         self.expression = expression
+        self.field = field
 
     def resolve_expression(
         self,
@@ -68,9 +69,16 @@ class Saved:
         for_save: bool = False,
     ) -> Any:
         """Return the expression as for an UPDATE, whatever the query is."""
-        return self.expression.resolve_expression(
+        resolved = self.expression.resolve_expression(
             query, allow_joins, reuse, summarize, True
         )
+        try:
+            resolved.output_field  # noqa: B018  # a property that may raise
+        except FieldError:
+            # Of mixed types: an UPDATE takes it for what the column holds.
+            resolved = resolved.copy()
+            resolved.output_field = self.field
+        return resolved
 
 
 class ExpressionSQL:
@@ -103,7 +111,7 @@ class ExpressionSQL:
                     **{name: OuterRef(name) for name in key_names(self.schema.rows())}
                 )
                 .order_by()
-                .annotate(**{VALUE: Saved(self.plan.populate)})
+                .annotate(**{VALUE: Saved(self.plan.populate, self.plan.field)})
                 .values(VALUE),
                 output_field=self.plan.field,
             )
@@ -120,11 +128,11 @@ class ExpressionSQL:
         if isinstance(self.plan.field, JSONField) and is_json(value):
             # Of None in it, Django stores JSON null.
             value = Value("null")
-        return IsNull(Saved(value), True)
+        return IsNull(Saved(value, self.plan.field), True)
 
     def compute(self, rows: QuerySet[Any]) -> QuerySet[Any]:
         """Return keys and values."""
-        value = {VALUE: Saved(self.plan.populate)}
+        value = {VALUE: Saved(self.plan.populate, self.plan.field)}
         computed: QuerySet[Any] = rows.order_by().annotate(**value)
         return computed.values_list(*key_names(rows), VALUE)
 

@@ -8,7 +8,15 @@ from typing import Any
 import pytest
 from django.db import migrations, models
 from django.db.models import Count, F, OuterRef, Q, Subquery, Value, Window
-from django.db.models.functions import Concat, Lower, NullIf, Repeat, RowNumber
+from django.db.models.functions import (
+    Cast,
+    Coalesce,
+    Concat,
+    Lower,
+    NullIf,
+    Repeat,
+    RowNumber,
+)
 
 import safefield
 from safefield import BackfillError, BadRow
@@ -110,6 +118,24 @@ def test_function_of_a_related_row(history: History) -> None:
     history.apply(add(text(), Concat("author__country", Value("-"), "title")))
 
     assert values(history)[:2] == ["FR-Title 0", "JP-Title 1"]
+
+
+@pytest.mark.parametrize(
+    ("column", "expected"),
+    [
+        ("title", [f"Title {n}" for n in range(6)]),
+        ("author__country", ["FR", "JP"] * 3),
+    ],
+)
+def test_parts_of_several_types(
+    history: History, column: str, expected: list[str]
+) -> None:
+    """Fails if a query asks for the type of what an UPDATE takes without one."""
+    populate = Coalesce(Cast(column, models.TextField()), Value("none"))
+
+    history.apply(add(text(), populate))
+
+    assert values(history) == expected
 
 
 def test_aggregate(history: History) -> None:
