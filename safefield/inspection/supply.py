@@ -118,10 +118,9 @@ class Supply:
             if getattr(field, "db_constraint", False)
         ]
         others = [
-            field
-            for model in models
-            for field in filter(self._has_column, model._meta.local_concrete_fields)
+            each for model in models for each in model._meta.local_concrete_fields
         ]
+        others = list(filter(self._has_column, others))
         for field in (*self.plan.model._meta.concrete_fields, *targets, *others):
             table = field.model._meta.db_table
             is_made = table == self.plan.table and field.column in self.made
