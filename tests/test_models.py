@@ -329,7 +329,7 @@ def assert_as_created(history: History, fields: Sequence[tuple[str, Any]]) -> No
     history.unapply()
 
 
-@pytest.mark.thorough_on("mysql")
+@pytest.mark.thorough_on("mariadb", "mysql")
 @pytest.mark.parametrize("name", CASES)
 def test_model_on_the_way_back(history: History, name: str) -> None:
     start(history, name)

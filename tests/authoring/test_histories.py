@@ -1334,7 +1334,12 @@ FOR_EACH_DATABASE = {
     "up",
 }
 RUNS = [
-    pytest.param(alias, case, id=f"{alias}-{name}")
+    pytest.param(
+        alias,
+        case,
+        id=f"{alias}-{name}",
+        marks=[pytest.mark.thorough] if alias == "mariadb" else [],
+    )
     for alias in ("default", "postgresql", "mariadb")
     for name, case in CASES.items()
     if alias == "default" or name in FOR_EACH_DATABASE
@@ -1404,7 +1409,6 @@ def list_files(out: str) -> list[str]:
     ]
 
 
-@pytest.mark.thorough_on("mariadb")
 @pytest.mark.parametrize(("site", "case"), RUNS, indirect=["site"])
 def test_change(site: Site, case: Case) -> None:
     """

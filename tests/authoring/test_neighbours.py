@@ -15,7 +15,7 @@ from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
 from tests.support.catalogue import without_names
 from tests.support.history import History
 
-pytestmark = pytest.mark.thorough_on("mysql")
+pytestmark = pytest.mark.thorough_on("mariadb", "mysql")
 
 ID = ("id", models.BigAutoField(primary_key=True))
 TITLE = ("title", models.CharField(max_length=100))

@@ -26,7 +26,7 @@ from tests.support.history import History
 from tests.support.site import Site
 from tests.support.states import detect, model, pk, state, text
 
-pytestmark = pytest.mark.thorough_on("mysql")
+pytestmark = pytest.mark.thorough_on("mariadb", "mysql")
 
 UUID = uuid.UUID(int=7)
 

@@ -30,7 +30,8 @@ from tests.support.ledger import on_servers
 from tests.support.sessions import Session, get_processes, wait_until
 from tests.support.site import drop_progress
 
-THOROUGH = "unique slug"
+#: The case that is killed at each statement, the others behind what writes.
+IN_FULL = "unique slug"
 
 
 @pytest.fixture
@@ -44,7 +45,10 @@ def films(
     "films",
     [
         pytest.param(
-            case, marks=[] if case == THOROUGH else pytest.mark.thorough_on("mysql")
+            case,
+            marks=(
+                [] if case == IN_FULL else pytest.mark.thorough_on("mariadb", "mysql")
+            ),
         )
         for case in CASES
     ],
@@ -60,8 +64,8 @@ def test_killed_anywhere(films: Films) -> None:
         assert films.describe() == before
 
         for there, back in zip_longest(
-            choose_points(forwards, is_thorough=films.case == THOROUGH),
-            choose_points(backwards, is_thorough=films.case == THOROUGH),
+            choose_points(forwards, in_full=films.case == IN_FULL),
+            choose_points(backwards, in_full=films.case == IN_FULL),
         ):
             films.kill(client, "0002", there)
             succeed(client.migrate())

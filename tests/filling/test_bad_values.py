@@ -584,7 +584,7 @@ def history(alias: str) -> History:
     return history
 
 
-@pytest.mark.thorough_on("mysql")
+@pytest.mark.thorough_on("mariadb", "mysql")
 @pytest.mark.parametrize("case", CASES)
 def test_bad_value(history: History, case: str) -> None:
     field, good, bad, reason, shown = CASES[case]

@@ -24,7 +24,7 @@ from django.test.utils import CaptureQueriesContext
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
 from tests.support.history import History
 
-pytestmark = pytest.mark.thorough_on("mysql")
+pytestmark = pytest.mark.thorough_on("mariadb", "mysql")
 
 #: More than the first batch has, in which all columns are read, and the next ones.
 ROWS = 120

@@ -13,7 +13,7 @@ from django.db.models.signals import post_init
 from safefield.filling.instances import PlainIterable, read_quickly
 from tests.support.history import History
 
-pytestmark = pytest.mark.thorough_on("mysql")
+pytestmark = pytest.mark.thorough_on("mariadb", "mysql")
 
 STUDIO = migrations.CreateModel(
     "Studio",

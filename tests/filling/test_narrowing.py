@@ -325,6 +325,7 @@ def test_first_of_two_phases(history: History) -> None:
     assert read(history) == ["abcdefgh", None]
 
 
+@pytest.mark.thorough("mysql")
 def test_many_rows_and_other_keys(history: History) -> None:
     """Fails if pages are bounded by another key than the one they are read by."""
     history.apply(

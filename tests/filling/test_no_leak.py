@@ -24,7 +24,7 @@ from safefield.exceptions import BackfillError
 from safefield.operations import AddFieldWithBackfill, AlterFieldWithBackfill
 from tests.support.history import History
 
-pytestmark = pytest.mark.thorough_on("mysql")
+pytestmark = pytest.mark.thorough_on("mariadb", "mysql")
 
 MARKER = "marker4111"
 

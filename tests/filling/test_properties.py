@@ -77,7 +77,7 @@ tables = st.one_of(
 ).map(Table)
 
 
-@pytest.mark.thorough_on("mysql")
+@pytest.mark.thorough_on("mariadb", "mysql")
 @settings(
     max_examples=40,
     deadline=None,

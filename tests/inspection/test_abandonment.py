@@ -20,7 +20,7 @@ from tests.support.sessions import Session
 from tests.support.stops import FIELDS, POPULATE, Stopped, abandon, stop_at
 
 #: The case that is stopped at each statement, the others behind what writes.
-THOROUGH = "unique"
+IN_FULL = "unique"
 
 
 def abandon_everywhere(
@@ -39,7 +39,7 @@ def abandon_everywhere(
                 history.connection.alias,
                 number,
                 after=after,
-                also_at_reads=case == THOROUGH,
+                also_at_reads=case == IN_FULL,
             ):
                 history.apply(operation)
         except Stopped:
@@ -64,7 +64,9 @@ def get_stops(cases: Iterable[str]) -> list[Any]:
             case,
             False,
             id=f"{case}-before",
-            marks=[] if case == THOROUGH else pytest.mark.thorough_on("mysql"),
+            marks=[]
+            if case == IN_FULL
+            else pytest.mark.thorough_on("mariadb", "mysql"),
         )
         for case in cases
     ]

@@ -256,7 +256,7 @@ def test_table_in_another_schema(postgresql_alias: str) -> None:
     history.execute("DROP SCHEMA archive CASCADE")
 
 
-@pytest.mark.thorough_on("mariadb", "mysql")
+@pytest.mark.thorough_on("postgresql", "mariadb", "mysql")
 @pytest.mark.parametrize("deduplicate", [None, safefield.numbered])
 def test_films(history: History, deduplicate: Any) -> None:
     history.apply(FILM)

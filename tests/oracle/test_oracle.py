@@ -122,10 +122,10 @@ def require(alias: str, name: str) -> None:
         pytest.skip(f"this server has no {name}")
 
 
-def get_ways(alias: str, name: str) -> list[Way]:
-    """Return the ways of a case; in a short run they are shared among all cases."""
+def get_other_ways_of(alias: str, name: str) -> list[Way]:
+    """Return more ways of a case; in a short run they are shared among all cases."""
     place = list(CASES).index(name)
-    ways = list(MAIN_WAYS)
+    ways: list[Way] = []
     others = [
         way
         for way in get_other_ways(connections[alias].vendor)
@@ -142,9 +142,23 @@ def get_ways(alias: str, name: str) -> list[Way]:
 def test_stores_what_save_stores(alias: str, name: str, record_property: Any) -> None:
     """Fails if a writer, or a check before it, changes a value or refuses it alone."""
     require(alias, name)
+
+    check(alias, name, MAIN_WAYS, record_property)
+
+
+@pytest.mark.thorough_on("mariadb", "mysql")
+@pytest.mark.parametrize("name", CASES)
+def test_stores_it_in_other_ways(alias: str, name: str, record_property: Any) -> None:
+    """Fails if it does so by other keys, or on connections with other settings."""
+    require(alias, name)
+
+    check(alias, name, get_other_ways_of(alias, name), record_property)
+
+
+def check(alias: str, name: str, ways: list[Way], record_property: Any) -> None:
     values = get_values(name)
     count, unexplained = 0, []
-    for way in get_ways(alias, name):
+    for way in ways:
         compared, differences = find_differences(alias, name, way, values)
         count += compared
         unexplained += [f"[{way}] {text}" for text in differences]
@@ -153,7 +167,7 @@ def test_stores_what_save_stores(alias: str, name: str, record_property: Any) ->
     assert not unexplained, "\n".join(dict.fromkeys(unexplained))
 
 
-@pytest.mark.thorough_on("mysql")
+@pytest.mark.thorough_on("mariadb", "mysql")
 @pytest.mark.parametrize("name", CASES)
 def test_what_no_field_takes(alias: str, name: str, record_property: Any) -> None:
     """Fails if what is no value of the field is stored as its repr, or otherwise."""

@@ -25,7 +25,7 @@ WAYS = [
 ]
 
 
-@pytest.mark.thorough_on("mariadb", "mysql")
+@pytest.mark.thorough_on("postgresql", "mariadb", "mysql")
 def test_backfill(alias: str, tmp_path: Path) -> None:
     figures, plot = tmp_path / "figures.json", tmp_path / "plot.svg"
     options = ["--rows=200", "--sample=10", "--rounds=1", "--seed=1"]
@@ -78,7 +78,7 @@ def test_empty_table(alias: str, count: int) -> None:
     assert f"migrate over {count} migrations: " in out
 
 
-@pytest.mark.thorough_on("mariadb", "mysql")
+@pytest.mark.thorough_on("postgresql", "mariadb", "mysql")
 def test_extremes(alias: str) -> None:
     options = ["--slow-rows=3", "--heavy-rows=2"]
     out = run("extremes.py", "--database", LABELS[alias], *options)

@@ -133,6 +133,7 @@ class TestGetConnectionSettings:
 
 
 class TestProcesses:
+    @pytest.mark.thorough
     @pytest.mark.parametrize(
         ("arguments", "cores", "processes"),
         [
@@ -173,7 +174,19 @@ class TestThorough:
         name = "test_films_there_and_back_and_there_again"
 
         run = run_python(
-            "-m", "pytest", "--co", "-qn0", "-p", "no:randomly", "-k", name, *arguments
+            *[
+                "-m",
+                "pytest",
+                "--collect-only",
+                "-q",
+                "-n",
+                "0",
+                "-p",
+                "no:randomly",
+                "-k",
+            ],
+            name,
+            *arguments,
         )
 
         assert [line for line in run.stdout.splitlines() if name in line] == [

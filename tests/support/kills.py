@@ -295,7 +295,7 @@ IMPORTANT = re.compile(
 )
 
 
-def choose_points(events: list[str], *, is_thorough: bool = False) -> list[int]:
+def choose_points(events: list[str], *, in_full: bool = False) -> list[int]:
     """
     Return the indexes of the events at which to kill.
 
@@ -308,7 +308,7 @@ def choose_points(events: list[str], *, is_thorough: bool = False) -> list[int]:
         return list(range(len(events)))
     points = [number for number, event in enumerate(events) if IMPORTANT.match(event)]
     others = [number for number in range(points[0], points[-1]) if number not in points]
-    if not is_thorough:
+    if not in_full:
         points = spread(points, POINTS - 1) + points[-1:]
     return sorted({*points, *spread(others, POINTS - len(points))})
 

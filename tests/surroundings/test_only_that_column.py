@@ -178,7 +178,7 @@ def test_error_half_way(history: History, name: str) -> None:
     assert_same(before, look(history, case))
 
 
-@pytest.mark.thorough_on("mysql")
+@pytest.mark.thorough_on("mariadb", "mysql")
 @pytest.mark.parametrize("name", CASES)
 def test_rehearsal(history: History, name: str) -> None:
     """Fails if a rehearsal leaves anything, or touches a table of its name."""
