@@ -33,7 +33,7 @@ passed_by_label: Counter[str] = Counter()
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
-    """Run a folder of tests in twice as many processes as there are cores."""
+    """Run a folder of tests in half as many processes again as there are cores."""
     options = config.option
     is_told = getattr(options, "numprocesses", 0) is not None
     is_watched = options.usepdb or options.capture == "no"
@@ -42,8 +42,8 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
         return
     count = config.hook.pytest_xdist_auto_num_workers(config=config)
     if count > 1:
-        # Half of the time they wait for a database.
-        options.numprocesses = min(2 * count, MOST_PROCESSES)
+        # While one waits for a database, or that works, the others have the cores.
+        options.numprocesses = min(count + count // 2, MOST_PROCESSES)
         # One may have got most of what takes long.
         options.dist = "worksteal"
 
