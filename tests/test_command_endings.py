@@ -59,7 +59,7 @@ COMMANDS = {
 CODES = {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 129, "cut": 1}
 
 
-@pytest.mark.thorough_on("mariadb", "mysql")
+@pytest.mark.thorough_on("postgresql", "mariadb", "mysql")
 @pytest.mark.parametrize("command", COMMANDS)
 def test_stopped_command(alias: str, command: str, tmp_path: Path) -> None:
     """Fails if it ends in a traceback, or with the exit code of another end."""

@@ -1338,7 +1338,7 @@ RUNS = [
         alias,
         case,
         id=f"{alias}-{name}",
-        marks=[pytest.mark.thorough] if alias == "mariadb" else [],
+        marks=[] if alias == "default" else [pytest.mark.thorough],
     )
     for alias in ("default", "postgresql", "mariadb")
     for name, case in CASES.items()

@@ -33,6 +33,8 @@ from tests.support.site import drop_progress
 #: The case that is killed at each statement, the others behind what writes.
 IN_FULL = "unique slug"
 
+SERVERS = ("postgresql", "mariadb", "mysql")
+
 
 @pytest.fixture
 def films(
@@ -46,9 +48,7 @@ def films(
     [
         pytest.param(
             case,
-            marks=(
-                [] if case == IN_FULL else pytest.mark.thorough_on("mariadb", "mysql")
-            ),
+            marks=[] if case == IN_FULL else pytest.mark.thorough_on(*SERVERS),
         )
         for case in CASES
     ],

@@ -79,7 +79,7 @@ def list_operations(field: Any) -> dict[str, list[Any]]:
     }
 
 
-@pytest.mark.thorough_on("mysql")
+@pytest.mark.thorough_on("mariadb", "mysql")
 @pytest.mark.parametrize("is_added", [True, False], ids=["added", "altered"])
 @pytest.mark.parametrize("name", FIELDS_BY_NAME)
 def test_later_operations(alias: str, name: str, is_added: bool) -> None:

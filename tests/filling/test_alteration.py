@@ -409,7 +409,7 @@ def test_bad_row_then_fixed(history: History) -> None:
     assert history.describe("Movie")["columns"]["extra"]["null"] is False
 
 
-@pytest.mark.thorough_on("mysql")
+@pytest.mark.thorough_on("mariadb", "mysql")
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize(
     "name", ["slug made unique", "foreign key made one-to-one", "another type"]

@@ -16,7 +16,7 @@ from tests.support.stops import FIELDS, POPULATE, run_with_stops
 pytestmark = [pytest.mark.newest, pytest.mark.edges]
 
 
-@pytest.mark.thorough_on("mysql")
+@pytest.mark.thorough_on("mariadb", "mysql")
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("case", FIELDS)
 def test_forwards_and_backwards_stopped_everywhere(
@@ -51,7 +51,7 @@ def test_forwards_and_backwards_stopped_everywhere(
     assert stops > 1
 
 
-@pytest.mark.thorough_on("mysql")
+@pytest.mark.thorough_on("mariadb", "mysql")
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_reverse_stopped_everywhere(alias: str, after: bool) -> None:
     history = History(alias)

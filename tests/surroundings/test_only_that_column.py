@@ -134,7 +134,7 @@ def assert_same(before: Snapshot, after: Snapshot) -> None:
         assert "\n".join(lost + come) == "", part
 
 
-@pytest.mark.thorough_on("mysql")
+@pytest.mark.thorough_on("mariadb", "mysql")
 @pytest.mark.parametrize("name", CASES)
 def test_there_and_back_and_there(history: History, name: str) -> None:
     """Fails if a table, an index or a setting of others is touched on any way."""
