@@ -90,6 +90,8 @@ class FreeAnswers:
         pk, value, group = found
         numbering = self._numberings.setdefault(pk, Numbering(value))
         numbering.group = group
+        # Another row has it, or this one would not have to give way.
+        self.answers.known[freeze((value, *group))] = False
         series = None
         if numbering.number == 2:
             key = self.answers.ask(row, value, 2, group).key
