@@ -42,7 +42,7 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
         return
     count = config.hook.pytest_xdist_auto_num_workers(config=config)
     if count > 1:
-        # While one waits for a database, or that works, the others have the cores.
+        # While one waits for a database, the others have the cores.
         options.numprocesses = min(count + count // 2, MOST_PROCESSES)
         # One may have got most of what takes long.
         options.dist = "worksteal"

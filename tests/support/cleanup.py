@@ -27,15 +27,15 @@ def reset_connection(connection: Any, *, may_stay_open: bool = False) -> None:
     connection.force_debug_cursor = False
     connection.queries_log.clear()
     try:
-        if not (may_stay_open and begins_again(connection)):
+        if not (may_stay_open and restart_session(connection)):
             connection.close()
     except Exception:
         # A broken connection cannot be closed either.
         connection.connection = None
 
 
-def begins_again(connection: Any) -> bool:
-    """Reset the session of a connection, on PostgreSQL; return whether it is."""
+def restart_session(connection: Any) -> bool:
+    """Reset the session of a connection, where it can be; return whether it was."""
     session = connection.connection
     if connection.vendor != "postgresql" or session is None:
         return False
